@@ -1,0 +1,10 @@
+//! Longshore: a BuildKit cache proxy that holds the keys.
+//!
+//! It looks like an OCI registry to buildkitd and keeps what is pushed as
+//! objects, keyed by image name, in a bucket or a folder. A request falls
+//! straight down the floors [`server`], [`api`], [`access`], [`registry`],
+//! [`store`]; each uses only those below it. [`oci`] holds the words they all
+//! speak.
+
+pub mod oci;
+pub mod store;

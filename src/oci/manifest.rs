@@ -1,0 +1,239 @@
+//! Manifests, read only as far as a registry must: what they refer to.
+//!
+//! A manifest's bytes are kept as they came; what is here is never written back.
+
+use oci_spec::image::{Descriptor as SpecDescriptor, ImageIndex, ImageManifest};
+use serde::Deserialize;
+
+use super::digest::{Digest, InvalidDigest};
+use super::media_type::MediaType;
+
+/// A manifest and what it refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// What its bytes are.
+    pub media_type: MediaType,
+    /// What it is made of.
+    pub kind: ManifestKind,
+    /// The manifest that this one says something about;
+    /// distribution-spec v1.1.1, "Pushing Manifests with Subject".
+    pub subject: Option<Descriptor>,
+}
+
+/// What a manifest is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManifestKind {
+    /// A config and layers, all blobs. image-spec v1.1.0, "Image Manifest".
+    Image {
+        /// What describes the layers.
+        config: Descriptor,
+        /// The content, in order.
+        layers: Vec<Descriptor>,
+    },
+    /// Other manifests, or blobs: BuildKit keeps cache layers in an index too.
+    /// image-spec v1.1.0, "Image Index".
+    Index(Vec<Descriptor>),
+    /// A type that nothing is known of; it refers to nothing that matters here.
+    Opaque,
+}
+
+/// What is referred to. image-spec v1.1.0, "Descriptor".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// What the bytes are, as somebody claims.
+    pub media_type: String,
+    /// The address of the bytes.
+    pub digest: Digest,
+    /// How many bytes, as somebody claims.
+    pub size: u64,
+}
+
+/// Why bytes are not a manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidManifest {
+    /// JSON perhaps, but not an object.
+    #[error("manifest invalid: not a JSON object")]
+    NotAnObject,
+    /// Not JSON, or not the fields that the media type asks for.
+    #[error("manifest invalid: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A digest in it is of no use.
+    #[error("manifest invalid: digest {text:?}: {why}")]
+    Digest {
+        /// What stands there.
+        text: String,
+        /// What is wrong with it.
+        why: InvalidDigest,
+    },
+    /// It says itself that it is something else.
+    #[error("manifest invalid: sent as {sent}, but its mediaType is {stated}")]
+    MediaType {
+        /// The type it was sent as.
+        sent: MediaType,
+        /// The type it states.
+        stated: String,
+    },
+    /// Schema 1, or a schema nobody has heard of.
+    #[error("manifest invalid: schemaVersion must be 2")]
+    SchemaVersion,
+}
+
+/// The fields that any manifest may have.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Common {
+    media_type: Option<String>,
+    subject: Option<SpecDescriptor>,
+}
+
+impl Manifest {
+    /// Reads `bytes` as a manifest of type `media_type`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever makes it useless to every client; the message says where.
+    pub fn parse(media_type: MediaType, bytes: &[u8]) -> Result<Self, InvalidManifest> {
+        // serde would take an array of a struct's fields for the struct.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(InvalidManifest::NotAnObject);
+        }
+        let common: Common = serde_json::from_slice(bytes)?;
+        if let Some(stated) = common.media_type
+            && !stated.eq_ignore_ascii_case(media_type.as_str())
+        {
+            return Err(InvalidManifest::MediaType { sent: media_type, stated });
+        }
+        let kind = match () {
+            () if media_type.is_image() => Self::image(bytes)?,
+            () if media_type.is_index() => Self::index(bytes)?,
+            () => ManifestKind::Opaque,
+        };
+        let subject = common.subject.as_ref().map(Descriptor::read).transpose()?;
+        Ok(Self { media_type, kind, subject })
+    }
+
+    fn image(bytes: &[u8]) -> Result<ManifestKind, InvalidManifest> {
+        let image: ImageManifest = serde_json::from_slice(bytes)?;
+        require_schema_2(image.schema_version())?;
+        let config = Descriptor::read(image.config())?;
+        let layers = image.layers().iter().map(Descriptor::read).collect::<Result<_, _>>()?;
+        Ok(ManifestKind::Image { config, layers })
+    }
+
+    fn index(bytes: &[u8]) -> Result<ManifestKind, InvalidManifest> {
+        let index: ImageIndex = serde_json::from_slice(bytes)?;
+        require_schema_2(index.schema_version())?;
+        Ok(ManifestKind::Index(index.manifests().iter().map(Descriptor::read).collect::<Result<_, _>>()?))
+    }
+
+    /// Whether this is a BuildKit cache rather than something to run.
+    ///
+    /// Either form: config type `cacheconfig`, or an index with a child of that type.
+    #[must_use]
+    pub fn is_cache(&self) -> bool {
+        let is_cache_config = |descriptor: &Descriptor| descriptor.media_type == MediaType::CACHE_CONFIG;
+        match &self.kind {
+            ManifestKind::Image { config, .. } => is_cache_config(config),
+            ManifestKind::Index(children) => children.iter().any(is_cache_config),
+            ManifestKind::Opaque => false,
+        }
+    }
+}
+
+fn require_schema_2(version: u32) -> Result<(), InvalidManifest> {
+    if version == 2 { Ok(()) } else { Err(InvalidManifest::SchemaVersion) }
+}
+
+impl Descriptor {
+    fn read(descriptor: &SpecDescriptor) -> Result<Self, InvalidManifest> {
+        let text = descriptor.digest().to_string();
+        match text.parse() {
+            Ok(digest) => Ok(Self { media_type: descriptor.media_type().to_string(), digest, size: descriptor.size() }),
+            Err(why) => Err(InvalidManifest::Digest { text, why }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn parse(media_type: &str, manifest: &Value) -> Result<Manifest, InvalidManifest> {
+        Manifest::parse(media_type.parse().unwrap(), manifest.to_string().as_bytes())
+    }
+
+    fn descriptor(media_type: &str) -> Value {
+        json!({"mediaType": media_type, "digest": Digest::sha256(media_type.as_bytes()).to_string(), "size": 7})
+    }
+
+    const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+    #[test]
+    fn both_forms_of_a_cache_are_known_as_one() {
+        let image = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_MANIFEST, "config": descriptor(MediaType::CACHE_CONFIG), "layers": [descriptor(GZIP)]});
+        let index = json!({"schemaVersion": 2, "manifests": [descriptor(GZIP), descriptor(MediaType::CACHE_CONFIG)]});
+
+        assert!(parse(MediaType::OCI_MANIFEST, &image).unwrap().is_cache());
+        for media_type in [MediaType::OCI_INDEX, MediaType::DOCKER_LIST] {
+            assert!(parse(media_type, &index).unwrap().is_cache(), "{media_type}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_its_config_and_layers_in_order() {
+        let config = "application/vnd.docker.container.image.v1+json";
+        let layers = ["application/vnd.docker.image.rootfs.diff.tar.gzip", GZIP];
+        let image = json!({"schemaVersion": 2, "config": descriptor(config), "layers": layers.map(descriptor)});
+
+        let manifest = parse(MediaType::DOCKER_MANIFEST, &image).unwrap();
+
+        let ManifestKind::Image { layers: found, .. } = &manifest.kind else { panic!("{manifest:?}") };
+        assert_eq!(found.iter().map(|d| d.media_type.as_str()).collect::<Vec<_>>(), layers);
+        assert!(!manifest.is_cache());
+    }
+
+    #[test]
+    fn a_type_that_nobody_knows_is_taken_if_it_is_json() {
+        let manifest = parse("application/vnd.example+json", &json!({"subject": descriptor(GZIP)})).unwrap();
+
+        assert_eq!(manifest.kind, ManifestKind::Opaque);
+        assert_eq!(manifest.subject.unwrap().size, 7);
+    }
+
+    #[test]
+    fn what_no_client_could_use_is_refused_and_says_why() {
+        let mut negative = descriptor(GZIP);
+        negative["size"] = json!(-1);
+        let mut md5 = descriptor(GZIP);
+        md5["digest"] = json!("md5:00");
+        for (media_type, manifest, why) in [
+            (MediaType::OCI_MANIFEST, json!([null, null]), "not a JSON object"),
+            (MediaType::OCI_MANIFEST, json!({"schemaVersion": 2}), "missing field `config`"),
+            (
+                MediaType::OCI_MANIFEST,
+                json!({"schemaVersion": 1, "config": descriptor(GZIP), "layers": []}),
+                "schemaVersion must be 2",
+            ),
+            (
+                MediaType::OCI_MANIFEST,
+                json!({"schemaVersion": 2, "config": descriptor(GZIP), "layers": [negative]}),
+                "invalid value",
+            ),
+            (MediaType::OCI_MANIFEST, json!({"schemaVersion": 2, "config": md5, "layers": []}), "md5"),
+            (MediaType::OCI_INDEX, json!({"schemaVersion": 2, "manifests": [{}]}), "missing field"),
+            (MediaType::OCI_INDEX, json!({"schemaVersion": 2, "mediaType": MediaType::OCI_MANIFEST, "manifests": []}), "sent as"),
+        ] {
+            let message = parse(media_type, &manifest).unwrap_err().to_string();
+
+            assert!(message.contains(why), "{manifest}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_nested_without_end_is_refused() {
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+
+        assert!(Manifest::parse(MediaType::OCI_MANIFEST.parse().unwrap(), deep.as_bytes()).is_err());
+    }
+}

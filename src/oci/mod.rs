@@ -1,0 +1,18 @@
+//! The words of the distribution and image specifications, as types that
+//! cannot be wrong. Nothing here does I/O.
+
+mod digest;
+mod error_code;
+mod manifest;
+mod media_type;
+mod name;
+mod range;
+mod tag;
+
+pub use digest::{Algorithm, Digest, Hasher, InvalidDigest};
+pub use error_code::ErrorCode;
+pub use manifest::{Descriptor, InvalidManifest, Manifest, ManifestKind};
+pub use media_type::{InvalidMediaType, MediaType};
+pub use name::{InvalidName, RepoName};
+pub use range::{ByteRange, InvalidRange};
+pub use tag::{InvalidReference, InvalidTag, Reference, Tag};

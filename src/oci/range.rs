@@ -1,0 +1,96 @@
+//! Which bytes of a blob are asked for.
+
+use std::str::FromStr;
+
+/// The bytes of a representation that are wanted, counted from 0.
+///
+/// RFC 9110, 14.1.2, "Byte Ranges".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteRange {
+    /// `first-`: everything from there.
+    From(u64),
+    /// `first-last`, both included; `first` is never past `last`.
+    Within(u64, u64),
+    /// `-length`: that many at the end.
+    Last(u64),
+}
+
+/// A `Range` that asks for no single run of bytes, which a server may ignore
+/// (RFC 9110, 14.2, "Range").
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a range is written bytes=<first>-<last>, bytes=<first>- or bytes=-<length>")]
+pub struct InvalidRange;
+
+impl ByteRange {
+    /// The first byte and the number of bytes that this means in `size` bytes;
+    /// `None` when it lies past the end.
+    #[must_use]
+    pub fn within(self, size: u64) -> Option<(u64, u64)> {
+        let (first, end) = match self {
+            Self::From(first) => (first, size),
+            Self::Within(first, last) => (first, size.min(last.saturating_add(1))),
+            Self::Last(length) => (size.saturating_sub(length), size),
+        };
+        (first < end).then(|| (first, end - first))
+    }
+}
+
+impl FromStr for ByteRange {
+    type Err = InvalidRange;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRange> {
+        let (first, last) = text.strip_prefix("bytes=").and_then(|set| set.trim().split_once('-')).ok_or(InvalidRange)?;
+        match (first.is_empty(), last.is_empty()) {
+            (false, true) => Ok(Self::From(number(first)?)),
+            (true, false) => Ok(Self::Last(number(last)?)),
+            (false, false) => {
+                let (first, last) = (number(first)?, number(last)?);
+                if first <= last { Ok(Self::Within(first, last)) } else { Err(InvalidRange) }
+            }
+            (true, true) => Err(InvalidRange),
+        }
+    }
+}
+
+/// A decimal number without a sign; what does not fit is as good as endless.
+fn number(digits: &str) -> Result<u64, InvalidRange> {
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(InvalidRange);
+    }
+    Ok(digits.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_means_these_bytes_of_ten() {
+        for (text, bytes) in [
+            ("bytes=0-", Some((0, 10))),
+            ("bytes=3-", Some((3, 7))),
+            ("bytes=9-", Some((9, 1))),
+            ("bytes=10-", None),
+            ("bytes=0-0", Some((0, 1))),
+            ("bytes=2-4", Some((2, 3))),
+            ("bytes=8-99", Some((8, 2))),
+            ("bytes=10-99", None),
+            ("bytes=-3", Some((7, 3))),
+            ("bytes=-99", Some((0, 10))),
+            ("bytes=-0", None),
+            ("bytes=99999999999999999999-", None),
+            ("bytes=0-99999999999999999999", Some((0, 10))),
+        ] {
+            assert_eq!(text.parse::<ByteRange>().map(|range| range.within(10)), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_range_of_bytes_is_refused() {
+        for text in
+            ["", "bytes", "bytes=", "bytes=-", "bytes=4-2", "bytes=a-b", "bytes=0-1,3-4", "bytes=+1-2", "items=0-1", "bytes=0--1"]
+        {
+            assert_eq!(text.parse::<ByteRange>(), Err(InvalidRange), "{text}");
+        }
+    }
+}
