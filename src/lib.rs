@@ -6,5 +6,7 @@
 //! [`store`]; each uses only those below it. [`oci`] holds the words they all
 //! speak.
 
+pub mod cli;
+pub mod config;
 pub mod oci;
 pub mod store;
