@@ -1,0 +1,9 @@
+//! A real buildkitd exports its cache and another one, which never built the thing, imports it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod stage;
+mod stands;
