@@ -3,9 +3,11 @@
 //! A store knows no digest, tag or profile. What it promises is written on
 //! [`ObjectStore`] and [`Upload`], and `tests/store` holds every store to it.
 
+mod budget;
 // mod folder;
 mod key;
 // mod memory;
+mod s3;
 
 use std::error::Error;
 use std::fmt;
@@ -19,8 +21,10 @@ use futures_util::Stream;
 use crate::oci::ByteRange;
 
 // pub use folder::FolderStore;
+pub use budget::MemoryBudget;
 pub use key::{InvalidKey, Key};
 // pub use memory::MemoryStore;
+pub use s3::{S3Credentials, S3Settings, S3Store};
 
 /// A place that keeps objects under keys, shared by all who hold it.
 ///

@@ -1,0 +1,103 @@
+//! The SDK, set so that it works with every store that speaks S3.
+
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, ConfigBag, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
+    SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::BoxError;
+use aws_sdk_s3::{Client, Config};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder, tls};
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
+use secrecy::ExposeSecret;
+
+use super::{S3Credentials, S3Settings};
+
+/// Stores close an idle connection after 5 to 20 s; a request sent into the closing is lost.
+const POOL_IDLE: Duration = Duration::from_secs(15);
+
+/// A host that has not taken a connection by then is not there.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// A client for `settings`.
+pub(super) async fn connect(settings: &S3Settings) -> Client {
+    let http = http_client();
+    let mut config = Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(settings.region.clone()))
+        .force_path_style(settings.path_style)
+        .credentials_provider(credentials(settings, &http).await)
+        .http_client(http)
+        // Waiting and asking again is ours to decide, by route: see `retry`.
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // Checksum headers and trailers are refused by GCS, R2, B2, Ceph 16 and Garage in one way or another.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .interceptor(ContentLengthOfNothing);
+    config.set_endpoint_url(settings.endpoint.clone());
+    Client::from_conf(config.build())
+}
+
+fn http_client() -> SharedHttpClient {
+    Builder::new().pool_idle_timeout(POOL_IDLE).tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).build_https()
+}
+
+async fn credentials(settings: &S3Settings, http: &SharedHttpClient) -> SharedCredentialsProvider {
+    match &settings.credentials {
+        S3Credentials::Static { access_key_id, secret_access_key, session_token } => {
+            let token = session_token.as_ref().map(|token| token.expose_secret().to_owned());
+            SharedCredentialsProvider::new(Credentials::new(
+                access_key_id,
+                secret_access_key.expose_secret(),
+                token,
+                None,
+                "longshore",
+            ))
+        }
+        S3Credentials::Default => {
+            let region = Region::new(settings.region.clone());
+            let provider = aws_config::default_provider::credentials::Builder::default()
+                .region(region.clone())
+                .configure(
+                    aws_config::provider_config::ProviderConfig::empty().with_http_client(http.clone()).with_region(Some(region)),
+                )
+                .build()
+                .await;
+            SharedCredentialsProvider::new(provider)
+        }
+    }
+}
+
+/// Says `Content-Length: 0` where a request has no body: without it GCS answers
+/// 411 to CreateMultipartUpload (awslabs/aws-sdk-rust#1008), and Ceph 16 to copies.
+#[derive(Debug)]
+struct ContentLengthOfNothing;
+
+#[dyn_dispatch_hint]
+impl Intercept for ContentLengthOfNothing {
+    fn name(&self) -> &'static str {
+        "ContentLengthOfNothing"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        let is_silent = request.headers().get("content-length").is_none() && request.body().content_length() == Some(0);
+        if matches!(request.method(), "PUT" | "POST") && is_silent {
+            request.headers_mut().insert("content-length", "0");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! How long the bucket is waited for.
+//!
+//! A call has its patience: how long it may go on without getting anywhere.
+//! Inside it, attempts follow one another with growing pauses. An attempt that
+//! hears and sends nothing for a while is given up, since a connection that a
+//! store has forgotten never says so; the next attempt waits longer, since a
+//! store may also be slow.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::fault::Fault;
+use crate::store::StoreError;
+
+/// How long the first attempt may stand still.
+const FIRST_STILL: Duration = Duration::from_secs(10);
+
+/// How long any attempt may.
+const MAX_STILL: Duration = Duration::from_secs(60);
+
+/// The pause after the first attempt, doubled after each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// What a body passes to the socket at a time.
+const SLICE: usize = 256 * 1024;
+
+/// One attempt's sign of life, moved on by the body it sends.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    began: Instant,
+    /// Milliseconds after `began`.
+    moved: Arc<AtomicU64>,
+}
+
+impl Attempt {
+    fn new() -> Self {
+        Self { began: Instant::now(), moved: Arc::default() }
+    }
+
+    fn moves(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved.store(now, Ordering::Relaxed);
+    }
+
+    fn last_moved(&self) -> Instant {
+        self.began + Duration::from_millis(self.moved.load(Ordering::Relaxed))
+    }
+
+    /// Runs `request` until it has stood still for `still`.
+    async fn run<T>(&self, still: Duration, request: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let mut request = std::pin::pin!(request);
+        loop {
+            let limit = self.last_moved() + still;
+            match tokio::time::timeout_at(limit, &mut request).await {
+                Ok(outcome) => return outcome,
+                Err(_) if self.last_moved() + still > limit => {}
+                Err(_) => return Err(Fault::silent(still)),
+            }
+        }
+    }
+}
+
+/// Makes attempts until one succeeds, one fails for good, or `patience` is over.
+pub(super) async fn retry<T, F>(patience: Duration, mut request: impl FnMut(Attempt) -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    let deadline = Instant::now() + patience;
+    let mut still = FIRST_STILL;
+    let mut pauses = Pauses::new();
+    loop {
+        let attempt = Attempt::new();
+        let left = deadline.saturating_duration_since(attempt.began);
+        let fault = match attempt.run(still.min(left), request(attempt.clone())).await {
+            Ok(value) => return Ok(value),
+            Err(fault) => fault,
+        };
+        let pause = pauses.next();
+        if !fault.is_passing || Instant::now() + pause >= deadline {
+            return Err(fault.error);
+        }
+        tracing::debug!(error = %fault, "store request failed, trying again");
+        tokio::time::sleep(pause).await;
+        still = (still * 2).min(MAX_STILL);
+    }
+}
+
+/// Growing pauses with some chance in them, so that many who failed together do not come back together.
+pub(super) struct Pauses(Duration);
+
+impl Pauses {
+    pub(super) fn new() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.0 = (self.0 * 2).min(MAX_PAUSE);
+        pause
+    }
+}
+
+/// Bytes sent in slices, each a sign of life.
+pub(super) struct Slices {
+    bytes: Bytes,
+    attempt: Attempt,
+}
+
+impl Slices {
+    pub(super) fn new(bytes: Bytes, attempt: Attempt) -> Self {
+        Self { bytes, attempt }
+    }
+}
+
+impl Body for Slices {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.bytes.is_empty() {
+            return Poll::Ready(None);
+        }
+        self.attempt.moves();
+        let length = self.bytes.len().min(SLICE);
+        let slice = self.bytes.split_to(length);
+        Poll::Ready(Some(Ok(Frame::data(slice))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn passing() -> Fault {
+        Fault::incomplete("anything")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_passes_is_tried_again_until_it_succeeds() {
+        let failures = Cell::new(7);
+
+        let outcome = retry(PATIENCE, |_| async {
+            failures.set(failures.get() - 1);
+            if failures.get() == 0 { Ok(()) } else { Err(passing()) }
+        })
+        .await;
+
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_when_it_was_to_end() {
+        let began = Instant::now();
+
+        let outcome: Result<(), _> = retry(PATIENCE, |_| async { Err(passing()) }).await;
+
+        assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+        assert!(began.elapsed() <= PATIENCE && began.elapsed() + MAX_PAUSE >= PATIENCE, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_stands_still_is_given_up_and_the_next_one_counts() {
+        let attempts = Cell::new(0);
+
+        let outcome = retry(PATIENCE, |_| async {
+            attempts.set(attempts.get() + 1);
+            if attempts.get() == 1 { std::future::pending().await } else { Ok(()) }
+        })
+        .await;
+
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_moves_may_take_longer_than_the_patience() {
+        let outcome = retry(PATIENCE, |attempt| async move {
+            for _ in 0..20 {
+                tokio::time::sleep(FIRST_STILL.mul_f64(0.9)).await;
+                attempt.moves();
+            }
+            Ok(())
+        })
+        .await;
+
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+}
