@@ -5,5 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod broken_off;
+mod bucket;
+mod outage;
+mod round_trip;
 mod stage;
 mod stands;

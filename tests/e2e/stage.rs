@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -15,7 +15,7 @@ use crate::support::buildkit::{Build, Buildkit};
 use crate::support::door::Door;
 use crate::support::longshore::{Launch, Longshore};
 use crate::support::minio::Minio;
-use crate::support::project::{Project, Tree};
+use crate::support::project::{Project, Tree, digest_of_file};
 use crate::support::scratch;
 
 /// One runtime for all tests: what they share outlives each of them.
@@ -66,7 +66,7 @@ pub struct Quay {
     pub launch: Launch,
     pub longshore: Longshore,
     /// Before Longshore: what its clients ask.
-    pub front: Door,
+    pub front: Arc<Door>,
     hold: Hold,
 }
 
@@ -90,7 +90,7 @@ impl Quay {
             }
         };
         let longshore = launch.start().await;
-        let front = Door::open(longshore.address);
+        let front = Arc::new(Door::open(longshore.address));
         Self { launch, longshore, front, hold }
     }
 
@@ -112,41 +112,32 @@ impl Quay {
         format!("type=registry,ref={}", self.reference(image))
     }
 
-    /// Every object below the store's prefix with its size, as a client sees it that is not ours.
-    pub async fn objects(&self) -> BTreeMap<String, u64> {
+    /// Every object below the store's prefix with the digest of its bytes, as read by a client that is not ours.
+    pub async fn objects(&self) -> BTreeMap<String, String> {
         match &self.hold {
             Hold::Folder(folder) => files_below(folder.path()),
             Hold::Bucket { name, .. } => {
-                let objects = minio().await.rclone().list(name);
-                let below = |(key, size): (String, u64)| {
+                let below = |(key, digest): (String, String)| {
                     let key = key.strip_prefix(PREFIX).and_then(|key| key.strip_prefix('/'));
-                    (key.unwrap_or_else(|| panic!("{key:?} is outside the prefix")).to_owned(), size)
+                    (key.expect("nothing lies outside the prefix").to_owned(), digest)
                 };
-                objects.into_iter().map(below).collect()
+                minio().await.rclone().digests(name).into_iter().map(below).collect()
             }
-        }
-    }
-
-    /// The bytes of one of the [`objects`](Self::objects).
-    pub async fn object(&self, key: &str) -> Vec<u8> {
-        match &self.hold {
-            Hold::Folder(folder) => fs::read(folder.path().join(key)).expect("a file"),
-            Hold::Bucket { name, .. } => minio().await.rclone().read(name, &format!("{PREFIX}/{key}")),
         }
     }
 }
 
-fn files_below(root: &Path) -> BTreeMap<String, u64> {
+fn files_below(root: &Path) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder") {
-            let (path, metadata) = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?))).expect("an entry");
-            if metadata.is_dir() {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
                 folders.push(path);
             } else {
                 let key = path.strip_prefix(root).expect("below the root").to_str().expect("text").to_owned();
-                files.insert(key, metadata.len());
+                files.insert(key, digest_of_file(&path).expect("a file"));
             }
         }
     }
@@ -158,4 +149,14 @@ pub async fn result_of(daemon: &Buildkit, project: &Project, with: impl FnOnce(B
     let folder = scratch("output");
     daemon.must_build(&with(Build::of(project.path()).output_to(folder.path()))).await;
     Tree::read(folder.path())
+}
+
+/// Builds `project` on the exporting daemon and exports its cache with `attributes`; its result.
+pub async fn export(project: &Project, attributes: &str) -> Tree {
+    result_of(exporter().await, project, |build| build.export_cache(attributes)).await
+}
+
+/// Builds `project` on the cold daemon, which imports the cache `attributes`; its result.
+pub async fn import(project: &Project, attributes: &str) -> Tree {
+    result_of(cold().await, project, |build| build.import_cache(attributes)).await
 }

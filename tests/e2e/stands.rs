@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::stage::{cold, exporter, result_of, run};
+use crate::stage::{cold, export, exporter, import, result_of, run};
 use crate::support::door::{Action, Door, Mode, S3Operation};
 use crate::support::minio::{ACCESS_KEY_ID, Minio, SECRET_ACCESS_KEY};
 use crate::support::project::Project;
@@ -31,9 +31,8 @@ fn with_a_cache_two_daemons_make_the_same_bytes() {
         let (project, cache) = (Project::new(), scratch("cache"));
         let cache = cache.path().display();
 
-        let export = |build: crate::support::buildkit::Build| build.export_cache(&format!("type=local,mode=max,dest={cache}"));
-        let first = result_of(exporter().await, &project, export).await;
-        let second = result_of(cold().await, &project, |build| build.import_cache(&format!("type=local,src={cache}"))).await;
+        let first = export(&project, &format!("type=local,mode=max,dest={cache}")).await;
+        let second = import(&project, &format!("type=local,src={cache}")).await;
 
         assert_eq!(first, second);
     });

@@ -42,6 +42,19 @@ pub async fn ask(server: SocketAddrV4, method: &str, path: &str) -> Answer {
     send(server, Request::builder().method(method).uri(path).body(Bytes::new()).expect("a request")).await
 }
 
+/// Pulls the manifest of `image` that `reference` names, any form of it; panics when there is none.
+pub async fn pull_manifest(server: SocketAddrV4, image: &str, reference: &str) -> Answer {
+    let request = Request::get(format!("/v2/{image}/manifests/{reference}")).header(header::ACCEPT, ANY_MANIFEST);
+    let answer = send(server, request.body(Bytes::new()).expect("a request")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    answer
+}
+
+/// What BuildKit accepts when it pulls (moby/buildkit v0.32.2).
+const ANY_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.oci.image.index.v1+json, */*";
+
 /// Pushes one blob the way BuildKit does: HEAD, POST, one PUT. The PUT's answer.
 pub async fn push_blob(server: SocketAddrV4, image: &str, digest: &str, content: Bytes) -> Answer {
     let head = ask(server, "HEAD", &format!("/v2/{image}/blobs/{digest}")).await;

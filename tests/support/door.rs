@@ -64,6 +64,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// The value of header `name`, empty when there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
     /// What the server behind answered, `None` while it hasn't.
     pub fn status(&self) -> Option<StatusCode> {
         self.answer.get().map(|&(status, _)| status)

@@ -103,12 +103,17 @@ fn read_into(files: &mut BTreeMap<PathBuf, String>, root: &Path, folder: &Path) 
             read_into(files, root, &path)?;
             continue;
         }
-        let mut hasher = Sha256::new();
-        io::copy(&mut fs::File::open(&path)?, &mut HashWriter(&mut hasher))?;
-        let known = format!("{:o} {}", entry.metadata()?.permissions().mode(), HEXLOWER.encode(&hasher.finalize()));
+        let known = format!("{:o} {}", entry.metadata()?.permissions().mode(), digest_of_file(&path)?);
         files.insert(path.strip_prefix(root).expect("below the root").to_owned(), known);
     }
     Ok(())
+}
+
+/// `sha256:…` of a file's bytes, of which it never holds many.
+pub fn digest_of_file(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    io::copy(&mut fs::File::open(path)?, &mut HashWriter(&mut hasher))?;
+    Ok(format!("sha256:{}", HEXLOWER.encode(&hasher.finalize())))
 }
 
 struct HashWriter<'a>(&'a mut Sha256);

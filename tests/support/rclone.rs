@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use super::tools;
@@ -46,9 +46,14 @@ impl Rclone {
         self.run(&["cat", &format!("s3:{bucket}/{key}")])
     }
 
-    /// Copies every object of `bucket` to a file of the same name under `folder`.
-    pub fn copy_to(&self, bucket: &str, folder: &Path) {
-        self.run(&["copy", &format!("s3:{bucket}"), folder.to_str().expect("a path in UTF-8")]);
+    /// Every key in `bucket` with the digest of its object's bytes, computed here from what was read.
+    pub fn digests(&self, bucket: &str) -> BTreeMap<String, String> {
+        let sums = self.run(&["hashsum", "sha256", "--download", &format!("s3:{bucket}")]);
+        let line = |line: &str| {
+            let (hex, key) = line.split_once("  ").expect("hash  key");
+            (key.to_owned(), format!("sha256:{hex}"))
+        };
+        String::from_utf8(sums).expect("keys are text").lines().map(line).collect()
     }
 
     fn run(&self, arguments: &[&str]) -> Vec<u8> {
