@@ -6,5 +6,9 @@
 //! [`store`]; each uses only those below it. [`oci`] holds the words they all
 //! speak.
 
+pub mod access;
+pub mod api;
 pub mod oci;
+pub mod registry;
+pub mod server;
 pub mod store;

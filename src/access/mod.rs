@@ -1,0 +1,93 @@
+//! Who may: a handle on a repository is the permission to use it.
+//!
+//! The floors above get a [`Repository`] or [`WritableRepository`] only from
+//! [`Profile`], which is asked before the store is.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::oci::RepoName;
+use crate::registry::{Registry, Repository, WritableRepository};
+
+/// A store with its credentials, and who may use it.
+#[derive(Debug)]
+pub struct Profile {
+    name: String,
+    registry: Arc<Registry>,
+    anonymous: Access,
+}
+
+/// What somebody may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Nothing.
+    None,
+    /// Read.
+    Read,
+    /// Read and write.
+    Write,
+}
+
+/// Something that may not be done. The message says what to change.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "anonymous clients may not {} {name}; this server is set to anonymous = \"{allowed}\"",
+    if *.wanted == Access::Write { "push to" } else { "pull from" }
+)]
+pub struct Denied {
+    /// The repository.
+    pub name: RepoName,
+    /// What was to be done with it.
+    pub wanted: Access,
+    /// What may be done with it.
+    pub allowed: Access,
+}
+
+impl Profile {
+    /// The profile `name` over `registry`, with `anonymous` for whoever does not say who they are.
+    #[must_use]
+    pub fn new(name: String, registry: Arc<Registry>, anonymous: Access) -> Self {
+        Self { name, registry, anonymous }
+    }
+
+    /// What the configuration calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The repository `name`, to read from.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`] when the client may not.
+    pub fn read(&self, name: RepoName) -> Result<Repository, Denied> {
+        let name = self.allow(name, Access::Read)?;
+        Ok(self.registry.repository(name))
+    }
+
+    /// The repository `name`, to read from and write to.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`] when the client may not.
+    pub fn write(&self, name: RepoName) -> Result<WritableRepository, Denied> {
+        let name = self.allow(name, Access::Write)?;
+        Ok(self.registry.writable_repository(name))
+    }
+
+    fn allow(&self, name: RepoName, wanted: Access) -> Result<RepoName, Denied> {
+        let allowed = self.anonymous;
+        if wanted <= allowed { Ok(name) } else { Err(Denied { name, wanted, allowed }) }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Read => "read",
+            Self::Write => "write",
+        })
+    }
+}

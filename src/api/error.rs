@@ -1,0 +1,123 @@
+//! What a client is told when something could not be done: the one place where
+//! status and code are chosen.
+
+use std::error::Error;
+
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use super::body::{ResponseBody, full};
+use crate::access::Denied;
+use crate::oci::{ErrorCode, InvalidDigest, InvalidMediaType, InvalidName, InvalidReference};
+use crate::registry::{InvalidUploadId, MAX_MANIFEST_BYTES, RegistryError};
+use crate::store::StoreError;
+
+/// Why a request was not answered as asked. Every message is fit to send.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("no such endpoint")]
+    NotFound,
+    #[error("this endpoint answers {0}")]
+    MethodNotAllowed(&'static str),
+    #[error("the request's headers have more than {limit} bytes")]
+    HeadersTooLarge { limit: usize },
+    #[error("this server is not called {host:?}; if it should be, add that to server.hosts")]
+    UnknownHost { host: String },
+    #[error("requests from pages of other origins are refused")]
+    ForeignOrigin,
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    #[error(transparent)]
+    Reference(#[from] InvalidReference),
+    #[error(transparent)]
+    Digest(#[from] InvalidDigest),
+    #[error(transparent)]
+    Upload(#[from] InvalidUploadId),
+    #[error("the query has no digest; a PUT that ends an upload says ?digest=<digest of the whole blob>")]
+    DigestMissing,
+    #[error("Content-Type: {0}")]
+    MediaType(#[from] InvalidMediaType),
+    #[error("a manifest has at most {MAX_MANIFEST_BYTES} bytes")]
+    ManifestTooLarge,
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("blob unknown: {0}")]
+    BlobUnknown(crate::oci::Digest),
+    #[error("manifest unknown: {0}")]
+    ManifestUnknown(crate::oci::Reference),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+impl ApiError {
+    fn status_and_code(&self) -> (StatusCode, ErrorCode) {
+        use ErrorCode as Code;
+        use RegistryError as R;
+        use StatusCode as S;
+        match self {
+            Self::NotFound => (S::NOT_FOUND, Code::Unsupported),
+            Self::MethodNotAllowed(_) => (S::METHOD_NOT_ALLOWED, Code::Unsupported), // code-13
+            Self::HeadersTooLarge { .. } => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::Unsupported),
+            Self::UnknownHost { .. } => (S::MISDIRECTED_REQUEST, Code::Denied),
+            Self::ForeignOrigin | Self::Denied(_) => (S::FORBIDDEN, Code::Denied), // code-12
+            Self::Name(_) => (S::BAD_REQUEST, Code::NameInvalid),                  // code-8
+            Self::Reference(InvalidReference::Digest(_)) | Self::Digest(_) | Self::DigestMissing => {
+                (S::BAD_REQUEST, Code::DigestInvalid) // code-4
+            }
+            Self::Reference(InvalidReference::Tag(_)) | Self::MediaType(_) => (S::BAD_REQUEST, Code::ManifestInvalid), // code-6
+            Self::Upload(_) => (S::NOT_FOUND, Code::BlobUploadUnknown),                                                // code-3
+            Self::ManifestTooLarge => (S::PAYLOAD_TOO_LARGE, Code::ManifestInvalid),
+            Self::BlobUnknown(_) => (S::NOT_FOUND, Code::BlobUnknown), // code-1
+            Self::ManifestUnknown(_) => (S::NOT_FOUND, Code::ManifestUnknown), // code-7
+            Self::Registry(R::DigestMismatch { .. }) => (S::BAD_REQUEST, Code::DigestInvalid), // code-4
+            Self::Registry(R::LengthMismatch { .. } | R::BodyBroken { .. }) => (S::BAD_REQUEST, Code::SizeInvalid), // code-10
+            Self::Registry(R::BodyStalled(..)) => (S::BAD_REQUEST, Code::BlobUploadInvalid), // code-2
+            Self::Registry(R::TooLarge { .. }) => (S::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
+            Self::Registry(R::ManifestInvalid(_)) => (S::BAD_REQUEST, Code::ManifestInvalid), // code-6
+            Self::Registry(R::ManifestBlobUnknown(_)) => (S::BAD_REQUEST, Code::ManifestBlobUnknown), // code-5
+            Self::Registry(R::OutOfRange { .. }) => (S::RANGE_NOT_SATISFIABLE, Code::SizeInvalid),
+            Self::Registry(R::Corrupt(_)) => (S::INTERNAL_SERVER_ERROR, Code::Unknown),
+            // Throttled by the store is 503 too, not 429 or 502: BuildKit fails a build on either at once.
+            Self::Registry(R::Store(
+                StoreError::Unavailable(_)
+                | StoreError::Full(_)
+                | StoreError::Denied(_)
+                | StoreError::Misconfigured(_)
+                | StoreError::TooLarge { .. }
+                | StoreError::OutOfRange,
+            )) => (S::SERVICE_UNAVAILABLE, Code::Unavailable),
+        }
+    }
+
+    /// The response that tells the client. Said to the log here, and nowhere else.
+    pub(super) fn into_response(self) -> Response<ResponseBody> {
+        let (status, code) = self.status_and_code();
+        if status.is_server_error() {
+            tracing::warn!(status = status.as_u16(), error = %chain(&self), "request failed");
+        } else {
+            tracing::debug!(status = status.as_u16(), error = %chain(&self), "request refused");
+        }
+        let body = json!({"errors": [{"code": code.as_str(), "message": self.to_string()}]}).to_string();
+        let mut response = Response::new(full(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match self {
+            Self::MethodNotAllowed(methods) => {
+                headers.insert(ALLOW, HeaderValue::from_static(methods));
+            }
+            Self::Registry(RegistryError::OutOfRange { size }) => {
+                headers.extend(HeaderValue::try_from(format!("bytes */{size}")).map(|value| (CONTENT_RANGE, value)));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// `error` and everything behind it, for the log.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

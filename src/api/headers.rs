@@ -1,0 +1,130 @@
+//! What a request's headers and query say.
+
+use http::header::{ACCEPT, CONTENT_LENGTH, ETAG, HeaderName, IF_NONE_MATCH, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
+use percent_encoding::percent_decode_str;
+
+use super::MAX_HEADER_BYTES;
+use super::error::ApiError;
+use crate::oci::Digest;
+use crate::registry::Asker;
+
+/// The digest of what a response holds (distribution-spec v1.1.1, "Pulling manifests").
+pub(super) const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+/// The name of an upload; nobody needs it, older clients show it.
+pub(super) const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+
+/// Refuses more headers than any client sends.
+pub(super) fn check_size(headers: &HeaderMap) -> Result<(), ApiError> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > MAX_HEADER_BYTES { Err(ApiError::HeadersTooLarge { limit: MAX_HEADER_BYTES }) } else { Ok(()) }
+}
+
+/// The text of a header, if it is there and is text.
+pub(super) fn text(headers: &HeaderMap, name: impl http::header::AsHeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// How long the body says it is, in bytes.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    text(headers, CONTENT_LENGTH)?.parse().ok()
+}
+
+/// The first value of `key` in a query.
+pub(super) fn query_value(query: &str, key: &str) -> Option<String> {
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let value = pairs.into_iter().find(|(name, _)| *name == key)?.1;
+    Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+/// Whether a question about a manifest comes before a push of it.
+///
+/// BuildKit and containerd push with one media type besides `*/*`, that of
+/// what they are about to send; whoever wants to have a manifest names all
+/// that it can read. Seen with BuildKit v0.12.5, v0.20.2 and v0.32.2.
+pub(super) fn asker(headers: &HeaderMap) -> Asker {
+    let agent = text(headers, USER_AGENT).unwrap_or_default();
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let named = accepted.flat_map(|value| value.split(',')).filter(|media_type| media_type.trim() != "*/*").count();
+    let pushes_so = agent.starts_with("buildkit/") || agent.starts_with("containerd/");
+    if pushes_so && named == 1 { Asker::Push } else { Asker::Pull }
+}
+
+/// Whether the client has what `digest` names already (RFC 9110, 13.1.2, "If-None-Match").
+pub(super) fn has_already(headers: &HeaderMap, digest: &Digest) -> bool {
+    let own = etag(digest);
+    let mut tags =
+        headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    tags.any(|tag| tag.trim() == "*" || tag.trim().trim_start_matches("W/") == own)
+}
+
+/// The entity tag of content: its digest, since it never changes.
+pub(super) fn etag(digest: &Digest) -> String {
+    format!("\"{digest}\"")
+}
+
+/// Says what content is.
+pub(super) fn insert_digest(headers: &mut HeaderMap, digest: &Digest) {
+    insert(headers, DOCKER_CONTENT_DIGEST, digest.to_string());
+    insert(headers, ETAG, etag(digest));
+}
+
+/// Says where to go. Path-absolute, so that it holds behind proxies and on any
+/// replica; without anything that a client might decode or encode differently.
+pub(super) fn insert_location(headers: &mut HeaderMap, path: String) {
+    insert(headers, LOCATION, path);
+}
+
+/// Sets a header to a text that was made here.
+pub(super) fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    // Names, digests and numbers hold nothing that a header could not.
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(agent: &'static str, accept: &[&'static str]) -> Asker {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        for value in accept {
+            headers.append(ACCEPT, HeaderValue::from_static(value));
+        }
+        asker(&headers)
+    }
+
+    #[test]
+    fn a_push_is_told_from_a_pull_by_what_it_accepts() {
+        let manifest = "application/vnd.oci.image.manifest.v1+json, */*";
+        let index = "application/vnd.oci.image.index.v1+json, */*";
+        let many = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json, */*";
+        for (agent, accept, who) in [
+            ("buildkit/v0.32.2", &[manifest][..], Asker::Push),
+            ("buildkit/v0.12.5", &[index], Asker::Push),
+            ("containerd/2.3.3", &["application/vnd.oci.image.manifest.v1+json", "*/*"], Asker::Push),
+            ("buildkit/v0.32.2", &[many], Asker::Pull),
+            ("buildkit/v0.32.2", &[], Asker::Pull),
+            ("docker/28.0", &[manifest], Asker::Pull),
+            ("", &[manifest], Asker::Pull),
+        ] {
+            assert_eq!(asked(agent, accept), who, "{agent}: {accept:?}");
+        }
+    }
+
+    #[test]
+    fn a_query_value_is_found_and_decoded() {
+        for (query, value) in [
+            ("digest=sha256%3Aab", Some("sha256:ab")),
+            ("a=b&digest=sha256:ab", Some("sha256:ab")),
+            ("digest", Some("")),
+            ("xdigest=1", None),
+            ("", None),
+        ] {
+            assert_eq!(query_value(query, "digest").as_deref(), value, "{query}");
+        }
+    }
+}

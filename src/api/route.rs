@@ -1,0 +1,162 @@
+//! Which endpoint of the specification a request is for.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use super::error::ApiError;
+use crate::oci::{Digest, Reference, RepoName};
+use crate::registry::UploadId;
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Whether the process lives.
+    Health,
+    /// Whether requests should be sent here.
+    Ready,
+    /// end-1: whether this is a registry.
+    Version,
+    /// Something of a repository.
+    Repository(RepoName, Endpoint),
+}
+
+/// An endpoint of one repository; distribution-spec v1.1.1, "Endpoints".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    /// end-2, HEAD.
+    StatBlob(Digest),
+    /// end-2, GET.
+    GetBlob(Digest),
+    /// end-3, HEAD.
+    StatManifest(Reference),
+    /// end-3, GET.
+    GetManifest(Reference),
+    /// end-4a, end-4b, end-11.
+    StartUpload,
+    /// end-6.
+    FinishUpload(UploadId),
+    /// end-7.
+    PutManifest(Reference),
+}
+
+impl Route {
+    /// The route of a request with `method` for `path`.
+    pub(super) fn parse(method: &Method, path: &str) -> Result<Self, ApiError> {
+        let segments = segments(path)?;
+        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+        match (method.as_str(), &segments[..]) {
+            ("GET" | "HEAD", ["healthz"]) => Ok(Self::Health),
+            ("GET" | "HEAD", ["readyz"]) => Ok(Self::Ready),
+            ("GET" | "HEAD", ["v2"] | ["v2", ""]) => Ok(Self::Version),
+            (_, ["healthz" | "readyz" | "v2"] | ["v2", ""]) => Err(ApiError::MethodNotAllowed("GET, HEAD")),
+            (method, ["v2", rest @ ..]) => {
+                // An unknown endpoint is told apart from a malformed name by looking at the right end first.
+                let (name, endpoint) = endpoint(method, rest)?;
+                let name = name.join("/").parse()?;
+                Ok(Self::Repository(name, endpoint()?))
+            }
+            _ => Err(ApiError::NotFound),
+        }
+    }
+}
+
+type Parse<'a> = Box<dyn FnOnce() -> Result<Endpoint, ApiError> + 'a>;
+
+/// The name and the endpoint in `segments`. A name holds any number of
+/// slashes, so a path is known by its right end.
+fn endpoint<'a>(method: &str, segments: &'a [&'a str]) -> Result<(&'a [&'a str], Parse<'a>), ApiError> {
+    let (name, parse): (_, Parse) = match (method, segments) {
+        ("POST", [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", ""]) => {
+            (name, Box::new(|| Ok(Endpoint::StartUpload)))
+        }
+        (_, [_, .., "blobs", "uploads"] | [_, .., "blobs", "uploads", ""]) => return Err(ApiError::MethodNotAllowed("POST")),
+        ("PUT", [name @ .., "blobs", "uploads", id]) => (name, Box::new(|| Ok(Endpoint::FinishUpload(id.parse()?)))),
+        (_, [_, .., "blobs", "uploads", _]) => return Err(ApiError::MethodNotAllowed("PUT")),
+        ("HEAD", [name @ .., "blobs", digest]) => (name, Box::new(|| Ok(Endpoint::StatBlob(digest.parse()?)))),
+        ("GET", [name @ .., "blobs", digest]) => (name, Box::new(|| Ok(Endpoint::GetBlob(digest.parse()?)))),
+        (_, [_, .., "blobs", _]) => return Err(ApiError::MethodNotAllowed("GET, HEAD")),
+        ("HEAD", [name @ .., "manifests", reference]) => (name, Box::new(|| Ok(Endpoint::StatManifest(reference.parse()?)))),
+        ("GET", [name @ .., "manifests", reference]) => (name, Box::new(|| Ok(Endpoint::GetManifest(reference.parse()?)))),
+        ("PUT", [name @ .., "manifests", reference]) => (name, Box::new(|| Ok(Endpoint::PutManifest(reference.parse()?)))),
+        (_, [_, .., "manifests", _]) => return Err(ApiError::MethodNotAllowed("GET, HEAD, PUT")),
+        _ => return Err(ApiError::NotFound),
+    };
+    Ok((name, parse))
+}
+
+/// The decoded parts of `path` between its slashes.
+fn segments(path: &str) -> Result<Vec<String>, ApiError> {
+    let decode = |segment: &str| {
+        let segment = percent_decode_str(segment).decode_utf8().map_err(|_| ApiError::NotFound)?;
+        // An encoded slash would make one component look like two.
+        if segment.contains('/') { Err(ApiError::NotFound) } else { Ok(segment.into_owned()) }
+    };
+    path.strip_prefix('/').ok_or(ApiError::NotFound)?.split('/').map(decode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn parse(line: &str) -> Result<Route, ApiError> {
+        let (method, path) = line.split_once(' ').unwrap();
+        Route::parse(&method.parse().unwrap(), path)
+    }
+
+    #[test]
+    fn every_endpoint_is_known_by_the_right_end_of_its_path() {
+        let digest = || Digest::sha256(b"");
+        let tag = || Reference::Tag("v1".parse().unwrap());
+        let id = UploadId::begin();
+        for (line, name, endpoint) in [
+            (format!("HEAD /v2/a/blobs/{DIGEST}"), "a", Endpoint::StatBlob(digest())),
+            (format!("GET /v2/a/b/c/blobs/{DIGEST}"), "a/b/c", Endpoint::GetBlob(digest())),
+            (format!("GET /v2/a/blobs/{}", DIGEST.replace(':', "%3A")), "a", Endpoint::GetBlob(digest())),
+            (format!("GET /v2/blobs/uploads/blobs/{DIGEST}"), "blobs/uploads", Endpoint::GetBlob(digest())),
+            ("POST /v2/a/blobs/uploads/".into(), "a", Endpoint::StartUpload),
+            ("POST /v2/a/blobs/uploads".into(), "a", Endpoint::StartUpload),
+            (format!("PUT /v2/a/blobs/uploads/{id}"), "a", Endpoint::FinishUpload(id)),
+            ("HEAD /v2/a/manifests/v1".into(), "a", Endpoint::StatManifest(tag())),
+            ("PUT /v2/manifests/manifests/v1".into(), "manifests", Endpoint::PutManifest(tag())),
+            (format!("GET /v2/a/manifests/{DIGEST}"), "a", Endpoint::GetManifest(Reference::Digest(digest()))),
+        ] {
+            let route = parse(&line).map_err(|error| error.to_string());
+
+            assert_eq!(route, Ok(Route::Repository(name.parse().unwrap(), endpoint)), "{line}");
+        }
+        for (line, route) in [("GET /v2/", Route::Version), ("GET /v2", Route::Version), ("GET /healthz", Route::Health)] {
+            assert_eq!(parse(line).ok(), Some(route), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_refused_by_what_is_wrong_with_it() {
+        for (line, code) in [
+            ("GET /", "NotFound"),
+            ("GET /v1/", "NotFound"),
+            ("GET /v2/a", "NotFound"),
+            ("GET /v2/a/b", "NotFound"),
+            ("GET v2/", "NotFound"),
+            ("GET /v2/a%2fb/manifests/v1", "NotFound"),
+            ("GET /v2/a/manifests/%ff", "NotFound"),
+            ("GET /v2/../manifests/v1", "Name"),
+            ("GET /v2/%2e%2e/manifests/v1", "Name"),
+            ("GET /v2//manifests/v1", "Name"),
+            ("GET /v2/A/manifests/v1", "Name"),
+            ("POST /v2/blobs/uploads/", "Name"),
+            ("GET /v2/a/manifests/-", "Reference"),
+            ("GET /v2/a/manifests/sha256:00", "Reference"),
+            ("GET /v2/a/blobs/sha256:00", "Digest"),
+            ("PUT /v2/a/blobs/uploads/..", "Upload"),
+            ("POST /v2/", "MethodNotAllowed"),
+            ("DELETE /v2/a/manifests/v1", "MethodNotAllowed"),
+            ("PATCH /v2/a/blobs/uploads/x", "MethodNotAllowed"),
+        ] {
+            let error = parse(line).unwrap_err();
+
+            assert!(format!("{error:?}").starts_with(code), "{line}: {error:?}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Blobs: bytes that are named by their hash, hashed on the way in and out.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{Body, RegistryError, Repository, WritableRepository};
+use crate::oci::{ByteRange, Digest, Hasher};
+use crate::store::{ByteStream, StoreError, Upload};
+
+/// How long a client that has begun to send a body may pause. Not counted
+/// before the first byte: BuildKit sends the headers of a layer that it has
+/// yet to download itself, minutes ahead (docker/buildx#4057).
+const BODY_PAUSE: Duration = Duration::from_secs(300);
+
+/// A blob being read.
+pub struct Blob {
+    /// How many bytes the whole blob has.
+    pub size: u64,
+    /// Where in the blob `body` begins.
+    pub offset: u64,
+    /// How many bytes `body` has.
+    pub length: u64,
+    /// The bytes. Where they are the whole blob, the last of them come only if all of them are right.
+    pub body: stream::BoxStream<'static, Result<Bytes, RegistryError>>,
+}
+
+impl Repository {
+    /// How many bytes the blob `digest` has, `None` when it is not there.
+    ///
+    /// Only pushes ask this, to learn what they need not send: so what the
+    /// store does not say in time is not there, and never an error.
+    pub async fn stat_blob(&self, digest: &Digest) -> Option<u64> {
+        match self.store().head(&self.keys.blob(digest), self.patience().push).await {
+            Ok(meta) => meta.map(|meta| meta.size),
+            Err(error) => {
+                let cause = std::error::Error::source(&error);
+                tracing::warn!(repository = %self.name, %digest, error = cause, "blob not found in time, taken as absent");
+                None
+            }
+        }
+    }
+
+    /// The blob `digest`, or the part of it in `range`; `None` when it is not there.
+    ///
+    /// # Errors
+    ///
+    /// - [`RegistryError::OutOfRange`]: no byte lies in `range`.
+    /// - [`RegistryError::Store`]: it could not be asked for.
+    pub async fn read_blob(&self, digest: &Digest, range: Option<ByteRange>) -> Result<Option<Blob>, RegistryError> {
+        let key = self.keys.blob(digest);
+        let object = match self.store().get(&key, range, self.patience().bytes).await {
+            Err(StoreError::OutOfRange) => return self.out_of_range(digest).await,
+            object => object?,
+        };
+        Ok(object.map(|object| {
+            let is_whole = object.length == object.meta.size;
+            let body = if is_whole { verified(*digest, object.length, object.body) } else { as_it_comes(object.body) };
+            Blob { size: object.meta.size, offset: object.offset, length: object.length, body }
+        }))
+    }
+
+    async fn out_of_range(&self, digest: &Digest) -> Result<Option<Blob>, RegistryError> {
+        let meta = self.store().head(&self.keys.blob(digest), self.patience().bytes).await?;
+        meta.map_or(Ok(None), |meta| Err(RegistryError::OutOfRange { size: meta.size }))
+    }
+}
+
+impl WritableRepository {
+    /// Stores the blob `digest`. Nothing is visible before all of it has come and is right.
+    ///
+    /// `length` is what the client announced, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// - [`RegistryError::DigestMismatch`], [`RegistryError::LengthMismatch`]: not what was announced.
+    /// - [`RegistryError::BodyBroken`], [`RegistryError::BodyStalled`]: the client went away.
+    /// - [`RegistryError::TooLarge`]: more than the store can keep.
+    /// - [`RegistryError::Store`]: it could not be stored.
+    pub async fn write_blob(&self, digest: &Digest, length: Option<u64>, body: Body) -> Result<(), RegistryError> {
+        let _uploading = self.registry.exports.upload(&self.name);
+        let mut upload = self.store().upload(&self.keys.blob(digest), length, self.patience().bytes).await?;
+        match receive(body, &mut *upload, digest, length).await {
+            Ok(()) => Ok(upload.finish(sha256(digest)).await?),
+            Err(error) => {
+                upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn sha256(digest: &Digest) -> Option<[u8; 32]> {
+    match digest {
+        Digest::Sha256(hash) => Some(*hash),
+        Digest::Sha512(_) => None,
+    }
+}
+
+/// Pours `body` into `upload`; fine only if it is what was announced.
+async fn receive(body: Body, upload: &mut dyn Upload, expected: &Digest, length: Option<u64>) -> Result<(), RegistryError> {
+    let mut hasher = Hasher::new(expected.algorithm());
+    let received = pour(body, upload, &mut hasher).await?;
+    if let Some(length) = length.filter(|length| *length != received) {
+        return Err(RegistryError::LengthMismatch { expected: length, received });
+    }
+    match hasher.finish() {
+        digest if digest == *expected => Ok(()),
+        received => Err(RegistryError::DigestMismatch { received }),
+    }
+}
+
+/// Pours `body` into `upload`, hashing as it goes; the number of bytes poured.
+async fn pour(mut body: Body, upload: &mut dyn Upload, hasher: &mut Hasher) -> Result<u64, RegistryError> {
+    let mut received = 0;
+    let mut next = body.next().await;
+    while let Some(chunk) = next {
+        let chunk = chunk.map_err(|cause| RegistryError::BodyBroken { received, cause })?;
+        received += chunk.len() as u64;
+        hasher.update(&chunk);
+        upload.write(chunk).await?;
+        next =
+            tokio::time::timeout(BODY_PAUSE, body.next()).await.map_err(|_| RegistryError::BodyStalled(BODY_PAUSE, received))?;
+    }
+    Ok(received)
+}
+
+fn as_it_comes(body: ByteStream) -> stream::BoxStream<'static, Result<Bytes, RegistryError>> {
+    body.map_err(RegistryError::from).boxed()
+}
+
+/// `body`, with its last bytes held back until all of it hashes to `digest`.
+fn verified(digest: Digest, length: u64, body: ByteStream) -> stream::BoxStream<'static, Result<Bytes, RegistryError>> {
+    let state = (body, Some(Hasher::new(digest.algorithm())), length);
+    stream::try_unfold(state, move |(mut body, mut hasher, mut left)| async move {
+        let Some(chunk) = body.try_next().await? else { return Ok(None) };
+        if let Some(hashing) = &mut hasher {
+            hashing.update(&chunk);
+        }
+        left = left.saturating_sub(chunk.len() as u64);
+        let is_wrong = left == 0 && hasher.take().is_some_and(|hasher| hasher.finish() != digest);
+        if is_wrong { Err(RegistryError::Corrupt(digest)) } else { Ok(Some((chunk, (body, hasher, left)))) }
+    })
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunks(parts: &'static [&'static str]) -> ByteStream {
+        Box::pin(stream::iter(parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes())))))
+    }
+
+    async fn read(digest: &str, parts: &'static [&'static str]) -> (String, Option<RegistryError>) {
+        let length = parts.iter().map(|part| part.len() as u64).sum();
+        let mut body = verified(Digest::sha256(digest.as_bytes()), length, chunks(parts));
+        let mut text = String::new();
+        while let Some(chunk) = body.next().await {
+            match chunk {
+                Ok(bytes) => text.push_str(std::str::from_utf8(&bytes).unwrap()),
+                Err(error) => return (text, Some(error)),
+            }
+        }
+        (text, None)
+    }
+
+    #[tokio::test]
+    async fn right_bytes_come_whole() {
+        let (text, error) = read("hello world", &["hello", " ", "world"]).await;
+
+        assert_eq!((text.as_str(), error.is_none()), ("hello world", true));
+    }
+
+    #[tokio::test]
+    async fn wrong_bytes_never_come_to_their_end() {
+        let (text, error) = read("hello world", &["hello", " ", "w0rld"]).await;
+
+        assert_eq!(text, "hello ");
+        assert!(matches!(error, Some(RegistryError::Corrupt(_))), "{error:?}");
+    }
+}

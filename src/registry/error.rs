@@ -1,0 +1,81 @@
+//! Why the registry could not do as asked.
+
+use std::time::Duration;
+
+use crate::oci::{Digest, InvalidManifest};
+use crate::store::{Cause, StoreError};
+
+/// Why the registry could not do as asked. Every message is fit to send to a client.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The bytes received hash to something else; none of them were kept.
+    #[error("content does not match its digest; what was received is {received}")]
+    DigestMismatch {
+        /// The digest of what the client sent.
+        received: Digest,
+    },
+    /// Not as many bytes as announced; none of them were kept.
+    #[error("content does not have its length: expected {expected} bytes, received {received}")]
+    LengthMismatch {
+        /// What the client announced.
+        expected: u64,
+        /// What it sent.
+        received: u64,
+    },
+    /// The client's body ended in an error; nothing of it was kept.
+    #[error("the request's body broke off after {received} bytes")]
+    BodyBroken {
+        /// How much had come.
+        received: u64,
+        /// What the connection said.
+        #[source]
+        cause: Cause,
+    },
+    /// The client began to send and then sent nothing for too long.
+    #[error("the request's body stopped for {0:?} after {1} bytes")]
+    BodyStalled(Duration, u64),
+    /// Larger than can be stored.
+    #[error("a blob has at most {limit} bytes here")]
+    TooLarge {
+        /// The most that can be.
+        limit: u64,
+    },
+    /// A manifest that no client could use.
+    #[error(transparent)]
+    ManifestInvalid(#[from] InvalidManifest),
+    /// An image names blobs or manifests that are not there.
+    #[error("manifest refers to what is not here: {}", list(.0))]
+    ManifestBlobUnknown(Vec<Digest>),
+    /// What the store has under a digest is something else.
+    #[error("stored content does not match its digest")]
+    Corrupt(Digest),
+    /// No byte lies in the range asked for.
+    #[error("the range lies past the end of the blob")]
+    OutOfRange {
+        /// How many bytes the blob has.
+        size: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// Most digests that a message names.
+const MAX_NAMED: usize = 3;
+
+fn list(digests: &[Digest]) -> String {
+    let named: Vec<_> = digests.iter().take(MAX_NAMED).map(Digest::to_string).collect();
+    match digests.len().saturating_sub(MAX_NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+impl From<StoreError> for RegistryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TooLarge { limit } => Self::TooLarge { limit },
+            error => Self::Store(error),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Sockets, HTTP/1.1, and ending well.
+//!
+//! HTTP/2 is left out on purpose: BuildKit and containerd speak HTTP/1.1 to
+//! registries, even under TLS.
+
+mod connection;
+mod listener;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::Api;
+
+pub use listener::bind;
+
+/// How often a draining server looks whether it may end.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The pause after an accept that failed for want of file handles or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepted connections that nobody serves yet.
+const ACCEPTED: usize = 16;
+
+/// What a server allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most connections at once; further ones wait in the system's queue.
+    pub connections: usize,
+    /// How long running exports and requests may take to end once the server is told to stop.
+    pub drain: Duration,
+}
+
+/// Serves `api` on `listeners` until `stop` is ready, then ends well.
+///
+/// Ending well: the server says that it is not ready, yet goes on accepting
+/// while `is_busy` says that somebody is in the middle of pushing; then it
+/// accepts no more and waits for what is running. All that for
+/// `limits.drain` at most.
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    api: Arc<Api>,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+    is_busy: impl Fn() -> bool,
+) {
+    let connections = TaskTracker::new();
+    let (closing, accepting) = (CancellationToken::new(), CancellationToken::new());
+    let (accepted, mut incoming) = mpsc::channel(ACCEPTED);
+    let room = Arc::new(Semaphore::new(limits.connections));
+    for listener in listeners {
+        tokio::spawn(accept(listener, Arc::clone(&room), accepted.clone(), accepting.clone()));
+    }
+    let serve_all = async {
+        while let Some((stream, permit)) = incoming.recv().await {
+            let serving = connection::serve(stream, Arc::clone(&api), closing.clone());
+            connections.spawn(async move {
+                serving.await;
+                drop(permit);
+            });
+        }
+    };
+    let draining = async {
+        stop.await;
+        api.begin_draining();
+        let deadline = Instant::now() + limits.drain;
+        while is_busy() && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        deadline
+    };
+    let deadline = tokio::select! {
+        deadline = draining => deadline,
+        () = serve_all => return,
+    };
+    accepting.cancel();
+    closing.cancel();
+    connections.close();
+    if tokio::time::timeout_at(deadline, connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "stopped with requests still running");
+    }
+}
+
+type Accepted = (TcpStream, OwnedSemaphorePermit);
+
+/// Takes connections from `listener` while there is room, until `stop`.
+async fn accept(listener: TcpListener, room: Arc<Semaphore>, accepted: mpsc::Sender<Accepted>, stop: CancellationToken) {
+    let accepting = async {
+        while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+            let stream = next(&listener).await;
+            if accepted.send((stream, permit)).await.is_err() {
+                return;
+            }
+        }
+    };
+    stop.run_until_cancelled(accepting).await;
+}
+
+/// The next connection. Failing to take one is never a reason to stop taking more.
+async fn next(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::warn!(%error, "connection not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
