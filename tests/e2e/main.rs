@@ -1,0 +1,13 @@
+//! A real buildkitd exports its cache and another one, which never built the thing, imports it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod broken_off;
+mod bucket;
+mod outage;
+mod round_trip;
+mod stage;
+mod stands;

@@ -1,0 +1,126 @@
+//! The store is gone for a while: imports are skipped, exports wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+
+use crate::stage::{Quay, Store, export, import, run, spawn};
+use crate::support::door::{Action, Door, Mode, S3Operation, Seen};
+use crate::support::project::Project;
+
+/// How long the store is gone in the middle of things.
+const DARK: Duration = Duration::from_secs(3);
+
+const WAYS_TO_BE_GONE: [Mode; 2] = [Mode::Refuse, Mode::BlackHole];
+
+#[test]
+fn an_import_from_a_store_that_is_gone_is_skipped_within_five_seconds() {
+    run(async {
+        for mode in WAYS_TO_BE_GONE {
+            let (quay, project) = (Quay::on(Store::Bucket).await, Project::new());
+            let cache = quay.cache("org/app:cache");
+            let exported = export(&project, &format!("{cache},mode=max")).await;
+
+            quay.front.forget();
+            quay.back().become_(mode).await;
+            let built = import(&project, &cache).await;
+
+            let asked = quay.front.seen();
+            let first = asked.iter().map(|seen| seen.came).min().expect("the import asked for something");
+            let last = asked.iter().map(|seen| seen.answered().expect("every request was answered")).max();
+            let took = last.expect("as many answers as requests") - first;
+            assert!(took < Duration::from_secs(5), "{mode:?}: {took:?} {asked:#?}");
+            assert_ne!(built.file("layer-0"), exported.file("layer-0"), "{mode:?}: the store was gone, yet its cache was used");
+        }
+    });
+}
+
+/// A request of an export's, told by what Longshore asks of the store; the door is the one before Longshore.
+type IsIt = fn(&Seen, &Door) -> bool;
+
+const REQUESTS_OF_AN_EXPORT: [(&str, usize, IsIt); 8] = [
+    ("the look for a layer", 1, |seen, _| seen.operation() == S3Operation::HeadObject && is_blob(seen)),
+    ("a small layer", 2, |seen, _| seen.operation() == S3Operation::PutObject && is_blob(seen)),
+    ("the begin of a large layer", 1, |seen, _| seen.operation() == S3Operation::CreateMultipartUpload),
+    ("a part of a large layer", 2, |seen, _| seen.operation() == S3Operation::UploadPart),
+    ("the end of a large layer", 1, |seen, _| seen.operation() == S3Operation::CompleteMultipartUpload),
+    ("the config", 1, |seen, front| seen.operation() == S3Operation::PutObject && is_config(seen, front)),
+    ("the manifest", 1, |seen, _| seen.operation() == S3Operation::PutObject && seen.path.contains("/_oci/manifests/")),
+    ("the tag", 1, |seen, _| seen.operation() == S3Operation::PutObject && seen.path.contains("/_oci/tags/")),
+];
+
+fn is_blob(seen: &Seen) -> bool {
+    seen.path.contains("/blobs/")
+}
+
+/// Whether this writes the blob that buildkitd has called a cache config before.
+fn is_config(seen: &Seen, front: &Door) -> bool {
+    let is_head_of_config = |asked: &&Arc<Seen>| asked.method == Method::HEAD && asked.header("accept").contains("cacheconfig");
+    let asked = front.seen();
+    let hex = asked.iter().find(is_head_of_config).and_then(|asked| asked.path.split_once("sha256:"));
+    hex.is_some_and(|(_, hex)| seen.path.ends_with(hex))
+}
+
+#[test]
+fn an_export_waits_for_the_store_at_each_of_its_requests() {
+    let scenarios = WAYS_TO_BE_GONE.into_iter().flat_map(|mode| {
+        REQUESTS_OF_AN_EXPORT
+            .map(|(request, nth, is_it)| (format!("{mode:?} at {request}"), spawn(export_through_an_outage(mode, nth, is_it))))
+    });
+    assert_all(scenarios.collect());
+}
+
+async fn export_through_an_outage(mode: Mode, nth: usize, is_it: IsIt) {
+    let (quay, project) = (Quay::on(Store::Bucket).await, Project::with_layers(&[200_000, 20_000_000]));
+    let cache = quay.cache("org/app:cache");
+    let front = Arc::clone(&quay.front);
+    let gone = quay.back().trip(nth, Action::Become(mode), move |seen| is_it(seen, &front));
+
+    let outage = async {
+        gone.sprung(Duration::from_secs(120)).await;
+        tokio::time::sleep(DARK).await;
+        quay.back().become_(Mode::Open).await;
+    };
+    let attributes = format!("{cache},mode=max");
+    let (exported, ()) = tokio::join!(export(&project, &attributes), outage);
+
+    assert_eq!(import(&project, &cache).await, exported);
+}
+
+#[test]
+fn an_import_that_has_begun_waits_for_the_store() {
+    let scenarios = WAYS_TO_BE_GONE.map(|mode| (format!("{mode:?} at a layer"), spawn(import_through_an_outage(mode))));
+    assert_all(scenarios.into());
+}
+
+async fn import_through_an_outage(mode: Mode) {
+    let (quay, project) = (Quay::on(Store::Bucket).await, Project::new());
+    let cache = quay.cache("org/app:cache");
+    let exported = export(&project, &format!("{cache},mode=max")).await;
+    // The first blob that is read is the config.
+    let is_it = |seen: &Seen| seen.operation() == S3Operation::GetObject && is_blob(seen);
+    let gone = quay.back().trip(2, Action::Become(mode), is_it);
+
+    let outage = async {
+        gone.sprung(Duration::from_secs(60)).await;
+        tokio::time::sleep(DARK).await;
+        quay.back().become_(Mode::Open).await;
+    };
+    let (imported, ()) = tokio::join!(import(&project, &cache), outage);
+
+    assert_eq!(imported, exported);
+}
+
+/// Waits for scenarios that run side by side; panics with the names of those that failed.
+fn assert_all(scenarios: Vec<(String, tokio::task::JoinHandle<()>)>) {
+    let mut failures = Vec::new();
+    for (name, scenario) in scenarios {
+        if let Err(error) = run(scenario) {
+            let panic = error.into_panic();
+            let why = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
+            failures.push(format!("== {name}\n{why}"));
+        }
+    }
+    assert!(failures.is_empty(), "{} failed\n{}", failures.len(), failures.join("\n"));
+}

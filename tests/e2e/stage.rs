@@ -1,0 +1,162 @@
+//! What all scenarios share: two daemons, an S3 server, and Longshore on a store of its own for each.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::future::Future;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::support::buildkit::{Build, Buildkit};
+use crate::support::door::Door;
+use crate::support::longshore::{Launch, Longshore};
+use crate::support::minio::Minio;
+use crate::support::project::{Project, Tree, digest_of_file};
+use crate::support::scratch;
+
+/// One runtime for all tests: what they share outlives each of them.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+
+/// Runs one test, on the runtime of all.
+pub fn run<T>(test: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(test)
+}
+
+/// Starts `scenario` beside others, on the runtime of all.
+pub fn spawn(scenario: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+    RUNTIME.spawn(scenario)
+}
+
+/// The daemon that builds first.
+pub async fn exporter() -> &'static Buildkit {
+    static EXPORTER: OnceCell<Buildkit> = OnceCell::const_new();
+    EXPORTER.get_or_init(|| Buildkit::start("the exporting daemon")).await
+}
+
+/// The daemon that has built nothing of the project at hand: it has only what it imports.
+pub async fn cold() -> &'static Buildkit {
+    static COLD: OnceCell<Buildkit> = OnceCell::const_new();
+    COLD.get_or_init(|| Buildkit::start("the cold daemon")).await
+}
+
+async fn minio() -> &'static Minio {
+    static MINIO: OnceCell<Minio> = OnceCell::const_new();
+    MINIO.get_or_init(Minio::start).await
+}
+
+/// The stores that every scenario runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    Folder,
+    Bucket,
+}
+
+pub const STORES: [Store; 2] = [Store::Folder, Store::Bucket];
+
+/// Where the objects lie in the bucket of a [`Quay`].
+pub const PREFIX: &str = "team/cache";
+
+/// Longshore on an empty store, with a door on either side.
+#[derive(Debug)]
+pub struct Quay {
+    pub launch: Launch,
+    pub longshore: Longshore,
+    /// Before Longshore: what its clients ask.
+    pub front: Arc<Door>,
+    hold: Hold,
+}
+
+#[derive(Debug)]
+enum Hold {
+    Folder(TempDir),
+    Bucket { name: String, back: Door },
+}
+
+impl Quay {
+    pub async fn on(store: Store) -> Self {
+        let (launch, hold) = match store {
+            Store::Folder => {
+                let folder = scratch("store");
+                (Launch::on_folder(folder.path()), Hold::Folder(folder))
+            }
+            Store::Bucket => {
+                let (name, back) = (format!("test-{}", Uuid::new_v4()), Door::open(minio().await.address));
+                minio().await.make_bucket(&name);
+                (Launch::on_bucket(&back, &name, PREFIX), Hold::Bucket { name, back })
+            }
+        };
+        let longshore = launch.start().await;
+        let front = Arc::new(Door::open(longshore.address));
+        Self { launch, longshore, front, hold }
+    }
+
+    /// The door before the S3 server: what Longshore asks of it.
+    pub fn back(&self) -> &Door {
+        match &self.hold {
+            Hold::Bucket { back, .. } => back,
+            Hold::Folder(_) => panic!("a folder has no door"),
+        }
+    }
+
+    /// How a build names `image`, which may carry a tag.
+    pub fn reference(&self, image: &str) -> String {
+        format!("{}/{image}", self.front.address)
+    }
+
+    /// Attributes that import the cache `image`, or export it to there.
+    pub fn cache(&self, image: &str) -> String {
+        format!("type=registry,ref={}", self.reference(image))
+    }
+
+    /// Every object below the store's prefix with the digest of its bytes, as read by a client that is not ours.
+    pub async fn objects(&self) -> BTreeMap<String, String> {
+        match &self.hold {
+            Hold::Folder(folder) => files_below(folder.path()),
+            Hold::Bucket { name, .. } => {
+                let below = |(key, digest): (String, String)| {
+                    let key = key.strip_prefix(PREFIX).and_then(|key| key.strip_prefix('/'));
+                    (key.expect("nothing lies outside the prefix").to_owned(), digest)
+                };
+                minio().await.rclone().digests(name).into_iter().map(below).collect()
+            }
+        }
+    }
+}
+
+fn files_below(root: &Path) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let key = path.strip_prefix(root).expect("below the root").to_str().expect("text").to_owned();
+                files.insert(key, digest_of_file(&path).expect("a file"));
+            }
+        }
+    }
+    files
+}
+
+/// Builds `project` on `daemon` with what `with` adds; its result.
+pub async fn result_of(daemon: &Buildkit, project: &Project, with: impl FnOnce(Build) -> Build) -> Tree {
+    let folder = scratch("output");
+    daemon.must_build(&with(Build::of(project.path()).output_to(folder.path()))).await;
+    Tree::read(folder.path())
+}
+
+/// Builds `project` on the exporting daemon and exports its cache with `attributes`; its result.
+pub async fn export(project: &Project, attributes: &str) -> Tree {
+    result_of(exporter().await, project, |build| build.export_cache(attributes)).await
+}
+
+/// Builds `project` on the cold daemon, which imports the cache `attributes`; its result.
+pub async fn import(project: &Project, attributes: &str) -> Tree {
+    result_of(cold().await, project, |build| build.import_cache(attributes)).await
+}

@@ -1,0 +1,475 @@
+//! A door in front of a server: every request that passes is seen, and it can be shut.
+//!
+//! A door forwards HTTP/1.1 as it comes: the same headers (`Host` too, which
+//! S3 signatures cover), bodies streamed both ways, one connection behind for
+//! each in front. It stands before an S3 server, or before Longshore itself.
+
+use std::collections::HashMap;
+use std::net::SocketAddrV4;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::{AbortHandle, JoinHandle};
+
+use super::ports;
+
+/// How a door treats those who come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything passes.
+    Open,
+    /// Connections are refused; those there were are reset.
+    Refuse,
+    /// Connections are accepted, and nothing ever comes back on them; those there were
+    /// freeze as well, and stay frozen when the door opens again.
+    BlackHole,
+}
+
+/// What happens when the request that a [`Trip`] waits for arrives; the server behind never sees it before that.
+#[derive(Clone, Copy, Debug)]
+pub enum Action {
+    /// The door changes its mode, so the request falls to the new one.
+    Become(Mode),
+    /// The request waits until [`Trip::release`].
+    Hold,
+}
+
+/// A request that came to the door.
+#[derive(Debug)]
+pub struct Seen {
+    pub method: Method,
+    /// Still percent-encoded.
+    pub path: String,
+    pub query: String,
+    pub headers: HeaderMap,
+    pub came: Instant,
+    answer: OnceLock<(StatusCode, Instant)>,
+    uploaded: AtomicU64,
+    downloaded: AtomicU64,
+}
+
+impl Seen {
+    /// The value of header `name`, empty when there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// What the server behind answered, `None` while it hasn't.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.answer.get().map(|&(status, _)| status)
+    }
+
+    /// When the head of the answer came, `None` while it hasn't.
+    pub fn answered(&self) -> Option<Instant> {
+        self.answer.get().map(|&(_, answered)| answered)
+    }
+
+    /// Bytes of the request's body that came so far.
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.uploaded.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the answer's body that went out so far.
+    pub fn downloaded_bytes(&self) -> u64 {
+        self.downloaded.load(Ordering::Relaxed)
+    }
+
+    /// What this asks of an S3 server, path style.
+    pub fn operation(&self) -> S3Operation {
+        let has = |name: &str| self.query.split('&').any(|pair| pair == name || pair.starts_with(&format!("{name}=")));
+        let in_bucket = self.path.trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
+        match (self.method.as_str(), in_bucket) {
+            ("HEAD", true) => S3Operation::HeadObject,
+            ("GET", true) if has("uploadId") => S3Operation::ListParts,
+            ("GET", true) => S3Operation::GetObject,
+            ("PUT", true) if has("uploadId") && self.headers.contains_key("x-amz-copy-source") => S3Operation::UploadPartCopy,
+            ("PUT", true) if has("uploadId") => S3Operation::UploadPart,
+            ("PUT", true) if self.headers.contains_key("x-amz-copy-source") => S3Operation::CopyObject,
+            ("PUT", true) => S3Operation::PutObject,
+            ("POST", true) if has("uploads") => S3Operation::CreateMultipartUpload,
+            ("POST", true) if has("uploadId") => S3Operation::CompleteMultipartUpload,
+            ("DELETE", true) if has("uploadId") => S3Operation::AbortMultipartUpload,
+            ("DELETE", true) => S3Operation::DeleteObject,
+            ("POST", false) if has("delete") => S3Operation::DeleteObjects,
+            ("GET", false) if has("uploads") => S3Operation::ListMultipartUploads,
+            ("GET", false) if has("list-type") => S3Operation::ListObjectsV2,
+            _ => S3Operation::Other,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum S3Operation {
+    HeadObject,
+    GetObject,
+    PutObject,
+    CopyObject,
+    DeleteObject,
+    DeleteObjects,
+    CreateMultipartUpload,
+    UploadPart,
+    UploadPartCopy,
+    CompleteMultipartUpload,
+    AbortMultipartUpload,
+    ListParts,
+    ListMultipartUploads,
+    ListObjectsV2,
+    Other,
+}
+
+/// A running door; closed when dropped.
+#[derive(Debug)]
+pub struct Door {
+    /// Where the door stands.
+    pub address: SocketAddrV4,
+    hall: Arc<Hall>,
+}
+
+impl Door {
+    /// Opens a door that leads to `behind`, on the runtime of the caller.
+    pub fn open(behind: SocketAddrV4) -> Self {
+        Self::open_at(ports::free_address(), behind)
+    }
+
+    /// Opens a door at `address` that leads to `behind`.
+    pub fn open_at(address: SocketAddrV4, behind: SocketAddrV4) -> Self {
+        let hall = Arc::new(Hall {
+            address,
+            behind,
+            mode: Mutex::new(Mode::Open),
+            listener: Mutex::new(None),
+            connections: Mutex::default(),
+            next_connection: AtomicU64::new(0),
+            seen: Mutex::default(),
+            trips: Mutex::default(),
+        });
+        hall.listen();
+        Self { address, hall }
+    }
+
+    /// Changes how those who come from now on, and those who are there, are treated.
+    pub async fn become_(&self, mode: Mode) {
+        self.hall.become_(mode).await;
+    }
+
+    /// Every request that came since the door was opened or [`forget`](Self::forget) was called.
+    pub fn seen(&self) -> Vec<Arc<Seen>> {
+        self.hall.seen.lock().expect("no panic").clone()
+    }
+
+    /// The requests among [`seen`](Self::seen) that ask an S3 server for `operation`.
+    pub fn seen_operations(&self, operation: S3Operation) -> Vec<Arc<Seen>> {
+        self.seen().into_iter().filter(|seen| seen.operation() == operation).collect()
+    }
+
+    /// Forgets the requests seen so far.
+    pub fn forget(&self) {
+        self.hall.seen.lock().expect("no panic").clear();
+    }
+
+    /// Does `action` when the `nth` request (from 1) that `is_it` arrives, counted from now.
+    pub fn trip(&self, nth: usize, action: Action, is_it: impl Fn(&Seen) -> bool + Send + Sync + 'static) -> Trip {
+        let wire = Arc::new(Wire {
+            is_it: Box::new(is_it),
+            left: AtomicUsize::new(nth),
+            action,
+            sprung: Notify::new(),
+            released: Semaphore::new(0),
+        });
+        self.hall.trips.lock().expect("no panic").push(Arc::clone(&wire));
+        Trip { wire }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.hall.stop_listening();
+        self.hall.reset_connections();
+    }
+}
+
+/// Stands for one request that is waited for; see [`Door::trip`].
+#[derive(Debug)]
+pub struct Trip {
+    wire: Arc<Wire>,
+}
+
+impl Trip {
+    /// Waits until the request has come; panics after `limit`.
+    pub async fn sprung(&self, limit: Duration) {
+        let came = tokio::time::timeout(limit, self.wire.sprung.notified()).await;
+        came.unwrap_or_else(|_| panic!("the request that was waited for did not come within {limit:?}"));
+        self.wire.sprung.notify_one();
+    }
+
+    /// Whether the request has come.
+    pub fn has_sprung(&self) -> bool {
+        self.wire.left.load(Ordering::SeqCst) == 0
+    }
+
+    /// Lets the request go on that [`Action::Hold`] holds, or will hold.
+    pub fn release(&self) {
+        self.wire.released.add_permits(1);
+    }
+}
+
+struct Wire {
+    is_it: Box<dyn Fn(&Seen) -> bool + Send + Sync>,
+    /// How many such requests are still to come.
+    left: AtomicUsize,
+    action: Action,
+    sprung: Notify,
+    released: Semaphore,
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").field("left", &self.left).field("action", &self.action).finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    /// Whether `seen` is the request that was waited for.
+    fn is_sprung_by(&self, seen: &Seen) -> bool {
+        (self.is_it)(seen) && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) == Ok(1)
+    }
+}
+
+/// What lies between the two sides.
+#[derive(Debug)]
+struct Hall {
+    address: SocketAddrV4,
+    behind: SocketAddrV4,
+    mode: Mutex<Mode>,
+    listener: Mutex<Option<JoinHandle<()>>>,
+    connections: Mutex<HashMap<u64, Connection>>,
+    next_connection: AtomicU64,
+    seen: Mutex<Vec<Arc<Seen>>>,
+    trips: Mutex<Vec<Arc<Wire>>>,
+}
+
+/// A connection from in front.
+#[derive(Debug)]
+struct Connection {
+    frozen: Arc<AtomicBool>,
+    /// A second handle on the socket, by which it can be told to reset.
+    socket: OwnedFd,
+    task: AbortHandle,
+}
+
+impl Hall {
+    fn listen(self: &Arc<Self>) {
+        // std's sets SO_REUSEADDR, so a door finds its port again.
+        let listener = std::net::TcpListener::bind(self.address).expect("the door's port is free");
+        listener.set_nonblocking(true).expect("a socket can be set");
+        let listener = TcpListener::from_std(listener).expect("a runtime");
+        let hall = Arc::clone(self);
+        let accept = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                hall.admit(stream);
+            }
+        });
+        *self.listener.lock().expect("no panic") = Some(accept);
+    }
+
+    fn stop_listening(&self) -> Option<JoinHandle<()>> {
+        let accept = self.listener.lock().expect("no panic").take();
+        accept.inspect(JoinHandle::abort)
+    }
+
+    fn reset_connections(&self) {
+        for (_, connection) in self.connections.lock().expect("no panic").drain() {
+            let _ = socket2::SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
+            connection.task.abort();
+        }
+    }
+
+    /// May end its caller, when that is a connection's own task: nothing is left to do after the first await.
+    async fn become_(self: &Arc<Self>, mode: Mode) {
+        let previous = std::mem::replace(&mut *self.mode.lock().expect("no panic"), mode);
+        let mut closing = None;
+        match mode {
+            Mode::Open => {}
+            Mode::Refuse => {
+                closing = self.stop_listening();
+                self.reset_connections();
+            }
+            Mode::BlackHole => {
+                for connection in self.connections.lock().expect("no panic").values() {
+                    connection.frozen.store(true, Ordering::SeqCst);
+                }
+            }
+        }
+        if previous == Mode::Refuse && mode != Mode::Refuse {
+            self.listen();
+        }
+        if let Some(closing) = closing {
+            let _ = closing.await;
+        }
+    }
+
+    fn admit(self: &Arc<Self>, stream: TcpStream) {
+        let _ = stream.set_nodelay(true);
+        let frozen = Arc::new(AtomicBool::new(false));
+        let socket = stream.as_fd().try_clone_to_owned().expect("a second handle");
+        let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        // Held over the look at the mode, so that a change of it finds this connection or is found by it.
+        let mut connections = self.connections.lock().expect("no panic");
+        match *self.mode.lock().expect("no panic") {
+            Mode::Open => {}
+            Mode::Refuse => return,
+            Mode::BlackHole => frozen.store(true, Ordering::SeqCst),
+        }
+        let (hall, stream) = (Arc::clone(self), Freezable { stream, frozen: Arc::clone(&frozen) });
+        let task = tokio::spawn(async move {
+            hall.serve(stream).await;
+            hall.connections.lock().expect("no panic").remove(&id);
+        });
+        connections.insert(id, Connection { frozen, socket, task: task.abort_handle() });
+    }
+
+    async fn serve(self: &Arc<Self>, stream: Freezable) {
+        let Some((sender, mut behind)) = self.connect_behind().await else { return };
+        let sender = Arc::new(tokio::sync::Mutex::new(sender));
+        let service = service_fn(|request| self.forward(Arc::clone(&sender), request));
+        let front = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(front);
+        tokio::select! {
+            _ = front.as_mut() => {}
+            () = &mut behind => {
+                front.as_mut().graceful_shutdown();
+                let _ = front.await;
+            }
+        }
+    }
+
+    async fn connect_behind(&self) -> Option<(SendRequest<Counted>, BoxFuture<'static, ()>)> {
+        let stream = TcpStream::connect(self.behind).await.ok()?;
+        let _ = stream.set_nodelay(true);
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        Some((sender, Box::pin(async move { connection.await.unwrap_or_default() })))
+    }
+
+    async fn forward(
+        self: &Arc<Self>,
+        sender: Arc<tokio::sync::Mutex<SendRequest<Counted>>>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Counted>, hyper::Error> {
+        let seen = Arc::new(Seen {
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            query: request.uri().query().unwrap_or_default().to_owned(),
+            headers: request.headers().clone(),
+            came: Instant::now(),
+            answer: OnceLock::new(),
+            uploaded: AtomicU64::new(0),
+            downloaded: AtomicU64::new(0),
+        });
+        self.seen.lock().expect("no panic").push(Arc::clone(&seen));
+        self.spring_trips(&seen).await;
+
+        let mut sender = sender.lock().await;
+        if sender.is_closed() {
+            // The server ended the connection while the request was held here; a client would have taken a new one.
+            if let Some((anew, behind)) = self.connect_behind().await {
+                *sender = anew;
+                tokio::spawn(behind);
+            }
+        }
+        let request = request.map(|body| Counted { body, seen: Arc::clone(&seen), counter: |seen| &seen.uploaded });
+        let response = sender.send_request(request).await?;
+        let _ = seen.answer.set((response.status(), Instant::now()));
+        Ok(response.map(|body| Counted { body, seen, counter: |seen| &seen.downloaded }))
+    }
+
+    async fn spring_trips(self: &Arc<Self>, seen: &Seen) {
+        let trips = self.trips.lock().expect("no panic").clone();
+        for wire in trips.iter().filter(|wire| wire.is_sprung_by(seen)) {
+            wire.sprung.notify_one();
+            match wire.action {
+                Action::Become(mode) => {
+                    self.become_(mode).await;
+                    // Its connection is reset or frozen: whatever comes of it, the server behind is not to see it.
+                    std::future::pending::<()>().await;
+                }
+                Action::Hold => wire.released.acquire().await.expect("never closed").forget(),
+            }
+        }
+    }
+}
+
+/// A body that counts the bytes which pass.
+struct Counted {
+    body: Incoming,
+    seen: Arc<Seen>,
+    counter: fn(&Seen) -> &AtomicU64,
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            (self.counter)(&self.seen).fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A connection on which, once frozen, nothing ever happens again.
+struct Freezable {
+    stream: TcpStream,
+    frozen: Arc<AtomicBool>,
+}
+
+impl Freezable {
+    /// The stream; while frozen nobody is woken, for there is nothing to wake up to.
+    fn moving(self: Pin<&mut Self>) -> Poll<Pin<&mut TcpStream>> {
+        if self.frozen.load(Ordering::SeqCst) { Poll::Pending } else { Poll::Ready(Pin::new(&mut self.get_mut().stream)) }
+    }
+}
+
+impl AsyncRead for Freezable {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        std::task::ready!(self.moving()).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Freezable {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        std::task::ready!(self.moving()).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        std::task::ready!(self.moving()).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        std::task::ready!(self.moving()).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,212 @@
+//! The program under test, as a user would start it.
+
+use std::net::SocketAddrV4;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use super::{client, door::Door, eventually, minio, ports, scratch};
+
+/// How to start Longshore; [`start`](Launch::start) does it, as often as wanted.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    pub address: SocketAddrV4,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    home: Arc<TempDir>,
+}
+
+impl Launch {
+    /// With nothing but `arguments`; no `--listen`, no store.
+    pub fn bare(arguments: &[&str]) -> Self {
+        Self {
+            address: ports::free_address(),
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            environment: Vec::new(),
+            home: Arc::new(scratch("home")),
+        }
+    }
+
+    /// On a folder, on a port of its own.
+    pub fn on_folder(folder: &Path) -> Self {
+        Self::on(folder.to_str().expect("a path in UTF-8"))
+    }
+
+    /// On `prefix` in a bucket of the MinIO behind `door`, on a port of its own.
+    pub fn on_bucket(door: &Door, bucket: &str, prefix: &str) -> Self {
+        Self::on(&format!("s3://{bucket}/{prefix}"))
+            .env("LONGSHORE_ENDPOINT", &format!("http://{}", door.address))
+            .env("LONGSHORE_PATH_STYLE", "true")
+            .env("LONGSHORE_REGION", minio::REGION)
+            .env("LONGSHORE_ACCESS_KEY_ID", minio::ACCESS_KEY_ID)
+            .env("LONGSHORE_SECRET_ACCESS_KEY", minio::SECRET_ACCESS_KEY)
+    }
+
+    /// On the store that `word` names, on a port of its own, open to anyone.
+    pub fn on(word: &str) -> Self {
+        let launch = Self::bare(&[word, "--anonymous", "write"]);
+        let address = launch.address.to_string();
+        launch.arg("--listen").arg(&address)
+    }
+
+    /// One more argument.
+    #[must_use]
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// One more variable, the only ones besides `HOME`, `XDG_CACHE_HOME` and `PATH`.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(&self) -> Longshore {
+        let mut longshore = self.spawn();
+        let address = self.address;
+        for _ in 0.. {
+            let ready = http::Request::get("/readyz").body(bytes::Bytes::new()).expect("a request");
+            if client::try_send(address, ready).await.is_some_and(|answer| answer.status.is_success()) {
+                break;
+            }
+            if let Some(status) = longshore.child.try_wait().expect("a child of ours") {
+                panic!("longshore ended before it was ready, {status}:\n{}", longshore.log());
+            }
+            assert!(longshore.started.elapsed() < Duration::from_secs(20), "not ready in 20 s:\n{}", longshore.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        longshore
+    }
+
+    /// Starts it and does not wait, for those that are to fail.
+    pub fn spawn(&self) -> Longshore {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+        command.args(&self.arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.env("HOME", self.home.path()).env("XDG_CACHE_HOME", self.home.path().join("cache"));
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("longshore starts");
+        let lines = Lines::default();
+        lines.follow(child.stdout.take().expect("piped"));
+        lines.follow(child.stderr.take().expect("piped"));
+        Longshore { address: self.address, child, lines, started: std::time::Instant::now(), _launch: self.clone() }
+    }
+}
+
+/// A Longshore that was started; killed when dropped.
+#[derive(Debug)]
+pub struct Longshore {
+    pub address: SocketAddrV4,
+    child: Child,
+    lines: Lines,
+    started: std::time::Instant,
+    _launch: Launch,
+}
+
+impl Longshore {
+    /// Everything it said so far, on both outputs.
+    pub fn log(&self) -> String {
+        self.lines.all().join("\n")
+    }
+
+    /// Waits for a line with `word` in it; the line. Panics after `limit`.
+    pub async fn line_with(&self, word: &str, limit: Duration) -> String {
+        self.lines.with(word, limit).await
+    }
+
+    /// Asks it to end, once.
+    pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Ends it as a power cut would, and waits until it is gone.
+    pub async fn kill(&mut self) {
+        self.signal(rustix::process::Signal::KILL);
+        self.ended(Duration::from_secs(10)).await;
+    }
+
+    /// Waits until it has ended; how. Panics after `limit`.
+    pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
+        let status = tokio::time::timeout(limit, self.child.wait()).await;
+        let status = status.unwrap_or_else(|_| panic!("still running after {limit:?}:\n{}", self.lines.all().join("\n")));
+        status.expect("a child of ours")
+    }
+
+    /// Waits until a new connection to it is refused; panics after `limit`.
+    pub async fn refuses(&self, limit: Duration) {
+        let address = self.address;
+        eventually("connections are refused", limit, || async move {
+            tokio::net::TcpStream::connect(address).await.is_err().then_some(())
+        })
+        .await;
+    }
+
+    /// Memory resident now, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that was ever resident, in bytes.
+    pub fn peak_resident_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        let pid = self.child.id().expect("running");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("running");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux tells it");
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
+        kilobytes * 1024
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+        rustix::process::kill_process(pid.expect("running"), signal).expect("a child of ours");
+    }
+}
+
+/// The lines that a process has said so far.
+#[derive(Clone, Debug, Default)]
+struct Lines {
+    said: Arc<Mutex<Vec<String>>>,
+    count: watch::Sender<usize>,
+}
+
+impl Lines {
+    fn follow(&self, output: impl AsyncRead + Unpin + Send + 'static) {
+        let lines = self.clone();
+        tokio::spawn(async move {
+            let mut output = BufReader::new(output).lines();
+            while let Ok(Some(line)) = output.next_line().await {
+                lines.said.lock().expect("no panic").push(line);
+                lines.count.send_modify(|count| *count += 1);
+            }
+        });
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.said.lock().expect("no panic").clone()
+    }
+
+    async fn with(&self, word: &str, limit: Duration) -> String {
+        let mut count = self.count.subscribe();
+        let found = tokio::time::timeout(limit, async {
+            loop {
+                if let Some(line) = self.all().into_iter().find(|line| line.contains(word)) {
+                    return line;
+                }
+                count.changed().await.expect("the sender is ours");
+            }
+        });
+        found.await.unwrap_or_else(|_| panic!("no line with {word:?} within {limit:?}:\n{}", self.all().join("\n")))
+    }
+}

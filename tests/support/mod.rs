@@ -1,0 +1,47 @@
+//! What the tests stand on: servers on free ports, and doors to watch them through.
+//!
+//! Everything here talks to loopback only, keeps its files in directories of
+//! its own, and is gone when the value that stands for it is dropped, or when
+//! the test process ends, however that happens.
+
+#![allow(dead_code, reason = "every test crate uses a part of it")]
+
+pub mod buildkit;
+pub mod client;
+pub mod door;
+pub mod keeper;
+pub mod longshore;
+pub mod minio;
+pub mod ports;
+pub mod project;
+pub mod rclone;
+pub mod tools;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A directory for one server or one build, gone when dropped.
+///
+/// It lies under `$LONGSHORE_TEST_TMP`, else `/tmp`.
+pub fn scratch(name: &str) -> TempDir {
+    let parent = std::env::var_os("LONGSHORE_TEST_TMP").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    tempfile::Builder::new().prefix(&format!("longshore-{name}-")).tempdir_in(parent).expect("a scratch directory")
+}
+
+/// Asks `probe` again and again until it answers; panics with `what` after `limit`.
+pub async fn eventually<T, F>(what: &str, limit: Duration, mut probe: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(answer) = probe().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,130 @@
+//! Things to build whose result no two builds make alike, unless the second took it from the first one's cache.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::{scratch, tools};
+
+/// A build context with a `Dockerfile` that needs no network.
+///
+/// Every `RUN` step writes bytes from `/dev/urandom`. No other project shares
+/// a step with it: a daemon that did not build this one has nothing of it.
+#[derive(Debug)]
+pub struct Project {
+    folder: TempDir,
+}
+
+impl Project {
+    /// Two small layers, then the source, then a layer made from it; the result is copied into a last stage.
+    pub fn new() -> Self {
+        Self::with_layers(&[200_000, 30_000])
+    }
+
+    /// As [`new`](Self::new), with layers of these sizes in bytes before the source.
+    pub fn with_layers(sizes: &[u64]) -> Self {
+        let mut dockerfile = String::from(
+            "FROM scratch AS made\n\
+             SHELL [\"/busybox\", \"sh\", \"-c\"]\n\
+             COPY busybox /busybox\n\
+             COPY seed /seed\n\
+             RUN /busybox mkdir /result\n",
+        );
+        for (index, size) in sizes.iter().enumerate() {
+            writeln!(dockerfile, "RUN /busybox head -c {size} /dev/urandom > /result/layer-{index}").expect("a string");
+        }
+        dockerfile.push_str(
+            "COPY source /result/source\n\
+             RUN /busybox head -c 10000 /dev/urandom > /result/made-from-source\n\
+             FROM scratch\n\
+             COPY --from=made /result /\n",
+        );
+        let project = Self::of(&dockerfile);
+        fs::copy(tools::debian_tool("busybox"), project.path().join("busybox")).expect("busybox is there");
+        fs::write(project.path().join("seed"), Uuid::new_v4().to_string()).expect("a file");
+        project.change_source();
+        project
+    }
+
+    /// Nothing but `image`, as it is.
+    pub fn from_image(image: &str) -> Self {
+        Self::of(&format!("FROM {image}\n"))
+    }
+
+    fn of(dockerfile: &str) -> Self {
+        let folder = scratch("project");
+        fs::write(folder.path().join("Dockerfile"), dockerfile).expect("a file");
+        Self { folder }
+    }
+
+    /// Where the context lies.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Makes the source another one.
+    pub fn change_source(&self) {
+        fs::write(self.path().join("source"), Uuid::new_v4().to_string()).expect("a file");
+    }
+}
+
+/// What a build put out: every file with its permissions and the hash of its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree(BTreeMap<PathBuf, String>);
+
+impl Tree {
+    /// Everything under `folder`; panics when there is nothing.
+    pub fn read(folder: &Path) -> Self {
+        let mut files = BTreeMap::new();
+        read_into(&mut files, folder, folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        assert!(!files.is_empty(), "{} is empty", folder.display());
+        Self(files)
+    }
+
+    /// What is known of one file; panics when it is not there.
+    pub fn file(&self, path: &str) -> &str {
+        self.0.get(Path::new(path)).unwrap_or_else(|| panic!("no {path} in {self:?}"))
+    }
+}
+
+fn read_into(files: &mut BTreeMap<PathBuf, String>, root: &Path, folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            read_into(files, root, &path)?;
+            continue;
+        }
+        let known = format!("{:o} {}", entry.metadata()?.permissions().mode(), digest_of_file(&path)?);
+        files.insert(path.strip_prefix(root).expect("below the root").to_owned(), known);
+    }
+    Ok(())
+}
+
+/// `sha256:…` of a file's bytes, of which it never holds many.
+pub fn digest_of_file(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    io::copy(&mut fs::File::open(path)?, &mut HashWriter(&mut hasher))?;
+    Ok(format!("sha256:{}", HEXLOWER.encode(&hasher.finalize())))
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
