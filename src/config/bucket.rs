@@ -18,9 +18,11 @@ pub const PREFIX_GRAMMAR: &str =
 
 /// The bucket that is stated.
 pub fn s3(layers: &mut Layers, dialect: S3Dialect) -> Option<S3> {
-    let bucket = bucket(layers, dialect);
     let prefix = layers.read(&PREFIX, prefix);
     let endpoint = layers.read(&ENDPOINT, host::endpoint);
+    // Google's endpoint is Google's, by whatever name the store was stated.
+    let dialect = if endpoint.as_deref() == Some(GCS_ENDPOINT) { S3Dialect::Gcs } else { dialect };
+    let bucket = bucket(layers, dialect);
     let region = region(layers, dialect, endpoint.as_deref());
     let path_style = layers.choose(&PATH_STYLE, |word| word.parse().ok());
     let credentials = credentials::credentials(layers, dialect);

@@ -77,16 +77,20 @@ impl Reader<'_> {
 
     /// Takes in one setting.
     fn setting(&mut self, setting: &Setting, value: &Spanned<DeValue<'_>>, place: Place) {
+        let word = |text: &str| Some(vec![Word { text: text.into(), place: place.clone() }]);
         let words = match (setting.kind, value.get_ref()) {
             (Kind::List(_), DeValue::Array(items)) => self.words(items.iter(), &place),
-            (Kind::List(_), DeValue::String(text)) => Some(vec![Word { text: text.to_string(), place: place.clone() }]),
-            (Kind::Boolean, DeValue::Boolean(value)) => Some(vec![Word { text: value.to_string(), place: place.clone() }]),
-            (Kind::List(_) | Kind::Boolean, _) => None,
-            (_, DeValue::String(text)) => Some(vec![Word { text: text.to_string(), place: place.clone() }]),
+            (Kind::Boolean, DeValue::Boolean(value)) => word(&value.to_string()),
+            (Kind::Boolean, _) => None,
+            (_, DeValue::String(text)) => word(text),
             _ => None,
         };
         match &words {
-            None => self.problems.push(place, format!("must be {}, not {}", expected(setting.kind), kind_of(value.get_ref()))),
+            None => {
+                let is_list_too = matches!((setting.kind, value.get_ref()), (Kind::List(_), DeValue::Array(_)));
+                let found = if is_list_too { "of other things" } else { kind_of(value.get_ref()) };
+                self.problems.push(place, format!("must be {}, not {found}", expected(setting.kind)));
+            }
             Some(words) if words.is_empty() && !setting.may_be_empty() => {
                 self.problems.push(place, "is empty; name at least one")
             }
@@ -106,45 +110,40 @@ impl Reader<'_> {
 
     /// Takes in the long form of `server.listen`.
     fn listeners(&mut self, value: &Spanned<DeValue<'_>>, place: Place) {
-        let tables: Option<Vec<_>> = value.get_ref().as_array().map(|items| items.iter().collect());
-        let mut words = Vec::new();
-        for (index, item) in tables.into_iter().flatten().enumerate() {
-            let path = format!("{LISTENERS}[{index}]");
-            match item.get_ref() {
-                DeValue::Table(table) => words.extend(self.listener(&path, table, self.lines.line(item))),
-                other => self
-                    .problems
-                    .push(Place::key(&path, self.lines.line(item)), format!("must be a table, not {}", kind_of(other))),
-            }
-        }
-        if value.get_ref().as_array().is_none() {
+        let DeValue::Array(items) = value.get_ref() else {
             let found = kind_of(value.get_ref());
-            self.problems.push(place, format!("must be tables, each under [[{LISTENERS}]], not {found}"));
-        } else if self.layer.words(&LISTEN).is_some() {
+            return self.problems.push(place, format!("must be tables, each under [[{LISTENERS}]], not {found}"));
+        };
+        if self.layer.words(&LISTEN).is_some() {
             self.problems.push(place, format!("{} is stated too; one of the two is enough", LISTEN.key));
-        } else {
-            self.layer.state(&LISTEN, words);
+        } else if items.is_empty() {
+            self.problems.push(place, "is empty; name at least one");
         }
+        let words = items.iter().filter_map(|item| self.listener(item)).collect();
+        self.layer.state(&LISTEN, words);
     }
 
-    /// The address of one listener, whose table has the key `path`.
-    fn listener(&mut self, path: &str, table: &DeTable<'_>, line: usize) -> Option<Word> {
-        let mut address = None;
-        for (key, value) in table {
-            let place = Place::key(&join(path, key.get_ref()), self.lines.line(key));
-            match (key.get_ref().as_ref(), value.get_ref()) {
-                ("address", DeValue::String(text)) => address = Some(Word { text: text.to_string(), place }),
-                ("address", other) => {
-                    self.problems.push(place, format!("must be a text, not {}", kind_of(other)));
-                    return None;
-                }
-                (key, _) => self.problems.push(place, format!("there is no such key{}", did_you_mean(key, ["address"]))),
-            }
+    /// The address of one listener.
+    fn listener(&mut self, item: &Spanned<DeValue<'_>>) -> Option<Word> {
+        let place = Place::key(LISTENERS, self.lines.line(item));
+        let DeValue::Table(table) = item.get_ref() else {
+            self.problems.push(place, format!("must be a table, not {}", kind_of(item.get_ref())));
+            return None;
+        };
+        for key in table.keys().filter(|key| key.get_ref() != "address") {
+            let place = Place::key(&join(LISTENERS, key.get_ref()), self.lines.line(key));
+            self.problems.push(place, format!("there is no such key{}", did_you_mean(key.get_ref(), ["address"])));
         }
-        if address.is_none() {
-            self.problems.push(Place::key(path, line), "needs an address, such as address = \"127.0.0.1:5000\"");
-        }
-        address
+        let Some((key, value)) = table.get_key_value("address") else {
+            self.problems.push(place, "needs an address, such as address = \"127.0.0.1:5000\"");
+            return None;
+        };
+        let place = Place::key(&join(LISTENERS, "address"), self.lines.line(key));
+        let Some(text) = value.get_ref().as_str() else {
+            self.problems.push(place, format!("must be a text, not {}", kind_of(value.get_ref())));
+            return None;
+        };
+        Some(Word { text: text.into(), place })
     }
 }
 
@@ -196,5 +195,97 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::setting::{CREDENTIALS, Fallback, PATH};
+    use crate::config::tests::loaded;
+
+    /// The example with every key in force, except those that stand in place of others.
+    fn example(without: &[Setting]) -> String {
+        let is_key = |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" = ");
+        let is_wanted = |line: &str| !without.iter().any(|setting| line.split(' ').next() == setting.key.rsplit('.').next());
+        let lines = include_str!("../../config.example.toml").lines();
+        let keys = lines.map(|line| line.strip_prefix('#').filter(|line| is_key(line)).unwrap_or(line));
+        keys.filter(|line| is_wanted(line)).map(|line| format!("{line}\n")).collect()
+    }
+
+    fn problems_of(text: &str) -> String {
+        let mut problems = Problems::none(Some("config.toml".into()));
+        let _ = layer(text, &mut problems);
+        problems.to_string()
+    }
+
+    #[test]
+    fn the_example_has_every_key_with_its_default() {
+        let mut problems = Problems::none(Some("config.example.toml".into()));
+        let Ok(layer) = layer(&example(&[]), &mut problems) else { panic!("{problems}") };
+
+        assert_eq!(problems.to_string(), "");
+        for setting in SETTINGS {
+            let words = layer.words(setting).expect(setting.key);
+            if let Fallback::Value(default) = setting.default {
+                assert_eq!(words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(","), default, "{setting:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_loads_as_it_is_and_in_force() {
+        loaded(&[], &[], include_str!("../../config.example.toml")).unwrap();
+        loaded(&[], &[], &example(&[PATH, CREDENTIALS])).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_toml_is_told_with_line_and_column() {
+        for (text, position) in
+            [("[a\nb = 1", "line 1, column 3"), ("\n\na = ", "line 3, column 5"), ("a = 1\na = 2", "line 2, column 1")]
+        {
+            let told = problems_of(text);
+            assert!(told.starts_with(&format!("config.toml: 1 problem\n  {position}  not TOML: ")), "{told}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_misplaced_value_has_its_message() {
+        for (text, message) in [
+            ("server = 1", "server  line 1  must be a table, not a number"),
+            ("[server]\nlisten = \"127.0.0.1:1\"", ""),
+            ("[server]\nlisten = 1", "server.listen  line 2  must be a list of texts, not a number"),
+            ("[server]\nlisten = [1]", "server.listen  line 2  must be a list of texts, not of other things"),
+            ("[server]\nlisten = []", "server.listen  line 2  is empty; name at least one"),
+            ("[server]\ndrain = 1", "server.drain  line 2  must be a text with a unit, such as \"90s\", not a number"),
+            ("[access]\nanonymous = true", "access.anonymous  line 2  must be a text, not true or false"),
+            ("[profiles]\ndefault = []", "profiles.default  line 2  must be a table, not a list"),
+            (
+                "[profiles.default]\npath_style = \"true\"",
+                "profiles.default.path_style  line 2  must be true or false, not a text",
+            ),
+            ("anonymous = \"read\"", "anonymous  line 1  there is no such key; did you mean access.anonymous?"),
+            ("[sever]", "sever  line 1  there is no such key; did you mean server?"),
+            ("[server]\n\"a b\" = 1", "server.\"a b\"  line 2  there is no such key"),
+            (
+                "[server]\nlisteners = 1",
+                "server.listeners  line 2  must be tables, each under [[server.listeners]], not a number",
+            ),
+            ("[server]\nlisteners = []", "server.listeners  line 2  is empty; name at least one"),
+            ("[server]\nlisteners = [1]", "server.listeners  line 2  must be a table, not a number"),
+            ("[[server.listeners]]\naddress = 1", "server.listeners.address  line 2  must be a text, not a number"),
+            ("[[server.listeners]]", "server.listeners  line 1  needs an address, such as address = \"127.0.0.1:5000\""),
+            (
+                "[[server.listeners]]\naddress = \"[::1]:1\"\nadress = 1",
+                "server.listeners.adress  line 3  there is no such key; did you mean address?",
+            ),
+            (
+                "[server]\nlisten = [\"[::1]:1\"]\n[[server.listeners]]\naddress = \"[::1]:2\"",
+                "server.listeners  line 3  server.listen is stated too; one of the two is enough",
+            ),
+        ] {
+            let expected = if message.is_empty() { String::new() } else { format!("config.toml: 1 problem\n  {message}") };
+            assert_eq!(problems_of(text), expected, "{text}");
+        }
     }
 }

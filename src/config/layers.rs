@@ -72,7 +72,7 @@ impl Layer {
 /// What all sources state, the one that decides first, and what is wrong with it.
 pub struct Layers {
     /// The first decides.
-    pub layers: Vec<Layer>,
+    pub stack: Vec<Layer>,
     /// What is wrong so far.
     pub problems: Problems,
 }
@@ -89,26 +89,12 @@ impl Layers {
         let variables = environment::longshore(&sources.environment, &mut problems);
         let file = sources.file.as_ref().map_or(Ok(Layer::new(Source::File)), |file| file::layer(&file.text, &mut problems));
         let Ok(file) = file else { return Err(problems) };
-        let mut layers =
-            Self { layers: vec![flags, variables, file, environment::aws(&sources.environment), defaults()], problems };
-        layers.refuse_empty();
-        Ok(layers)
-    }
-
-    /// An empty text is refused where it cannot be a value: most likely it is a variable that was never filled in.
-    fn refuse_empty(&mut self) {
-        for layer in &self.layers {
-            for setting in SETTINGS.iter().filter(|setting| !setting.may_be_empty()) {
-                for word in layer.words(setting).unwrap_or_default().iter().filter(|word| word.text.is_empty()) {
-                    self.problems.push(word.place.clone(), "is empty; give it a value or take it away");
-                }
-            }
-        }
+        Ok(Self { stack: vec![flags, variables, file, environment::aws(&sources.environment), defaults()], problems })
     }
 
     /// What the deciding layer has to say on `setting`; `None` when it is stated nowhere and has no default.
     pub fn words(&self, setting: &Setting) -> Option<&[Word]> {
-        self.layers.iter().find_map(|layer| layer.words(setting))
+        self.stack.iter().find_map(|layer| layer.words(setting))
     }
 
     /// The deciding value of a setting that has one.
@@ -128,14 +114,18 @@ impl Layers {
         E: ToString,
     {
         let mut decided = None;
-        for layer in &self.layers {
+        for layer in &self.stack {
             let Some(words) = layer.words(setting) else { continue };
             if layer.source == Source::Aws && decided.is_some() {
                 continue;
             }
             let mut values = Vec::new();
-            for word in words.iter().filter(|word| !word.text.is_empty() || setting.may_be_empty()) {
+            for word in words {
                 match parse(&word.text) {
+                    // Most likely a variable that was never filled in.
+                    _ if word.text.is_empty() && !setting.may_be_empty() => {
+                        self.problems.push(word.place.clone(), "is empty; give it a value or take it away");
+                    }
                     Ok(value) => values.push(value),
                     Err(error) => self.problems.push(word.place.clone(), refusal(setting, &word.text, &error.to_string())),
                 }
@@ -180,7 +170,8 @@ fn defaults() -> Layer {
 /// The words that may be chosen from.
 fn choices(kind: Kind) -> String {
     match kind {
-        Kind::Choice(words) => words.join(", ").replacen(", ", " or ", if words.len() == 2 { 1 } else { 0 }),
+        Kind::Choice([only]) => (*only).into(),
+        Kind::Choice(words) => format!("one of {}", words.join(", ")),
         _ => "true or false".into(),
     }
 }

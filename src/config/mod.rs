@@ -282,3 +282,158 @@ impl fmt::Display for Anonymous {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    /// The configuration of these flags, by their words, these variables and this file; or all that is wrong, as it is told.
+    pub fn loaded(flags: &[(&str, &str)], variables: &[(&str, &str)], file: &str) -> Result<Config, String> {
+        let mut sources = Sources::default();
+        for (word, value) in flags {
+            let setting = SETTINGS.iter().find(|setting| setting.word == *word).expect(word);
+            sources.flags.state(setting, vec![(*value).into()]);
+        }
+        sources.environment = [("HOME", "/home/user")].iter().chain(variables).copied().collect();
+        sources.file = Some(File { path: "config.toml".into(), text: file.into() });
+        load(&sources).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn nothing_stated_is_a_folder_served_on_loopback() {
+        let config = loaded(&[], &[], "").unwrap();
+
+        assert_eq!(config.server.listeners, host::listeners("localhost:5000").unwrap());
+        assert_eq!(config.server.hosts, [""; 0]);
+        assert_eq!(config.server.drain, Duration::from_mins(2));
+        assert_eq!(config.access.anonymous, Anonymous::Write);
+        assert_eq!(config.store, StoreLimits { upload_memory: 64 << 20, patience: Duration::from_mins(3) });
+        assert_eq!(config.log, Log { format: LogFormat::Text, level: LogLevel::Info });
+        assert_eq!(config.profile.store.to_string(), "folder /home/user/.cache/longshore");
+    }
+
+    #[test]
+    fn a_flag_goes_before_a_variable_and_that_before_the_file() {
+        let (flag, variable) = (&[("drain", "1s")], &[("LONGSHORE_DRAIN", "2s")]);
+        let file = "[server]\ndrain = \"3s\"";
+        for (flags, variables, file, seconds) in
+            [(&flag[..], &variable[..], file, 1), (&[], variable, file, 2), (&[], &[], file, 3), (&[], &[], "", 120)]
+        {
+            assert_eq!(loaded(flags, variables, file).unwrap().server.drain, Duration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn every_scalar_is_read_from_the_file() {
+        let config = loaded(
+            &[],
+            &[],
+            r#"
+            [server]
+            listen = ["0.0.0.0:80", "[::]:0"]
+            hosts = ["Longshore.ci.svc", "10.0.0.7"]
+            [access]
+            anonymous = "read"
+            [store]
+            upload_memory = "1GiB"
+            patience = "1m30s"
+            [log]
+            format = "json"
+            level = "trace"
+            [profiles.default]
+            store = "s3"
+            bucket = "ci-cache"
+            prefix = "team/"
+            region = "eu-central-1"
+            endpoint = "https://objects.example"
+            path_style = false
+            access_key_id = "id"
+            secret_access_key = "secret"
+            session_token = "token"
+            "#,
+        )
+        .unwrap();
+
+        let addresses: Vec<String> = config.server.listeners.iter().map(|listener| listener.address.to_string()).collect();
+        assert_eq!(addresses, ["0.0.0.0:80", "[::]:0"]);
+        assert_eq!(config.server.hosts, ["longshore.ci.svc", "10.0.0.7"]);
+        assert_eq!(config.access.anonymous, Anonymous::Read);
+        assert_eq!(config.store, StoreLimits { upload_memory: 1 << 30, patience: Duration::from_secs(90) });
+        assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Trace });
+        let Store::S3(s3) = config.profile.store else { panic!("a folder") };
+        assert_eq!(s3.to_string(), "s3://ci-cache/team, region eu-central-1, at https://objects.example");
+        assert!(!s3.path_style);
+        let Credentials::Static { access_key_id, secret_access_key, session_token } = s3.credentials else { panic!("no keys") };
+        assert_eq!([access_key_id.as_str(), secret_access_key.expose_secret()], ["id", "secret"]);
+        assert_eq!(session_token.unwrap().expose_secret(), "token");
+    }
+
+    #[test]
+    fn what_comes_from_several_sources_is_told_by_the_names_they_use() {
+        let problems = loaded(
+            &[("drain", "5")],
+            &[("LONGSHORE_PATIENCE", "0s"), ("LONGSHORE_LOG_LEVEL", ""), ("LONGSHORE_BUKET", "b")],
+            "[store]\nupload_memory = 5\n\n[server]\nlisten = [\n  \"127.0.0.1:1\",\n  \"nowhere\",\n]\n[profiles.ci]\n[profiles.default]\nstroe = \"s3\"\n",
+        );
+
+        assert_eq!(
+            problems.unwrap_err(),
+            r#"command line: 1 problem
+  --drain  "5": a time is a whole number and its unit, such as 90s, 3m, 24h or 1m30s; the units are s, m, h and d
+environment: 3 problems
+  LONGSHORE_BUKET      there is no such variable; did you mean LONGSHORE_BUCKET?
+  LONGSHORE_LOG_LEVEL  is empty; give it a value or take it away
+  LONGSHORE_PATIENCE   "0s": must be at least 1s
+config.toml: 4 problems
+  store.upload_memory     line 2   must be a text with a unit, such as "64MiB", not a number
+  server.listen           line 7   "nowhere": is an address and a port, such as 127.0.0.1:5000, [::1]:5000 or localhost:5000
+  profiles.ci             line 9   only the profile default is supported so far
+  profiles.default.stroe  line 11  there is no such key; did you mean store?"#
+        );
+    }
+
+    #[test]
+    fn a_mistake_shows_even_where_another_source_decides() {
+        let problems = loaded(&[("drain", "5s")], &[], "[server]\ndrain = \"5\"").unwrap_err();
+
+        assert!(problems.contains("server.drain  line 2"), "{problems}");
+    }
+
+    #[test]
+    fn nothing_that_is_told_or_printed_holds_a_secret() {
+        const S3: &str = "[access]\nanonymous = \"write\"\n[profiles.default]\nbucket = \"ci-cache\"\n";
+        let env = |name| vec![(name, "MARK MARK")];
+        for (variables, file) in [
+            (vec![("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "MARK"), ("AWS_SESSION_TOKEN", "MARK")], ""),
+            (vec![], "access_key_id = \"id\"\nsecret_access_key = \"MARK\"\nsession_token = \"MARK\""),
+            (env("LONGSHORE_SECRET_ACCESS_KEY"), ""),
+            (env("LONGSHORE_ACCESS_KEY_ID"), ""),
+            (env("LONGSHORE_SESSION_TOKEN"), ""),
+            (env("AWS_SECRET_ACCESS_KEY"), ""),
+            (env("LONGSHORE_SECRET_ACESS_KEY"), ""),
+            (env("LONGSHORE_ACCESS_KEY"), ""),
+            (vec![("LONGSHORE_ENDPOINT", "https://user:MARK@host")], ""),
+            (vec![("AWS_ENDPOINT_URL", "https://user:MARK@host")], ""),
+            (vec![("LONGSHORE_STORE", "s3://user:MARK@ci-cache/x")], ""),
+            (vec![], "secret_access_key = \"MARK\""),
+            (vec![], "secret_access_key = \"MARK\"\ncredentials = \"default\""),
+            (vec![], "secret_access_key = \"MARK"),
+            (vec![], "secret_access_key = MARK"),
+            (vec![], "secret_access_key = \"\\MARK\""),
+            (vec![], "secret_access_key = \"MARK\" MARK"),
+            (vec![], "secret_access_key = \"MARK\"\nsecret_access_key = \"MARK\""),
+            (vec![], "secret_access_key = [\"MARK\"]"),
+            (vec![], "secret_access_key = { value = \"MARK\" }"),
+            (vec![], "secret_access_key = \"{{secret:MARK}}\""),
+            (vec![], "secret_key = \"MARK\""),
+        ] {
+            let told = match loaded(&[], &variables, &format!("{S3}{file}")) {
+                Ok(config) => format!("{config:?} {}", config.profile.store),
+                Err(problems) => problems,
+            };
+            assert!(!told.contains("MARK"), "{told}");
+        }
+    }
+}
