@@ -42,22 +42,12 @@ pub struct Words {
 /// It makes no sense, or asks for help or the version.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Words, clap::Error> {
     let matches = grammar().try_get_matches_from(arguments)?;
-    let (command, inner) = match matches.subcommand() {
-        Some(("check", inner)) => (Command::Check, inner),
-        Some((_, inner)) => (Command::Serve, inner),
-        None => (Command::Serve, &matches),
+    let command = match matches.subcommand_name() {
+        Some("check") => Command::Check,
+        _ => Command::Serve,
     };
-    let stores: Vec<&String> = [&matches, inner][usize::from(matches.subcommand().is_none())..]
-        .iter()
-        .filter_map(|matches| matches.get_one::<String>("store"))
-        .collect();
-    if let Some(word) = stores.iter().find(|word| !is_store_word(word)) {
-        return Err(unknown(word));
-    }
-    if stores.len() > 1 {
-        return Err(grammar().error(ErrorKind::TooManyValues, "there can be only one store"));
-    }
-    Ok(Words { command, flags: flags(inner, stores.first().copied()) })
+    let parts: Vec<&ArgMatches> = [&matches].into_iter().chain(matches.subcommand().map(|(_, after)| after)).collect();
+    Ok(Words { command, flags: flags(&parts)? })
 }
 
 /// What a command line may look like.
@@ -68,31 +58,23 @@ fn grammar() -> clap::Command {
         .disable_help_subcommand(true)
         .max_term_width(120)
         .args(arguments())
-        .subcommand(clap::Command::new("serve").about("Serves; so does longshore without a command").arg(store()))
-        .subcommand(clap::Command::new("check").about("Checks the configuration and says what it comes to").arg(store()))
+        .subcommand(clap::Command::new("serve").about("Serves; so does longshore without a command").args(arguments()))
+        .subcommand(clap::Command::new("check").about("Checks the configuration and says what it comes to").args(arguments()))
         .after_help(AFTER)
 }
 
-/// The store and every flag. Flags may stand before and after the command.
+/// The store and every flag; they may stand before and after the command.
 fn arguments() -> Vec<Arg> {
     let config = Arg::new("config")
         .long("config")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("The configuration file, if there is one; none is looked for")
-        .global(true);
-    [store(), config].into_iter().chain(SETTINGS.iter().filter(|setting| is_flag(setting)).map(flag)).collect()
-}
-
-/// The argument that says where the bytes are kept.
-fn store() -> Arg {
-    let help = SETTINGS.iter().find(|setting| setting.kind == Kind::StoreWord).map_or("", |setting| setting.help);
-    Arg::new("store").value_name("STORE").help(format!("{help} [default: the user's cache directory]"))
-}
-
-/// Whether a setting is stated with dashes.
-fn is_flag(setting: &Setting) -> bool {
-    setting.kind != Kind::StoreWord && setting.flag().is_some()
+        .help("The configuration file, if there is one; none is looked for");
+    let settings = SETTINGS.iter().filter(|setting| setting.flag().is_some()).map(|setting| match setting.kind {
+        Kind::StoreWord => Arg::new(setting.word).value_name("STORE").help(help(setting)),
+        _ => flag(setting),
+    });
+    settings.chain([config]).collect()
 }
 
 /// The flag of a setting. Its value is checked with all the others, later.
@@ -104,7 +86,6 @@ fn flag(setting: &Setting) -> Arg {
         .help(help(setting))
         .help_heading(heading(setting.section()))
         .action(action)
-        .global(true)
 }
 
 /// What the value of a flag is called.
@@ -139,21 +120,29 @@ fn heading(section: &str) -> &'static str {
     }
 }
 
-/// What the flags say.
-fn flags(matches: &ArgMatches, store: Option<&String>) -> Flags {
+/// What the arguments before and after the command say together.
+fn flags(parts: &[&ArgMatches]) -> Result<Flags, clap::Error> {
     let mut flags = Flags::default();
-    flags.config = matches.get_one::<PathBuf>("config").cloned();
-    for setting in SETTINGS {
-        let values: Vec<String> = match setting.kind {
-            Kind::StoreWord => store.into_iter().cloned().collect(),
-            Kind::Credential => continue,
-            _ => matches.get_many::<String>(setting.word).into_iter().flatten().cloned().collect(),
-        };
+    flags.config = once("config", parts.iter().filter_map(|part| part.get_one::<PathBuf>("config")).cloned().collect())?.pop();
+    for setting in SETTINGS.iter().filter(|setting| setting.flag().is_some()) {
+        let values: Vec<String> = parts.iter().filter_map(|part| part.get_many(setting.word)).flatten().cloned().collect();
+        let values = if matches!(setting.kind, Kind::List(_)) { values } else { once(setting.word, values)? };
+        if let (Kind::StoreWord, Some(word)) = (setting.kind, values.iter().find(|word| !is_store_word(word))) {
+            return Err(unknown(word));
+        }
         if !values.is_empty() {
             flags.state(setting, values);
         }
     }
-    flags
+    Ok(flags)
+}
+
+/// The values of an argument that can have only one; clap sees to that on either side of the command.
+fn once<T>(name: &str, values: Vec<T>) -> Result<Vec<T>, clap::Error> {
+    if values.len() > 1 {
+        return Err(grammar().error(ErrorKind::ArgumentConflict, format!("{name} is stated before the command and after it")));
+    }
+    Ok(values)
 }
 
 /// A word that is neither a command nor a store.

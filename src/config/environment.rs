@@ -1,7 +1,7 @@
 //! Settings from variables: our own, all of them known, and a few of Amazon's.
 
 use super::layers::Layer;
-use super::problem::{Place, Problems, Source, did_you_mean};
+use super::problem::{Place, Problems, Source, did_you_mean, nearest};
 use super::setting::{ACCESS_KEY_ID, ENDPOINT, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN, SETTINGS, Setting};
 use super::sources::Environment;
 
@@ -35,11 +35,7 @@ pub fn longshore(environment: &Environment, problems: &mut Problems) -> Layer {
             (Some(setting), Some(text)) => layer.state_text(setting, text, &place),
             (Some(_), None) => problems.push(place, "is not UTF-8"),
             (None, _) if is_known_otherwise(name, value.unwrap_or_default()) => (),
-            (None, _) => {
-                let known: Vec<String> = SETTINGS.iter().map(Setting::variable).chain([CONFIG.into()]).collect();
-                let suggestion = did_you_mean(name, known.iter().map(String::as_str));
-                problems.push(place, format!("there is no such variable{suggestion}"));
-            }
+            (None, _) => problems.push(place, format!("there is no such variable{}", did_you_mean(meant_by(name)))),
         }
     }
     layer
@@ -55,6 +51,13 @@ pub fn aws(environment: &Environment) -> Layer {
         }
     }
     layer
+}
+
+/// The variable that an unknown one was most likely meant to be.
+fn meant_by(name: &str) -> Option<String> {
+    let known: Vec<String> = SETTINGS.iter().map(Setting::variable).chain([CONFIG.into()]).collect();
+    let without_prefix = known.iter().filter_map(|name| name.strip_prefix(PREFIX));
+    nearest(name.strip_prefix(PREFIX)?, without_prefix).map(|meant| format!("{PREFIX}{meant}"))
 }
 
 /// Whether a variable of our prefix that is no setting has a right to be there.
@@ -92,7 +95,14 @@ mod tests {
             problems_of(&[("LONGSHORE_BUKET", "b"), ("PATH", "/bin")]),
             "environment: 1 problem\n  LONGSHORE_BUKET  there is no such variable; did you mean LONGSHORE_BUCKET?"
         );
-        assert!(problems_of(&[("LONGSHORE_PORT", "5000")]).contains("LONGSHORE_PORT "));
+        for (name, suggestion) in
+            [("LONGSHORE_PORT", ""), ("LONGSHORE_", ""), ("LONGSHORE_CONFIGS", "; did you mean LONGSHORE_CONFIG?")]
+        {
+            assert!(
+                problems_of(&[(name, "5000")]).ends_with(&format!("{name}  there is no such variable{suggestion}")),
+                "{name}"
+            );
+        }
     }
 
     #[test]

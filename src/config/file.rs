@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::layers::{Layer, Word};
-use super::problem::{Place, Problems, Source, did_you_mean};
+use super::problem::{Place, Problems, Source, did_you_mean, nearest};
 use super::setting::{Kind, LISTEN, SETTINGS, Setting};
 
 /// The long form of `server.listen`: a table for each address.
@@ -15,18 +15,20 @@ pub struct NotToml;
 
 /// What a file states. Problems never repeat a line of it, since that may hold a secret.
 pub fn layer(text: &str, problems: &mut Problems) -> Result<Layer, NotToml> {
-    let (table, errors) = DeTable::parse_recoverable(text);
     let lines = Lines(text);
-    if errors.is_empty() {
-        let mut reader = Reader { lines, layer: Layer::new(Source::File), problems };
-        reader.table("", table.get_ref());
-        return Ok(reader.layer);
+    match DeTable::parse(text) {
+        Ok(table) => {
+            let mut reader = Reader { lines, layer: Layer::new(Source::File), problems };
+            reader.table("", table.get_ref());
+            Ok(reader.layer)
+        }
+        // Only the first: those after it come of having lost the thread.
+        Err(error) => {
+            let (line, column) = lines.position(error.span().map_or(0, |span| span.start));
+            problems.push(Place::position(line, column), format!("not TOML: {}", error.message()));
+            Err(NotToml)
+        }
     }
-    for error in errors {
-        let (line, column) = lines.position(error.span().map_or(0, |span| span.start));
-        problems.push(Place::position(line, column), format!("not TOML: {}", error.message()));
-    }
-    Err(NotToml)
 }
 
 /// A text whose bytes are known by line and column.
@@ -86,11 +88,7 @@ impl Reader<'_> {
             _ => None,
         };
         match &words {
-            None => {
-                let is_list_too = matches!((setting.kind, value.get_ref()), (Kind::List(_), DeValue::Array(_)));
-                let found = if is_list_too { "of other things" } else { kind_of(value.get_ref()) };
-                self.problems.push(place, format!("must be {}, not {found}", expected(setting.kind)));
-            }
+            None => self.problems.push(place, mismatch(setting.kind, value.get_ref())),
             Some(words) if words.is_empty() && !setting.may_be_empty() => {
                 self.problems.push(place, "is empty; name at least one")
             }
@@ -132,7 +130,7 @@ impl Reader<'_> {
         };
         for key in table.keys().filter(|key| key.get_ref() != "address") {
             let place = Place::key(&join(LISTENERS, key.get_ref()), self.lines.line(key));
-            self.problems.push(place, format!("there is no such key{}", did_you_mean(key.get_ref(), ["address"])));
+            self.problems.push(place, format!("there is no such key{}", did_you_mean(nearest(key.get_ref(), ["address"]))));
         }
         let Some((key, value)) = table.get_key_value("address") else {
             self.problems.push(place, "needs an address, such as address = \"127.0.0.1:5000\"");
@@ -171,8 +169,16 @@ fn unknown(section: &str, key: &str) -> String {
         .filter(|known| is_section(section) && known.starts_with(section) || depth == 0);
     let siblings = inside.filter_map(|known| known.get(depth..)?.split('.').next());
     let elsewhere = SETTINGS.iter().find(|setting| setting.key.rsplit('.').next() == Some(key)).map(|setting| setting.key);
-    let suggestion = elsewhere.map_or_else(|| did_you_mean(key, siblings), |known| format!("; did you mean {known}?"));
-    format!("there is no such key{suggestion}")
+    format!("there is no such key{}", did_you_mean(elsewhere.or_else(|| nearest(key, siblings))))
+}
+
+/// What to say of a value that is not what the setting takes.
+fn mismatch(kind: Kind, value: &DeValue<'_>) -> String {
+    let found = match (kind, value) {
+        (Kind::List(_), DeValue::Array(_)) => "of other things",
+        _ => kind_of(value),
+    };
+    format!("must be {}, not {found}", expected(kind))
 }
 
 /// What a value should have been.
@@ -241,9 +247,12 @@ mod tests {
 
     #[test]
     fn what_is_not_toml_is_told_with_line_and_column() {
-        for (text, position) in
-            [("[a\nb = 1", "line 1, column 3"), ("\n\na = ", "line 3, column 5"), ("a = 1\na = 2", "line 2, column 1")]
-        {
+        for (text, position) in [
+            ("[a\nb = 1", "line 1, column 3"),
+            ("\n\na = ", "line 3, column 5"),
+            ("a = 1\na = 2", "line 2, column 1"),
+            ("a = [1,\nb=2\n[c", "line 2, column 2"),
+        ] {
             let told = problems_of(text);
             assert!(told.starts_with(&format!("config.toml: 1 problem\n  {position}  not TOML: ")), "{told}");
         }

@@ -152,12 +152,16 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// ` did you mean …?` for the candidate that `typed` was most likely meant to be, or nothing.
-pub fn did_you_mean<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+/// The candidate that `typed` was most likely meant to be, if one is near.
+pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = (typed.chars().count() / 3).max(1);
     let distance = |candidate: &&str| strsim::damerau_levenshtein(typed, candidate);
-    let nearest = candidates.into_iter().filter(|candidate| distance(candidate) <= most).min_by_key(distance);
-    nearest.map_or_else(String::new, |nearest| format!("; did you mean {nearest}?"))
+    candidates.into_iter().filter(|candidate| distance(candidate) <= most).min_by_key(distance)
+}
+
+/// A suggestion to append to a problem, or nothing.
+pub fn did_you_mean(meant: Option<impl fmt::Display>) -> String {
+    meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"))
 }
 
 #[cfg(test)]
@@ -184,10 +188,8 @@ mod tests {
 
     #[test]
     fn only_what_is_near_is_suggested() {
-        for (typed, suggestion) in
-            [("stroe", "; did you mean store?"), ("bukcet", "; did you mean bucket?"), ("zzz", ""), ("s", "")]
-        {
-            assert_eq!(did_you_mean(typed, ["store", "bucket"]), suggestion, "{typed}");
+        for (typed, meant) in [("stroe", Some("store")), ("bukcet", Some("bucket")), ("zzz", None), ("s", None), ("", None)] {
+            assert_eq!(nearest(typed, ["store", "bucket"]), meant, "{typed}");
         }
     }
 }

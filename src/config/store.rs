@@ -56,28 +56,15 @@ pub fn is_store_word(word: &str) -> bool {
 /// `None` when the store's word is wrong, which has been told.
 pub fn decide(layers: &mut Layers) -> Option<StoreKind> {
     let is_sound = layers.read(&STORE, statement_of).is_some() || layers.words(&STORE).is_none();
-    let statements: Vec<Option<Statement>> = layers.stack.iter().map(statement).collect();
     if !is_sound {
         return None;
     }
+    let statements: Vec<Option<Statement>> = layers.stack.iter().map(statement).collect();
     let kind = kind(&statements);
-    for (index, statement) in statements.iter().enumerate() {
-        if statement.as_ref().is_some_and(|statement| !statement.is_like(kind)) {
-            layers.stack[index].forget(OF_A_BUCKET);
-            layers.stack[index].forget(OF_A_WORD);
-        } else {
-            refuse_what_is_stated_twice(layers, index, statement.as_ref());
-        }
-    }
-    let deciding = statements.iter().position(Option::is_some);
-    refuse_what_does_not_fit(layers, kind, deciding);
+    refuse_what_is_stated_twice(layers, &statements);
+    refuse_what_does_not_fit(layers, kind, statements.iter().position(Option::is_some));
     for (layer, statement) in layers.stack.iter_mut().zip(statements) {
-        if let Some(Statement::Whole(_, parts)) = statement.filter(|statement| statement.is_like(kind)) {
-            take_apart(layer, parts);
-        }
-        if layer.source == Source::Aws && kind == StoreKind::Bucket(S3Dialect::Gcs) {
-            layer.forget(&[REGION, ENDPOINT]);
-        }
+        keep_what_is_about(kind, layer, statement);
     }
     Some(kind)
 }
@@ -130,9 +117,9 @@ fn kind(statements: &[Option<Statement>]) -> StoreKind {
 }
 
 /// A source that states the store in one word has nothing to add in other settings.
-fn refuse_what_is_stated_twice(layers: &mut Layers, index: usize, statement: Option<&Statement>) {
-    let layer = &layers.stack[index];
-    if let (Some(Statement::Whole(..)), Some(store)) = (statement, layer.word(&STORE)) {
+fn refuse_what_is_stated_twice(layers: &mut Layers, statements: &[Option<Statement>]) {
+    for (layer, statement) in layers.stack.iter().zip(statements) {
+        let (Some(Statement::Whole(..)), Some(store)) = (statement, layer.word(&STORE)) else { continue };
         for word in OF_A_WORD.iter().filter_map(|setting| layer.word(setting)) {
             layers.problems.push(word.place.clone(), format!("{} says it already; one of the two is enough", store.place.name()));
         }
@@ -152,6 +139,19 @@ fn refuse_what_does_not_fit(layers: &mut Layers, kind: StoreKind, deciding: Opti
         for word in strangers.iter().filter_map(|setting| layer.word(setting)) {
             layers.problems.push(word.place.clone(), message);
         }
+    }
+}
+
+/// Leaves of a source what it has to say on a store of this kind, with a word taken apart.
+fn keep_what_is_about(kind: StoreKind, layer: &mut Layer, statement: Option<Statement>) {
+    match statement {
+        Some(statement) if !statement.is_like(kind) => {
+            layer.forget(OF_A_BUCKET);
+            layer.forget(OF_A_WORD);
+        }
+        Some(Statement::Whole(_, parts)) => take_apart(layer, parts),
+        _ if layer.source == Source::Aws && kind == StoreKind::Bucket(S3Dialect::Gcs) => layer.forget(&[REGION, ENDPOINT]),
+        _ => (),
     }
 }
 
