@@ -40,7 +40,7 @@ pub(super) fn decode(name: &str) -> Option<String> {
         }
     }
     let component = String::from_utf8(bytes).ok()?;
-    (encode(&component) == name).then_some(component)
+    (!name.is_empty() && encode(&component) == name).then_some(component)
 }
 
 /// A hex digit for every four bytes, a bit for each that is a capital, without zeros at the end.
