@@ -23,3 +23,11 @@ pub fn free_address() -> SocketAddrV4 {
     }
     panic!("no free port");
 }
+
+/// `address`, which is one of IPv4.
+pub fn v4(address: std::net::SocketAddr) -> SocketAddrV4 {
+    match address {
+        std::net::SocketAddr::V4(address) => address,
+        std::net::SocketAddr::V6(address) => panic!("{address} is not IPv4"),
+    }
+}
