@@ -8,6 +8,9 @@
 
 pub mod access;
 pub mod api;
+pub mod app;
+pub mod cli;
+pub mod config;
 pub mod oci;
 pub mod registry;
 pub mod server;

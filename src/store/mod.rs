@@ -6,7 +6,7 @@
 mod budget;
 // mod folder;
 mod key;
-// mod memory;
+mod memory;
 mod s3;
 
 use std::error::Error;
@@ -23,7 +23,7 @@ use crate::oci::ByteRange;
 // pub use folder::FolderStore;
 pub use budget::MemoryBudget;
 pub use key::{InvalidKey, Key};
-// pub use memory::MemoryStore;
+pub use memory::MemoryStore;
 pub use s3::{S3Credentials, S3Settings, S3Store};
 
 /// A place that keeps objects under keys, shared by all who hold it.
@@ -230,4 +230,7 @@ impl fmt::Debug for Object {
             .field("length", &self.length)
             .finish_non_exhaustive()
     }
+}
+fn span(range: Option<ByteRange>, size: u64) -> Result<(u64, u64), StoreError> {
+    range.map_or(Ok((0, size)), |range| range.within(size).ok_or(StoreError::OutOfRange))
 }

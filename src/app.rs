@@ -1,0 +1,155 @@
+//! The composition root: the one place that reads a [`Config`] and builds the floors from it.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::access::{Access, Profile};
+use crate::api::{Api, Hosts};
+use crate::config::{self, Anonymous, Config, Credentials, Store};
+use crate::registry::{Patience, Registry};
+use crate::server::{self, Limits};
+use crate::store::{MemoryBudget, MemoryStore, Misconfiguration, ObjectStore, S3Credentials, S3Settings, S3Store, StoreError};
+
+/// Most connections at once: what a large farm of builders opens, and far from what a process may.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// How long the start waits for the store to say that it is set up right.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// How long the end waits for what runs in the background, such as aborts.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// A server that listens and has yet to answer.
+pub struct App {
+    listeners: Vec<TcpListener>,
+    api: Arc<Api>,
+    registry: Arc<Registry>,
+    limits: Limits,
+}
+
+/// Why a server cannot start as it is set up. The messages are for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Something else listens there.
+    #[error("{address} is taken by another program; stop it, or choose another address with --listen")]
+    AddressTaken {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The machine does not let us listen there.
+    #[error("cannot listen on {address}: {cause}; choose another address with --listen")]
+    CannotListen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The store cannot be used as it is set up.
+    #[error("profile {profile}: {mistake}")]
+    Store {
+        /// Whose store it is.
+        profile: String,
+        /// What is wrong.
+        mistake: Misconfiguration,
+    },
+}
+
+impl App {
+    /// Listens, opens the store and asks it whether it is set up right.
+    ///
+    /// A store that is down or does not answer is only warned of: it may come back.
+    ///
+    /// # Errors
+    ///
+    /// What a person must mend before it makes sense to start.
+    pub async fn build(config: Config) -> Result<Self, SetupError> {
+        let listeners = listen(&config.server.listeners)?;
+        let name = config.profile.name;
+        let mistake = |mistake| SetupError::Store { profile: name.clone(), mistake };
+
+        let memory = Arc::new(MemoryBudget::new(config.store.upload_memory));
+        let store = open(config.profile.store, memory).await.map_err(mistake)?;
+        probe(&*store, &name).await.map_err(mistake)?;
+
+        let registry = Arc::new(Registry::new(store, Patience::with_bytes(config.store.patience)));
+        let profile = Profile::new(name, Arc::clone(&registry), access(config.access.anonymous));
+        let api = Arc::new(Api::new(profile, Hosts::new(config.server.hosts)));
+        let limits = Limits { connections: MAX_CONNECTIONS, drain: config.server.drain };
+        Ok(Self { listeners, api, registry, limits })
+    }
+
+    /// Where it listens, with the ports that the system chose.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Serves until `stop` is ready and running exports have ended.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let registry = Arc::clone(&self.registry);
+        server::serve(self.listeners, self.api, self.limits, stop, || registry.has_open_exports()).await;
+        if tokio::time::timeout(SETTLE, self.registry.settle()).await.is_err() {
+            tracing::warn!("stopped before the store answered the last requests; unfinished uploads may be left in it");
+        }
+    }
+}
+
+fn listen(wanted: &[config::Listener]) -> Result<Vec<TcpListener>, SetupError> {
+    let bound = wanted.iter().map(|listener| (listener, server::bind(listener.address)));
+    let listeners = bound.filter_map(|(config::Listener { address, required }, outcome)| match outcome {
+        Ok(listener) => Some(Ok(listener)),
+        Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => Some(Err(SetupError::AddressTaken { address: *address })),
+        Err(_) if !required => None,
+        Err(cause) => Some(Err(SetupError::CannotListen { address: *address, cause })),
+    });
+    listeners.collect()
+}
+
+async fn open(store: Store, memory: Arc<MemoryBudget>) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
+    match store {
+        Store::Folder { .. } => Ok(Arc::new(MemoryStore::default())),
+        Store::S3(bucket) => Ok(Arc::new(S3Store::new(s3_settings(bucket), memory).await)),
+    }
+}
+
+fn s3_settings(bucket: config::S3) -> S3Settings {
+    let credentials = match bucket.credentials {
+        Credentials::Static { access_key_id, secret_access_key, session_token } => {
+            S3Credentials::Static { access_key_id, secret_access_key, session_token }
+        }
+        Credentials::Default => S3Credentials::Default,
+    };
+    S3Settings {
+        bucket: bucket.bucket,
+        prefix: bucket.prefix,
+        region: bucket.region,
+        endpoint: bucket.endpoint,
+        path_style: bucket.path_style,
+        credentials,
+    }
+}
+
+async fn probe(store: &dyn ObjectStore, profile: &str) -> Result<(), Misconfiguration> {
+    match store.probe(PROBE).await {
+        Ok(()) => Ok(()),
+        Err(StoreError::Misconfigured(mistake)) => Err(mistake),
+        Err(error) => {
+            let cause = std::error::Error::source(&error);
+            tracing::warn!(profile, %error, cause, "the store does not answer as it should; starting all the same");
+            Ok(())
+        }
+    }
+}
+
+fn access(anonymous: Anonymous) -> Access {
+    match anonymous {
+        Anonymous::None => Access::None,
+        Anonymous::Read => Access::Read,
+        Anonymous::Write => Access::Write,
+    }
+}

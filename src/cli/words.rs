@@ -1,0 +1,154 @@
+//! The words of the command line, made from the table of settings.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+
+use crate::config::{Fallback, Flags, Kind, SETTINGS, Setting, is_store_word};
+
+/// What the help says after the flags; a paragraph is one line, which clap breaks where the terminal ends.
+const AFTER: &str = "\
+Each flag is also a variable, LONGSHORE_DRAIN for --drain (and LONGSHORE_STORE for STORE), and a key of the \
+configuration file; config.example.toml has them all. The flag goes before the variable, and that before the file.
+
+Keys to a bucket are never flags. They come from LONGSHORE_ACCESS_KEY_ID and LONGSHORE_SECRET_ACCESS_KEY, from the \
+file, or from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; or from the AWS SDK's own chain with --credentials default.
+
+Exit status: 0; 1 for what went wrong at run time; 2 for a mistake in words, settings, credentials or set-up.";
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Serve.
+    Serve,
+    /// Check the configuration.
+    Check,
+}
+
+/// A command line, understood.
+pub struct Words {
+    /// What is asked for.
+    pub command: Command,
+    /// What it says about settings.
+    pub flags: Flags,
+}
+
+/// Understands a command line, the program's name first.
+///
+/// # Errors
+///
+/// It makes no sense, or asks for help or the version.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Words, clap::Error> {
+    let matches = grammar().try_get_matches_from(arguments)?;
+    let command = match matches.subcommand_name() {
+        Some("check") => Command::Check,
+        _ => Command::Serve,
+    };
+    let parts: Vec<&ArgMatches> = [&matches].into_iter().chain(matches.subcommand().map(|(_, after)| after)).collect();
+    Ok(Words { command, flags: flags(&parts)? })
+}
+
+/// What a command line may look like.
+fn grammar() -> clap::Command {
+    clap::Command::new("longshore")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("An OCI registry for BuildKit's cache that keeps it in a bucket, and holds the keys")
+        .disable_help_subcommand(true)
+        .max_term_width(120)
+        .args(arguments())
+        .subcommand(clap::Command::new("serve").about("Serves; so does longshore without a command").args(arguments()))
+        .subcommand(clap::Command::new("check").about("Checks the configuration and says what it comes to").args(arguments()))
+        .after_help(AFTER)
+}
+
+/// The store and every flag; they may stand before and after the command.
+fn arguments() -> Vec<Arg> {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("The configuration file, if there is one; none is looked for");
+    let settings = SETTINGS.iter().filter(|setting| setting.flag().is_some()).map(|setting| match setting.kind {
+        Kind::StoreWord => Arg::new(setting.word).value_name("STORE").help(help(setting)),
+        _ => flag(setting),
+    });
+    settings.chain([config]).collect()
+}
+
+/// The flag of a setting. Its value is checked with all the others, later.
+fn flag(setting: &Setting) -> Arg {
+    let action = if matches!(setting.kind, Kind::List(_)) { ArgAction::Append } else { ArgAction::Set };
+    Arg::new(setting.word)
+        .long(setting.word)
+        .value_name(value_name(setting.kind))
+        .help(help(setting))
+        .help_heading(heading(setting.section()))
+        .action(action)
+}
+
+/// What the value of a flag is called.
+fn value_name(kind: Kind) -> String {
+    match kind {
+        Kind::StoreWord | Kind::Credential => String::new(),
+        Kind::Text(name) | Kind::List(name) => name.into(),
+        Kind::Boolean => "true|false".into(),
+        Kind::Duration => "TIME".into(),
+        Kind::Size => "SIZE".into(),
+        Kind::Choice(words) => words.join("|"),
+    }
+}
+
+/// What a flag is for, and what holds without it.
+fn help(setting: &Setting) -> String {
+    let repeats = if matches!(setting.kind, Kind::List(_)) { "; may repeat" } else { "" };
+    match setting.default {
+        Fallback::Value("") => format!("{}{repeats}", setting.help),
+        Fallback::Value(default) | Fallback::Told(default) => format!("{}{repeats} [default: {default}]", setting.help),
+    }
+}
+
+/// Under which title a flag is listed.
+fn heading(section: &str) -> &'static str {
+    match section {
+        "server" => "Server",
+        "access" => "Access",
+        "store" => "Limits",
+        "log" => "Log",
+        _ => "Store",
+    }
+}
+
+/// What the arguments before and after the command say together.
+fn flags(parts: &[&ArgMatches]) -> Result<Flags, clap::Error> {
+    let mut flags = Flags::default();
+    flags.config = once("config", parts.iter().filter_map(|part| part.get_one::<PathBuf>("config")).cloned().collect())?.pop();
+    for setting in SETTINGS.iter().filter(|setting| setting.flag().is_some()) {
+        let values: Vec<String> = parts.iter().filter_map(|part| part.get_many(setting.word)).flatten().cloned().collect();
+        let values = if matches!(setting.kind, Kind::List(_)) { values } else { once(setting.word, values)? };
+        if let (Kind::StoreWord, Some(word)) = (setting.kind, values.iter().find(|word| !is_store_word(word))) {
+            return Err(unknown(word));
+        }
+        if !values.is_empty() {
+            flags.state(setting, values);
+        }
+    }
+    Ok(flags)
+}
+
+/// The values of an argument that can have only one; clap sees to that on either side of the command.
+fn once<T>(name: &str, values: Vec<T>) -> Result<Vec<T>, clap::Error> {
+    if values.len() > 1 {
+        return Err(grammar().error(ErrorKind::ArgumentConflict, format!("{name} is stated before the command and after it")));
+    }
+    Ok(values)
+}
+
+/// A word that is neither a command nor a store.
+fn unknown(word: &str) -> clap::Error {
+    let message = format!(
+        "{word:?} is neither a command nor a store\n\n  commands: serve, check\n  stores:   s3://bucket/prefix, gs://bucket/prefix, /some/dir, ./dir"
+    );
+    grammar().error(ErrorKind::InvalidSubcommand, message)
+}

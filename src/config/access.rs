@@ -1,0 +1,135 @@
+//! How clients reach us, and what they may do once they have.
+
+use std::time::Duration;
+
+use super::host;
+use super::layers::Layers;
+use super::setting::{ANONYMOUS, DRAIN, HOSTS, LISTEN};
+use super::store::StoreKind;
+use super::{Access, Anonymous, Listener, Server};
+
+/// Why anonymous access to a bucket must be stated.
+const BUCKET_NEEDS_A_WORD: &str =
+    "must be stated, since a bucket stands behind this server: code inside a RUN step can reach the port when
+buildkitd uses host networking, and whoever can write the cache of main runs code in main's builds.
+State --anonymous none, read or write: what clients without credentials may do.";
+
+/// Why anonymous access from beyond this machine must be stated.
+const NETWORK_NEEDS_A_WORD: &str = "must be stated, since this server listens beyond loopback: others can reach the port,
+and whoever can write the cache of main runs code in main's builds.
+State --anonymous none, read or write: what clients without credentials may do.";
+
+/// How clients reach us.
+pub fn server(layers: &mut Layers) -> Option<Server> {
+    let listeners = listeners(layers);
+    let hosts = layers.read_all(&HOSTS, host::host);
+    let drain = layers.duration(&DRAIN, &(Duration::ZERO..=Duration::from_hours(1)));
+    Some(Server { listeners: listeners?, hosts: hosts?, drain: drain? })
+}
+
+/// Where to listen; no address twice.
+fn listeners(layers: &mut Layers) -> Option<Vec<Listener>> {
+    let listeners = layers.read_all(&LISTEN, host::listeners)?.concat();
+    for (index, Listener { address, .. }) in listeners.iter().enumerate() {
+        if address.port() != 0 && listeners[..index].iter().any(|other| other.address == *address) {
+            layers.refuse(&LISTEN, format!("{address} is stated twice"));
+        }
+    }
+    Some(listeners)
+}
+
+/// What clients may do. It must be stated where the wrong guess would let strangers write into builds.
+pub fn access(layers: &mut Layers, server: Option<&Server>, store: Option<StoreKind>) -> Option<Access> {
+    if layers.words(&ANONYMOUS).is_some() {
+        return Some(Access { anonymous: stated(layers)? });
+    }
+    let is_bucket = matches!(store, Some(StoreKind::Bucket(_)));
+    let is_loopback = server.is_none_or(|server| server.listeners.iter().all(|listener| listener.address.ip().is_loopback()));
+    if is_bucket {
+        layers.refuse(&ANONYMOUS, BUCKET_NEEDS_A_WORD);
+    } else if !is_loopback {
+        layers.refuse(&ANONYMOUS, NETWORK_NEEDS_A_WORD);
+    }
+    Some(Access { anonymous: Anonymous::Write })
+}
+
+/// What somebody said clients may do.
+fn stated(layers: &mut Layers) -> Option<Anonymous> {
+    layers.choose(&ANONYMOUS, |word| match word {
+        "none" => Some(Anonymous::None),
+        "read" => Some(Anonymous::Read),
+        "write" => Some(Anonymous::Write),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Anonymous;
+    use crate::config::tests::loaded;
+
+    const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+
+    #[test]
+    fn only_a_folder_on_loopback_is_open_without_a_word() {
+        for (flags, why) in [
+            (vec![], None),
+            (vec![("listen", "127.0.0.2:1,[::1]:1")], None),
+            (vec![("listen", "0.0.0.0:1")], Some("listens beyond loopback")),
+            (vec![("listen", "127.0.0.1:1,192.0.2.1:1")], Some("listens beyond loopback")),
+            (vec![("listen", "[::]:1")], Some("listens beyond loopback")),
+            (vec![("store", "s3://ci-cache")], Some("a bucket stands behind")),
+            (vec![("store", "s3://ci-cache"), ("listen", "[::]:1")], Some("a bucket stands behind")),
+        ] {
+            match (loaded(&flags, &KEYS, ""), why) {
+                (Ok(config), None) => assert_eq!(config.access.anonymous, Anonymous::Write, "{flags:?}"),
+                (Err(problems), Some(why)) => {
+                    assert!(problems.contains(why) && problems.contains("State --anonymous"), "{problems}")
+                }
+                (outcome, _) => panic!("{flags:?}: {outcome:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_is_enough_everywhere() {
+        for (word, anonymous) in [("none", Anonymous::None), ("read", Anonymous::Read), ("write", Anonymous::Write)] {
+            let flags = [("store", "s3://ci-cache"), ("listen", "[::]:1"), ("anonymous", word)];
+            assert_eq!(loaded(&flags, &KEYS, "").unwrap().access.anonymous, anonymous);
+        }
+        assert!(loaded(&[("anonymous", "all")], &[], "").unwrap_err().contains("\"all\": must be one of none, read, write"));
+    }
+
+    // Whoever mends the keys first should not find out only then that a word is missing.
+    #[test]
+    fn the_missing_word_is_told_together_with_missing_keys() {
+        let problems = loaded(&[("store", "s3://ci-cache")], &[], "").unwrap_err();
+
+        assert!(problems.contains("access.anonymous") && problems.contains("profiles.default.credentials"), "{problems}");
+    }
+
+    #[test]
+    fn no_address_is_listened_on_twice_unless_its_port_is_free_to_choose() {
+        assert!(loaded(&[("listen", "127.0.0.1:1,localhost:1")], &[], "").unwrap_err().contains("127.0.0.1:1 is stated twice"));
+        assert_eq!(loaded(&[("listen", "127.0.0.1:0, 127.0.0.1:0")], &[], "").unwrap().server.listeners.len(), 2);
+    }
+
+    #[test]
+    fn the_long_form_of_listen_says_the_same() {
+        let [short, long] = [
+            "[server]\nlisten = [\"[::1]:1\", \"localhost:2\"]",
+            "[[server.listeners]]\naddress = \"[::1]:1\"\n[[server.listeners]]\naddress = \"localhost:2\"",
+        ]
+        .map(|file| loaded(&[], &[], file).unwrap().server.listeners);
+
+        assert_eq!(short, long);
+    }
+
+    #[test]
+    fn an_empty_list_of_hosts_takes_back_those_of_the_file() {
+        let file = "[server]\nhosts = [\"a\"]";
+
+        assert_eq!(loaded(&[], &[("LONGSHORE_HOSTS", "b, C")], file).unwrap().server.hosts, ["b", "c"]);
+        assert_eq!(loaded(&[], &[("LONGSHORE_HOSTS", "")], file).unwrap().server.hosts, [""; 0]);
+    }
+}

@@ -1,0 +1,127 @@
+//! Settings from variables: our own, all of them known, and a few of Amazon's.
+
+use super::layers::Layer;
+use super::problem::{Place, Problems, Source, did_you_mean, nearest};
+use super::setting::{ACCESS_KEY_ID, ENDPOINT, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN, SETTINGS, Setting};
+use super::sources::Environment;
+
+/// What our variables begin with.
+const PREFIX: &str = "LONGSHORE_";
+
+/// Names the configuration file.
+pub const CONFIG: &str = "LONGSHORE_CONFIG";
+
+/// Beginnings of names that are not settings: for tests, and for the secrets of profiles, which come later.
+const RESERVED: &[&str] = &["LONGSHORE_TEST_", "LONGSHORE_SECRET_"];
+
+/// What Amazon's variables mean here; of two for one setting, the first decides.
+const AWS: &[(&str, Setting)] = &[
+    ("AWS_REGION", REGION),
+    ("AWS_DEFAULT_REGION", REGION),
+    ("AWS_ENDPOINT_URL_S3", ENDPOINT),
+    ("AWS_ENDPOINT_URL", ENDPOINT),
+    ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
+    ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+    ("AWS_SESSION_TOKEN", SESSION_TOKEN),
+];
+
+/// What `LONGSHORE_*` state. An empty one counts as stated, so a variable that was never filled in is not passed over.
+pub fn longshore(environment: &Environment, problems: &mut Problems) -> Layer {
+    let mut layer = Layer::new(Source::Environment);
+    for name in environment.names().filter(|name| name.starts_with(PREFIX)) {
+        let place = Place::variable(Source::Environment, name);
+        let value = environment.get(name).and_then(|value| value.to_str());
+        match (SETTINGS.iter().find(|setting| setting.variable() == name), value) {
+            (Some(setting), Some(text)) => layer.state_text(setting, text, &place),
+            (Some(_), None) => problems.push(place, "is not UTF-8"),
+            (None, _) if is_known_otherwise(name, value.unwrap_or_default()) => (),
+            (None, _) => problems.push(place, format!("there is no such variable{}", did_you_mean(meant_by(name)))),
+        }
+    }
+    layer
+}
+
+/// What `AWS_*` state; an empty one counts as unset, as it does for Amazon's own tools.
+pub fn aws(environment: &Environment) -> Layer {
+    let mut layer = Layer::new(Source::Aws);
+    for (name, setting) in AWS {
+        let value = environment.get(name).and_then(|value| value.to_str()).filter(|text| !text.is_empty());
+        if let (Some(text), None) = (value, layer.words(setting)) {
+            layer.state_text(setting, text, &Place::variable(Source::Aws, name));
+        }
+    }
+    layer
+}
+
+/// The variable that an unknown one was most likely meant to be.
+fn meant_by(name: &str) -> Option<String> {
+    let known: Vec<String> = SETTINGS.iter().map(Setting::variable).chain([CONFIG.into()]).collect();
+    let without_prefix = known.iter().filter_map(|name| name.strip_prefix(PREFIX));
+    nearest(name.strip_prefix(PREFIX)?, without_prefix).map(|meant| format!("{PREFIX}{meant}"))
+}
+
+/// Whether a variable of our prefix that is no setting has a right to be there.
+fn is_known_otherwise(name: &str, value: &str) -> bool {
+    name == CONFIG || RESERVED.iter().any(|reserved| name.starts_with(reserved)) || is_service_link(name, value)
+}
+
+/// Whether Kubernetes put it there because a Service has a name that begins with `longshore`.
+///
+/// Kubernetes documentation, "Service", "Environment variables": `{NAME}_SERVICE_HOST`, `{NAME}_SERVICE_PORT[_{PORT}]`,
+/// `{NAME}_PORT` and `{NAME}_PORT_{NUMBER}_{PROTOCOL}[_PROTO|_PORT|_ADDR]`.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    let is_port = |rest: &str| rest.split_once('_').is_some_and(|(number, _)| number.parse::<u16>().is_ok());
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || (name.ends_with("_PORT") && is_url)
+        || name.rsplit_once("_PORT_").is_some_and(|(_, rest)| is_port(rest))
+        || name.strip_suffix("_PORT").and_then(|link| link.rsplit_once("_PORT_")).is_some_and(|(_, rest)| is_port(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems_of(variables: &[(&str, &str)]) -> String {
+        let mut problems = Problems::none(None);
+        longshore(&variables.iter().copied().collect(), &mut problems);
+        problems.to_string()
+    }
+
+    #[test]
+    fn an_unknown_variable_is_refused_by_name() {
+        assert_eq!(
+            problems_of(&[("LONGSHORE_BUKET", "b"), ("PATH", "/bin")]),
+            "environment: 1 problem\n  LONGSHORE_BUKET  there is no such variable; did you mean LONGSHORE_BUCKET?"
+        );
+        for (name, suggestion) in
+            [("LONGSHORE_PORT", ""), ("LONGSHORE_", ""), ("LONGSHORE_CONFIGS", "; did you mean LONGSHORE_CONFIG?")]
+        {
+            assert!(
+                problems_of(&[(name, "5000")]).ends_with(&format!("{name}  there is no such variable{suggestion}")),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_kubernetes_and_later_versions_put_there_is_passed_over() {
+        for (name, value) in [
+            ("LONGSHORE_SERVICE_HOST", "10.0.0.1"),
+            ("LONGSHORE_SERVICE_PORT", "5000"),
+            ("LONGSHORE_SERVICE_PORT_HTTP", "5000"),
+            ("LONGSHORE_PORT", "tcp://10.0.0.1:5000"),
+            ("LONGSHORE_PORT_5000_TCP", "tcp://10.0.0.1:5000"),
+            ("LONGSHORE_PORT_5000_TCP_PROTO", "tcp"),
+            ("LONGSHORE_PORT_5000_TCP_PORT", "5000"),
+            ("LONGSHORE_CI_PORT_5000_TCP_ADDR", "10.0.0.1"),
+            ("LONGSHORE_TEST_ANYTHING", ""),
+            ("LONGSHORE_SECRET_KEY", "00"),
+            ("LONGSHORE_SECRET_TEAM_B", "x"),
+            ("LONGSHORE_CONFIG", "/etc/longshore.toml"),
+        ] {
+            assert_eq!(problems_of(&[(name, value)]), "", "{name}");
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! From file, environment and flags to plain data, with every problem told at once.
+//!
+//! A setting is stated by its flag, else by its `LONGSHORE_*` variable, else
+//! in the file, else (keys, region and endpoint) by an `AWS_*` variable; the
+//! first that says anything decides. [`SETTINGS`] is the one table of them.
+//! Nothing here reads the process's environment, looks up a name or opens
+//! anything but the file it is told to.
+//!
+//! Where it is not plain:
+//!
+//! - An empty `LONGSHORE_*` variable is a mistake (most likely it was never
+//!   filled in) except where nothing is a value: `LONGSHORE_PREFIX`,
+//!   `LONGSHORE_HOSTS`. An empty `AWS_*` one counts as unset.
+//! - Unknown `LONGSHORE_*` variables are refused. `LONGSHORE_TEST_*` and
+//!   `LONGSHORE_SECRET_*` are kept for other uses, and what Kubernetes sets
+//!   for a Service called `longshore` is passed over.
+//! - A store in one word (`s3://bucket/prefix`) is the store, the bucket and
+//!   the prefix in one: it stands in for those of every lower source. A lower
+//!   source that states a store of another kind has no say on the store at
+//!   all, its keys and endpoint included.
+
+mod access;
+mod bucket;
+mod credentials;
+mod environment;
+mod file;
+mod host;
+mod layers;
+mod problem;
+mod setting;
+mod sources;
+mod store;
+mod units;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use layers::Layers;
+
+pub use problem::Problems;
+pub use setting::{Fallback, Kind, SETTINGS, Setting};
+pub use sources::{Environment, File, Flags, Sources};
+pub use store::is_store_word;
+
+/// A whole configuration, checked and with every default filled in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What is logged.
+    pub log: Log,
+    /// How clients reach us.
+    pub server: Server,
+    /// Who may do what.
+    pub access: Access,
+    /// How much the store may cost.
+    pub store: StoreLimits,
+    /// Where the bytes are.
+    pub profile: Profile,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How a line is written.
+    pub format: LogFormat,
+    /// What is worth a line.
+    pub level: LogLevel,
+}
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// The least important thing that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// A person must act.
+    Error,
+    /// We did not do what was asked.
+    Warn,
+    /// Started, stopped, reloaded.
+    Info,
+    /// One request's story.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How clients reach us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// At least one; no two are the same, unless their port is 0.
+    pub listeners: Vec<Listener>,
+    /// Names and IP addresses in small letters, without port or brackets.
+    pub hosts: Vec<String>,
+    /// How long running exports may go on once we are told to stop.
+    pub drain: Duration,
+}
+
+/// One address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The port may be 0: any that is free.
+    pub address: SocketAddr,
+    /// Whether it is a failure that the machine has no such address.
+    pub required: bool,
+}
+
+/// Who may do what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// What clients without credentials may do.
+    pub anonymous: Anonymous,
+}
+
+/// What clients without credentials may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anonymous {
+    /// Nothing.
+    None,
+    /// Read.
+    Read,
+    /// Read and write.
+    Write,
+}
+
+/// How much the store may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// Bytes of memory for bodies on their way to the store, all together.
+    pub upload_memory: u64,
+    /// How long a layer may wait for the store.
+    pub patience: Duration,
+}
+
+/// A store under a name, with the keys to it.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// `default`, so far.
+    pub name: String,
+    /// Where the bytes are.
+    pub store: Store,
+}
+
+/// Where the bytes are.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// In a folder, which need not exist yet; a relative path starts at the working directory.
+    Folder {
+        /// Never empty.
+        path: PathBuf,
+    },
+    /// In a bucket.
+    S3(S3),
+}
+
+/// A bucket, and how to reach it.
+#[derive(Clone, Debug)]
+pub struct S3 {
+    /// A well-formed name.
+    pub bucket: String,
+    /// What every key begins with: components with `/` between, or empty; at most 400 bytes.
+    pub prefix: String,
+    /// Where the bucket is, or what the store takes for that.
+    pub region: String,
+    /// `scheme://host[:port]`; `None` for Amazon's own.
+    pub endpoint: Option<String>,
+    /// Whether the bucket stands in the path of a URL and not in its host name.
+    pub path_style: bool,
+    /// Whose interpretation of S3 it is.
+    pub dialect: S3Dialect,
+    /// How requests are signed.
+    pub credentials: Credentials,
+}
+
+/// Whose interpretation of S3 a store speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum S3Dialect {
+    /// Amazon's, and those that follow it.
+    Aws,
+    /// Google Cloud Storage's XML API.
+    Gcs,
+}
+
+/// How requests to a bucket are signed.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// With these keys.
+    Static {
+        /// The public half.
+        access_key_id: String,
+        /// The secret half.
+        secret_access_key: SecretString,
+        /// What goes with keys that were given out for a while.
+        session_token: Option<SecretString>,
+    },
+    /// With what the SDK's own chain finds.
+    Default,
+}
+
+/// Makes a configuration of everything that was stated.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, in words that hold no secret.
+pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    let mut layers = Layers::gather(sources)?;
+    let log = log(&mut layers);
+    let server = access::server(&mut layers);
+    let store = limits(&mut layers);
+    let kind = store::decide(&mut layers);
+    let profile = kind.and_then(|kind| store::profile(&mut layers, kind, &sources.environment));
+    let access = access::access(&mut layers, server.as_ref(), kind);
+    let config = || Some(Config { log: log?, server: server?, access: access?, store: store?, profile: profile? });
+    match config() {
+        Some(config) if layers.problems.is_empty() => Ok(config),
+        _ => Err(layers.problems),
+    }
+}
+
+/// What is logged.
+fn log(layers: &mut Layers) -> Option<Log> {
+    let format = layers.choose(&setting::LOG_FORMAT, |word| match word {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    });
+    let level = layers.choose(&setting::LOG_LEVEL, |word| match word {
+        "error" => Some(LogLevel::Error),
+        "warn" => Some(LogLevel::Warn),
+        "info" => Some(LogLevel::Info),
+        "debug" => Some(LogLevel::Debug),
+        "trace" => Some(LogLevel::Trace),
+        _ => None,
+    });
+    Some(Log { format: format?, level: level? })
+}
+
+/// How much the store may cost. The least memory is two parts of 16 MiB, so that one can be filled while the other is sent.
+fn limits(layers: &mut Layers) -> Option<StoreLimits> {
+    let upload_memory = layers.size(&setting::UPLOAD_MEMORY, &((32 << 20)..=(64 << 30)));
+    let patience = layers.duration(&setting::PATIENCE, &(Duration::from_secs(1)..=Duration::from_hours(1)));
+    Some(StoreLimits { upload_memory: upload_memory?, patience: patience? })
+}
+
+impl fmt::Display for Store {
+    /// The place in a few words, without keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder { path } => write!(f, "folder {}", path.display()),
+            Self::S3(s3) => s3.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for S3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.dialect {
+            S3Dialect::Aws => "s3",
+            S3Dialect::Gcs => "gs",
+        };
+        let slash = if self.prefix.is_empty() { "" } else { "/" };
+        write!(f, "{scheme}://{}{slash}{}, region {}", self.bucket, self.prefix, self.region)?;
+        self.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, ", at {endpoint}"))
+    }
+}
+
+impl fmt::Display for Anonymous {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Read => "read",
+            Self::Write => "write",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    /// The configuration of these flags, by their words, these variables and this file; or all that is wrong, as it is told.
+    pub fn loaded(flags: &[(&str, &str)], variables: &[(&str, &str)], file: &str) -> Result<Config, String> {
+        let mut sources = Sources::default();
+        for (word, value) in flags {
+            let setting = SETTINGS.iter().find(|setting| setting.word == *word).expect(word);
+            sources.flags.state(setting, vec![(*value).into()]);
+        }
+        sources.environment = [("HOME", "/home/user")].iter().chain(variables).copied().collect();
+        sources.file = Some(File { path: "config.toml".into(), text: file.into() });
+        load(&sources).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn nothing_stated_is_a_folder_served_on_loopback() {
+        let config = loaded(&[], &[], "").unwrap();
+
+        assert_eq!(config.server.listeners, host::listeners("localhost:5000").unwrap());
+        assert_eq!(config.server.hosts, [""; 0]);
+        assert_eq!(config.server.drain, Duration::from_mins(2));
+        assert_eq!(config.access.anonymous, Anonymous::Write);
+        assert_eq!(config.store, StoreLimits { upload_memory: 64 << 20, patience: Duration::from_mins(3) });
+        assert_eq!(config.log, Log { format: LogFormat::Text, level: LogLevel::Info });
+        assert_eq!(config.profile.store.to_string(), "folder /home/user/.cache/longshore");
+    }
+
+    #[test]
+    fn a_flag_goes_before_a_variable_and_that_before_the_file() {
+        let (flag, variable) = (&[("drain", "1s")], &[("LONGSHORE_DRAIN", "2s")]);
+        let file = "[server]\ndrain = \"3s\"";
+        for (flags, variables, file, seconds) in
+            [(&flag[..], &variable[..], file, 1), (&[], variable, file, 2), (&[], &[], file, 3), (&[], &[], "", 120)]
+        {
+            assert_eq!(loaded(flags, variables, file).unwrap().server.drain, Duration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn every_scalar_is_read_from_the_file() {
+        let config = loaded(
+            &[],
+            &[],
+            r#"
+            [server]
+            listen = ["0.0.0.0:80", "[::]:0"]
+            hosts = ["Longshore.ci.svc", "10.0.0.7"]
+            [access]
+            anonymous = "read"
+            [store]
+            upload_memory = "1GiB"
+            patience = "1m30s"
+            [log]
+            format = "json"
+            level = "trace"
+            [profiles.default]
+            store = "s3"
+            bucket = "ci-cache"
+            prefix = "team/"
+            region = "eu-central-1"
+            endpoint = "https://objects.example"
+            path_style = false
+            access_key_id = "id"
+            secret_access_key = "secret"
+            session_token = "token"
+            "#,
+        )
+        .unwrap();
+
+        let addresses: Vec<String> = config.server.listeners.iter().map(|listener| listener.address.to_string()).collect();
+        assert_eq!(addresses, ["0.0.0.0:80", "[::]:0"]);
+        assert_eq!(config.server.hosts, ["longshore.ci.svc", "10.0.0.7"]);
+        assert_eq!(config.access.anonymous, Anonymous::Read);
+        assert_eq!(config.store, StoreLimits { upload_memory: 1 << 30, patience: Duration::from_secs(90) });
+        assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Trace });
+        let Store::S3(s3) = config.profile.store else { panic!("a folder") };
+        assert_eq!(s3.to_string(), "s3://ci-cache/team, region eu-central-1, at https://objects.example");
+        assert!(!s3.path_style);
+        let Credentials::Static { access_key_id, secret_access_key, session_token } = s3.credentials else { panic!("no keys") };
+        assert_eq!([access_key_id.as_str(), secret_access_key.expose_secret()], ["id", "secret"]);
+        assert_eq!(session_token.unwrap().expose_secret(), "token");
+    }
+
+    #[test]
+    fn what_comes_from_several_sources_is_told_by_the_names_they_use() {
+        let problems = loaded(
+            &[("drain", "5")],
+            &[("LONGSHORE_PATIENCE", "0s"), ("LONGSHORE_LOG_LEVEL", ""), ("LONGSHORE_BUKET", "b")],
+            "[store]\nupload_memory = 5\n\n[server]\nlisten = [\n  \"127.0.0.1:1\",\n  \"nowhere\",\n]\n[profiles.ci]\n[profiles.default]\nstroe = \"s3\"\n",
+        );
+
+        assert_eq!(
+            problems.unwrap_err(),
+            r#"command line: 1 problem
+  --drain  "5": a time is a whole number and its unit, such as 90s, 3m, 24h or 1m30s; the units are s, m, h and d
+environment: 3 problems
+  LONGSHORE_BUKET      there is no such variable; did you mean LONGSHORE_BUCKET?
+  LONGSHORE_LOG_LEVEL  is empty; give it a value or take it away
+  LONGSHORE_PATIENCE   "0s": must be at least 1s
+config.toml: 4 problems
+  store.upload_memory     line 2   must be a text with a unit, such as "64MiB", not a number
+  server.listen           line 7   "nowhere": is an address and a port, such as 127.0.0.1:5000, [::1]:5000 or localhost:5000
+  profiles.ci             line 9   only the profile default is supported so far
+  profiles.default.stroe  line 11  there is no such key; did you mean store?"#
+        );
+    }
+
+    #[test]
+    fn a_mistake_shows_even_where_another_source_decides() {
+        let problems = loaded(&[("drain", "5s")], &[], "[server]\ndrain = \"5\"").unwrap_err();
+
+        assert!(problems.contains("server.drain  line 2"), "{problems}");
+    }
+
+    #[test]
+    fn nothing_that_is_told_or_printed_holds_a_secret() {
+        const S3: &str = "[access]\nanonymous = \"write\"\n[profiles.default]\nbucket = \"ci-cache\"\n";
+        let env = |name| vec![(name, "MARK MARK")];
+        for (variables, file) in [
+            (vec![("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "MARK"), ("AWS_SESSION_TOKEN", "MARK")], ""),
+            (vec![], "access_key_id = \"id\"\nsecret_access_key = \"MARK\"\nsession_token = \"MARK\""),
+            (env("LONGSHORE_SECRET_ACCESS_KEY"), ""),
+            (env("LONGSHORE_ACCESS_KEY_ID"), ""),
+            (env("LONGSHORE_SESSION_TOKEN"), ""),
+            (env("AWS_SECRET_ACCESS_KEY"), ""),
+            (env("LONGSHORE_SECRET_ACESS_KEY"), ""),
+            (env("LONGSHORE_ACCESS_KEY"), ""),
+            (vec![("LONGSHORE_ENDPOINT", "https://user:MARK@host")], ""),
+            (vec![("AWS_ENDPOINT_URL", "https://user:MARK@host")], ""),
+            (vec![("LONGSHORE_STORE", "s3://user:MARK@ci-cache/x")], ""),
+            (vec![], "secret_access_key = \"MARK\""),
+            (vec![], "secret_access_key = \"MARK\"\ncredentials = \"default\""),
+            (vec![], "secret_access_key = \"MARK"),
+            (vec![], "secret_access_key = MARK"),
+            (vec![], "secret_access_key = \"\\MARK\""),
+            (vec![], "secret_access_key = \"MARK\" MARK"),
+            (vec![], "secret_access_key = \"MARK\"\nsecret_access_key = \"MARK\""),
+            (vec![], "secret_access_key = [\"MARK\"]"),
+            (vec![], "secret_access_key = { value = \"MARK\" }"),
+            (vec![], "secret_access_key = \"{{secret:MARK}}\""),
+            (vec![], "secret_key = \"MARK\""),
+        ] {
+            let told = match loaded(&[], &variables, &format!("{S3}{file}")) {
+                Ok(config) => format!("{config:?} {}", config.profile.store),
+                Err(problems) => problems,
+            };
+            assert!(!told.contains("MARK"), "{told}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Every setting there is, one line each: its key, flag, variable, default and help come from here.
+
+use self::Fallback::{Told, Value};
+use self::Kind::{Boolean, Choice, Credential, Duration, List, Size, StoreWord, Text};
+
+/// One setting: a thing that a person may state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Where it stands in the file.
+    pub key: &'static str,
+    /// Its flag without the dashes; its variable is `LONGSHORE_` and this in capitals.
+    pub word: &'static str,
+    /// What its value looks like.
+    pub kind: Kind,
+    /// What holds when nobody states it.
+    pub default: Fallback,
+    /// What it is for, in a sentence.
+    pub help: &'static str,
+}
+
+/// What the value of a setting looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Where the bytes are kept; on the command line it is the argument, not a flag.
+    StoreWord,
+    /// A text; what to call it in the help.
+    Text(&'static str),
+    /// Several texts, with commas between in a flag or a variable; what to call one in the help.
+    List(&'static str),
+    /// `true` or `false`.
+    Boolean,
+    /// A time with its unit.
+    Duration,
+    /// A number of bytes with its unit.
+    Size,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Part of a key pair: no flag, since others can read a command line, and never repeated in a message.
+    Credential,
+}
+
+/// What holds when nobody states a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// As if this had been stated.
+    Value(&'static str),
+    /// It depends on the other settings: how, in words.
+    Told(&'static str),
+}
+
+impl Setting {
+    /// Its flag with the dashes, or the argument's name; `None` for what must not stand on a command line.
+    #[must_use]
+    pub fn flag(&self) -> Option<String> {
+        match self.kind {
+            Credential => None,
+            StoreWord => Some("STORE".into()),
+            _ => Some(format!("--{}", self.word)),
+        }
+    }
+
+    /// Its variable.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("LONGSHORE_{}", self.word.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    /// The table of the file in which it stands.
+    #[must_use]
+    pub fn section(&self) -> &'static str {
+        self.key.rsplit_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// Whether an empty text is a value of it, and not a mistake.
+    pub(super) fn may_be_empty(&self) -> bool {
+        [PREFIX.key, HOSTS.key].contains(&self.key)
+    }
+}
+
+/// Makes a constant of every setting, and [`SETTINGS`] of them all.
+macro_rules! settings {
+    ($($name:ident: $key:literal, $word:literal, $kind:expr, $default:expr, $help:literal;)*) => {
+        $(pub(super) const $name: Setting = Setting { key: $key, word: $word, kind: $kind, default: $default, help: $help };)*
+
+        /// Every setting, in the order in which a person would read about them.
+        pub const SETTINGS: &[Setting] = &[$($name),*];
+    };
+}
+
+#[rustfmt::skip]
+settings! {
+    STORE:             "profiles.default.store",             "store",             StoreWord,                    Told("the user's cache directory"),     "Where the bytes are kept: s3://bucket/prefix, gs://bucket/prefix, /some/dir or ./dir";
+    PATH:              "profiles.default.path",              "path",              Text("DIR"),                  Told("longshore in $XDG_CACHE_HOME, else in ~/.cache"), "The folder, for a store that is one";
+    BUCKET:            "profiles.default.bucket",            "bucket",            Text("NAME"),                 Told("none"),                           "The bucket, for a store that is one";
+    PREFIX:            "profiles.default.prefix",            "prefix",            Text("PREFIX"),               Value(""),                              "What every key in the bucket begins with, without slashes at its ends";
+    REGION:            "profiles.default.region",            "region",            Text("REGION"),               Told("AWS_REGION, AWS_DEFAULT_REGION, us-east-1; auto for gs://"), "The bucket's region";
+    ENDPOINT:          "profiles.default.endpoint",          "endpoint",          Text("URL"),                  Told("AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, Amazon S3; Google's for gs://"), "Where an S3-compatible store answers";
+    PATH_STYLE:        "profiles.default.path_style",        "path-style",        Boolean,                      Told("true with an endpoint, else false"), "Whether the bucket stands in the path of a URL and not in its host name";
+    CREDENTIALS:       "profiles.default.credentials",       "credentials",       Choice(&["default"]),         Told("the key pair"),                   "\"default\" asks the AWS SDK's own chain for keys: its files, web identity, the instance's role";
+    ACCESS_KEY_ID:     "profiles.default.access_key_id",     "access-key-id",     Credential,                   Told("AWS_ACCESS_KEY_ID"),              "The key pair's public half";
+    SECRET_ACCESS_KEY: "profiles.default.secret_access_key", "secret-access-key", Credential,                   Told("AWS_SECRET_ACCESS_KEY"),          "The key pair's secret half; it comes from where the public half comes from";
+    SESSION_TOKEN:     "profiles.default.session_token",     "session-token",     Credential,                   Told("AWS_SESSION_TOKEN"),              "What goes with a key pair that was given out for a while";
+    LISTEN:            "server.listen",                      "listen",            List("ADDRESS"),              Value("localhost:5000"),                "Where to listen: IP:PORT, or localhost:PORT for 127.0.0.1 and, where there is IPv6, [::1]";
+    HOSTS:             "server.hosts",                       "hosts",             List("NAME"),                 Value(""),                              "Names this server may be called by, besides localhost and loopback addresses";
+    DRAIN:             "server.drain",                       "drain",             Duration,                     Value("120s"),                          "How long running exports may go on once we are told to stop, at most 1h";
+    ANONYMOUS:         "access.anonymous",                   "anonymous",         Choice(&["none", "read", "write"]), Told("write for a folder served on loopback only; else it must be stated"), "What clients without credentials may do";
+    UPLOAD_MEMORY:     "store.upload_memory",                "upload-memory",     Size,                         Value("64MiB"),                         "Memory for bodies on their way to the store, all together, from 32MiB to 64GiB";
+    PATIENCE:          "store.patience",                     "patience",          Duration,                     Value("3m"),                            "How long a layer may wait for the store, from 1s to 1h";
+    LOG_FORMAT:        "log.format",                         "log-format",        Choice(&["text", "json"]),    Value("text"),                          "How a line of the log is written";
+    LOG_LEVEL:         "log.level",                          "log-level",         Choice(&["error", "warn", "info", "debug", "trace"]), Value("info"),  "What is worth a line of the log";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_settings_share_a_name() {
+        assert_eq!(SETTINGS.iter().map(|setting| setting.key).collect::<BTreeSet<_>>().len(), SETTINGS.len());
+        assert_eq!(SETTINGS.iter().map(Setting::variable).collect::<BTreeSet<_>>().len(), SETTINGS.len());
+    }
+
+    #[test]
+    fn no_part_of_a_key_pair_has_a_flag() {
+        for setting in [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN] {
+            assert_eq!(setting.flag(), None, "{setting:?}");
+        }
+        assert_eq!(PATH_STYLE.flag().as_deref(), Some("--path-style"));
+        assert_eq!(PATH_STYLE.variable(), "LONGSHORE_PATH_STYLE");
+    }
+
+    // Kubernetes gives a pod LONGSHORE_PORT when a Service is called longshore.
+    #[test]
+    fn no_setting_is_called_port() {
+        assert!(SETTINGS.iter().all(|setting| setting.word != "port"));
+    }
+}
