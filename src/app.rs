@@ -13,7 +13,7 @@ use crate::api::{Api, Hosts};
 use crate::config::{self, Anonymous, Config, Credentials, Store};
 use crate::registry::{Patience, Registry};
 use crate::server::{self, Limits};
-use crate::store::{MemoryBudget, MemoryStore, Misconfiguration, ObjectStore, S3Credentials, S3Settings, S3Store, StoreError};
+use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Credentials, S3Settings, S3Store, StoreError};
 
 /// Most connections at once: what a large farm of builders opens, and far from what a process may.
 const MAX_CONNECTIONS: usize = 4096;
@@ -112,7 +112,7 @@ fn listen(wanted: &[config::Listener]) -> Result<Vec<TcpListener>, SetupError> {
 
 async fn open(store: Store, memory: Arc<MemoryBudget>) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
-        Store::Folder { .. } => Ok(Arc::new(MemoryStore::default())),
+        Store::Folder { path } => Ok(Arc::new(FolderStore::open(&path)?)),
         Store::S3(bucket) => Ok(Arc::new(S3Store::new(s3_settings(bucket), memory).await)),
     }
 }

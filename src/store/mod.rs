@@ -4,7 +4,7 @@
 //! [`ObjectStore`] and [`Upload`], and `tests/store` holds every store to it.
 
 mod budget;
-// mod folder;
+mod folder;
 mod key;
 mod memory;
 mod s3;
@@ -20,8 +20,8 @@ use futures_util::Stream;
 
 use crate::oci::ByteRange;
 
-// pub use folder::FolderStore;
 pub use budget::MemoryBudget;
+pub use folder::FolderStore;
 pub use key::{InvalidKey, Key};
 pub use memory::MemoryStore;
 pub use s3::{S3Credentials, S3Settings, S3Store};
@@ -231,6 +231,8 @@ impl fmt::Debug for Object {
             .finish_non_exhaustive()
     }
 }
+
+/// Where in an object of `size` bytes a `range` begins, and how many bytes it has.
 fn span(range: Option<ByteRange>, size: u64) -> Result<(u64, u64), StoreError> {
     range.map_or(Ok((0, size)), |range| range.within(size).ok_or(StoreError::OutOfRange))
 }

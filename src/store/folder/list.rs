@@ -1,0 +1,72 @@
+//! Listing: the next keys in order, without holding more than a page of them.
+
+use std::collections::BinaryHeap;
+
+use super::open;
+use super::problem::Problem;
+use super::tree::Tree;
+use crate::store::{Key, Listed, Page};
+
+/// Most objects on a page, as many as S3 gives.
+const PAGE: usize = 1000;
+
+/// The first page of the keys that begin with `prefix` and come after `after`.
+pub(super) fn page(tree: &Tree, prefix: &str, after: Option<&Key>) -> Result<Page, Problem> {
+    let mut walk = Walk { tree, prefix, after: after.map_or("", Key::as_str), first: BinaryHeap::new() };
+    walk.folder("")?;
+    let is_truncated = walk.first.len() > PAGE;
+    let mut keys = walk.first.into_sorted_vec();
+    keys.truncate(PAGE);
+    let objects = keys.iter().filter_map(|key| listed(tree, key).transpose()).collect::<Result<_, _>>()?;
+    Ok(Page { objects, is_truncated })
+}
+
+/// What a listing says of `key`, `None` when it is gone by now.
+fn listed(tree: &Tree, key: &str) -> Result<Option<Listed>, Problem> {
+    let Ok(key) = key.parse() else { return Ok(None) };
+    let opened = open(tree, &key)?;
+    Ok(opened.map(|opened| Listed { key, size: opened.meta.size, last_modified: opened.meta.last_modified }))
+}
+
+/// A walk through the folders that may hold keys of the page.
+struct Walk<'a> {
+    tree: &'a Tree,
+    prefix: &'a str,
+    after: &'a str,
+    /// The smallest keys met so far, one more than a page, the largest on top.
+    first: BinaryHeap<String>,
+}
+
+impl Walk<'_> {
+    /// Visits the folder at `path`, which is empty or ends in `/`.
+    fn folder(&mut self, path: &str) -> Result<(), Problem> {
+        let components: Vec<_> = path.split_terminator('/').collect();
+        for entry in self.tree.entries(&components)? {
+            let key = format!("{path}{}", entry.component);
+            if entry.is_directory {
+                let below = format!("{key}/");
+                if self.may_hold(&below) {
+                    self.folder(&below)?;
+                }
+            } else if key.starts_with(self.prefix) && *key > *self.after {
+                self.meet(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a key that begins with `below` can be on the page.
+    fn may_hold(&self, below: &str) -> bool {
+        let may_match = below.starts_with(self.prefix) || self.prefix.starts_with(below);
+        let may_follow = below > self.after || self.after.starts_with(below);
+        let is_early = self.first.len() <= PAGE || self.first.peek().is_none_or(|last| below < last.as_str());
+        may_match && may_follow && is_early
+    }
+
+    fn meet(&mut self, key: String) {
+        self.first.push(key);
+        if self.first.len() > PAGE + 1 {
+            self.first.pop();
+        }
+    }
+}

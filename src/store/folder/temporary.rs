@@ -1,0 +1,97 @@
+//! Files on their way to their place: written beside, synced, then renamed.
+//!
+//! Whoever writes one holds a lock on it, which ends with the process however
+//! that ends: so a file that can be locked belongs to nobody.
+
+use std::fs::{File, FileTimes};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FlockOperation, flock};
+use uuid::Uuid;
+
+use super::form;
+use super::problem::{At, Problem};
+use super::tree::Tree;
+use crate::store::Key;
+
+/// Where they are; no component of a key is called so.
+const FOLDER: &str = "@tmp";
+
+/// How old a file must be to count as left over: time enough to lock it after making it.
+const LEFT_OVER: Duration = Duration::from_secs(60);
+
+/// A file being written; gone when dropped, unless it was published.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    tree: Arc<Tree>,
+    file: File,
+    name: String,
+    is_published: bool,
+}
+
+impl Temporary {
+    /// An empty file.
+    pub(super) fn create(tree: Arc<Tree>) -> Result<Self, Problem> {
+        let name = Uuid::new_v4().simple().to_string();
+        let file = tree.create(FOLDER, &name)?;
+        let temporary = Self { tree, file, name, is_published: false };
+        flock(&temporary.file, FlockOperation::NonBlockingLockExclusive).at(temporary.tree.path())?;
+        Ok(temporary)
+    }
+
+    /// A file for an object that begins with `first`, which is written to it.
+    pub(super) fn begin(tree: Arc<Tree>, content_type: &str, first: &[u8]) -> Result<Self, Problem> {
+        let line = form::line(content_type, first).at(tree.path())?;
+        let mut temporary = Self::create(tree)?;
+        temporary.write(&line)?;
+        temporary.write(first)?;
+        Ok(temporary)
+    }
+
+    /// Appends `bytes`.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        self.file.write_all(bytes).at(self.tree.path())
+    }
+
+    /// Makes it the object at `key`, at once and for good.
+    pub(super) fn publish(mut self, key: &Key) -> Result<(), Problem> {
+        // The kernel's own times move in steps of milliseconds, and two writes in one step would look like one.
+        let times = FileTimes::new().set_modified(SystemTime::now());
+        self.file.set_times(times).and_then(|()| self.file.sync_all()).at(self.tree.path())?;
+        self.tree.publish(FOLDER, &self.name, key)?;
+        self.is_published = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if self.is_published {
+            return;
+        }
+        if let Err(error) = self.tree.discard(FOLDER, &self.name) {
+            tracing::warn!(%error, "temporary file not removed");
+        }
+    }
+}
+
+/// Removes what processes left behind that were ended in the middle of writing.
+pub(super) fn sweep(tree: &Tree) -> Result<(), Problem> {
+    let names = match tree.names(FOLDER) {
+        Err(problem) if problem.is_absence() => return Ok(()),
+        names => names?,
+    };
+    for name in names {
+        // Another process may be sweeping, too.
+        let Ok(file) = tree.reopen(FOLDER, &name) else { continue };
+        let modified = file.metadata().and_then(|metadata| metadata.modified()).at(tree.path())?;
+        let is_old = modified.elapsed().is_ok_and(|age| age > LEFT_OVER);
+        if is_old && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            tracing::info!(name, "removing what an unfinished write left behind");
+            tree.discard(FOLDER, &name)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! Directories and files below the root, reached one component at a time from
+//! a handle on the root, so that no symbolic link is ever followed.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fsync, mkdirat, open, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+
+use super::name;
+use super::problem::{At, Problem};
+use crate::store::Key;
+
+/// How a directory is opened: never through a symbolic link.
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// How a file is opened: never through a symbolic link, and never waiting for the other end of a pipe.
+const FILE: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+/// For files that the owner writes and others may read; the umask decides.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
+
+/// The same for directories.
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// How often a directory is made again that another process removes, being empty, before anything is in it.
+const TRIES: usize = 100;
+
+/// What lies below one folder.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: OwnedFd,
+    path: PathBuf,
+}
+
+/// Something in a directory.
+pub(super) struct Entry {
+    /// What it is called as a component of a key.
+    pub(super) component: String,
+    pub(super) is_directory: bool,
+}
+
+impl Tree {
+    /// What lies below `path`, which is made if it is not there, and may itself be a symbolic link.
+    pub(super) fn open(path: &Path) -> Result<Self, Problem> {
+        std::fs::create_dir_all(path).at(path)?;
+        let root = open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at(path)?;
+        Ok(Self { root, path: path.to_owned() })
+    }
+
+    /// Where it is, for messages.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file that holds the object at `key`, `None` when there is none.
+    pub(super) fn file(&self, key: &Key) -> Result<Option<File>, Problem> {
+        let (folders, file) = file_names(key);
+        let opened = self.directory(&folders).and_then(|folder| openat(&folder, &file, FILE, Mode::empty()).at(self.at(key)));
+        let opened = match opened {
+            Ok(opened) => File::from(opened),
+            Err(problem) if problem.is_absence() => return Ok(None),
+            Err(problem) => return Err(problem),
+        };
+        let is_file = opened.metadata().at(self.at(key))?.is_file();
+        if is_file { Ok(Some(opened)) } else { Err(Problem::not(self.at(key), "not a file")) }
+    }
+
+    /// Makes a file called `file` in `folder` right under the root, which is made if it is not there.
+    pub(super) fn create(&self, folder: &str, file: &str) -> Result<File, Problem> {
+        let path = self.path.join(folder).join(file);
+        let folder = self.directory_made(&[folder.to_owned()])?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(&folder, file, flags, FILE_MODE).map(File::from).at(path)
+    }
+
+    /// Moves what [`create`](Self::create) made to `key`, at once and for good.
+    pub(super) fn publish(&self, folder: &str, file: &str, key: &Key) -> Result<(), Problem> {
+        let from = self.directory(&[folder.to_owned()])?;
+        let (folders, name) = file_names(key);
+        for _ in 1..TRIES {
+            let to = self.directory_made(&folders)?;
+            match renameat(&from, file, &to, &name) {
+                Err(Errno::NOENT) => {}
+                renamed => return renamed.and_then(|()| fsync(&to)).at(self.at(key)),
+            }
+        }
+        Err(Problem::not(self.at(key), "its directory keeps vanishing"))
+    }
+
+    /// Removes the file at `key` for good, and the directories that are empty then.
+    pub(super) fn remove(&self, key: &Key) -> Result<(), Problem> {
+        let (mut folders, file) = file_names(key);
+        let removed = self
+            .directory(&folders)
+            .and_then(|folder| unlinkat(&folder, &file, AtFlags::empty()).and_then(|()| fsync(&folder)).at(self.at(key)));
+        match removed {
+            Err(problem) if problem.is_absence() => return Ok(()),
+            removed => removed?,
+        }
+        while let Some(empty) = folders.pop() {
+            let removed = self.directory(&folders).map(|folder| unlinkat(&folder, &empty, AtFlags::REMOVEDIR));
+            if !matches!(removed, Ok(Ok(()))) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a file called `file` in `folder` right under the root.
+    pub(super) fn discard(&self, folder: &str, file: &str) -> Result<(), Problem> {
+        let path = self.path.join(folder).join(file);
+        unlinkat(&self.directory(&[folder.to_owned()])?, file, AtFlags::empty()).at(path)
+    }
+
+    /// Opens a file called `file` in `folder` right under the root.
+    pub(super) fn reopen(&self, folder: &str, file: &str) -> Result<File, Problem> {
+        let path = self.path.join(folder).join(file);
+        openat(self.directory(&[folder.to_owned()])?, file, FILE, Mode::empty()).map(File::from).at(path)
+    }
+
+    /// The names of everything in `folder` right under the root.
+    pub(super) fn names(&self, folder: &str) -> Result<Vec<String>, Problem> {
+        let path = self.path.join(folder);
+        let entries = Dir::read_from(self.directory(&[folder.to_owned()])?).at(&path)?;
+        let names = entries.filter_map(|entry| entry.map(|entry| entry.file_name().to_str().ok().map(str::to_owned)).transpose());
+        let names = names.collect::<Result<Vec<_>, _>>().at(&path)?;
+        Ok(names.into_iter().filter(|name| !matches!(name.as_str(), "." | "..")).collect())
+    }
+
+    /// What is in the directory of `components`; nothing when there is none. Leaves out what is not ours.
+    pub(super) fn entries(&self, components: &[&str]) -> Result<Vec<Entry>, Problem> {
+        let folders: Vec<_> = components.iter().map(|component| name::encode(component)).collect();
+        let path = folders.iter().fold(self.path.clone(), |path, folder| path.join(folder));
+        let folder = match self.directory(&folders) {
+            Ok(folder) => folder,
+            Err(problem) if problem.is_absence() => return Ok(Vec::new()),
+            Err(problem) => return Err(problem),
+        };
+        let mut found = Vec::new();
+        for entry in Dir::read_from(&folder).at(&path)? {
+            let entry = entry.at(&path)?;
+            let Some(component) = entry.file_name().to_str().ok().and_then(name::decode) else { continue };
+            let kind = match entry.file_type() {
+                // Some file systems tell the type only when asked for it.
+                FileType::Unknown => statat(&folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                    .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+                kind => kind,
+            };
+            match kind {
+                FileType::Directory => found.push(Entry { component, is_directory: true }),
+                FileType::RegularFile => found.push(Entry { component, is_directory: false }),
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    fn directory(&self, folders: &[String]) -> Result<OwnedFd, Problem> {
+        let mut path = self.path.clone();
+        let mut directory = self.root.as_fd().try_clone_to_owned().at(&path)?;
+        for folder in folders {
+            path.push(folder);
+            directory = openat(&directory, folder, DIRECTORY, Mode::empty()).at(&path)?;
+        }
+        Ok(directory)
+    }
+
+    /// The directory of `folders`, made where it is not there. What is made is there for good.
+    fn directory_made(&self, folders: &[String]) -> Result<OwnedFd, Problem> {
+        for _ in 1..TRIES {
+            match self.directory(folders) {
+                Err(problem) if problem.is_absence() => self.make(folders)?,
+                opened => return opened,
+            }
+        }
+        Err(Problem::not(&self.path, "directories in it keep vanishing"))
+    }
+
+    fn make(&self, folders: &[String]) -> Result<(), Problem> {
+        let mut path = self.path.clone();
+        let mut parent = self.root.as_fd().try_clone_to_owned().at(&path)?;
+        for folder in folders {
+            path.push(folder);
+            match mkdirat(&parent, folder, DIRECTORY_MODE) {
+                Ok(()) => fsync(&parent).at(&path)?,
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error).at(&path),
+            }
+            parent = match openat(&parent, folder, DIRECTORY, Mode::empty()) {
+                // Removed by another process already; who asked tries again.
+                Err(Errno::NOENT) => return Ok(()),
+                opened => opened.at(&path)?,
+            };
+        }
+        Ok(())
+    }
+
+    fn at(&self, key: &Key) -> PathBuf {
+        key.components().fold(self.path.clone(), |path, component| path.join(name::encode(component)))
+    }
+}
+
+/// The names of the directories that `key` lies in, and of its file.
+fn file_names(key: &Key) -> (Vec<String>, String) {
+    let mut names: Vec<_> = key.components().map(name::encode).collect();
+    let file = names.pop().unwrap_or_default();
+    (names, file)
+}
