@@ -117,16 +117,16 @@ fn read_into(files: &mut BTreeMap<PathBuf, String>, root: &Path, folder: &Path) 
             read_into(files, root, &path)?;
             continue;
         }
-        let known = format!("{:o} {}", entry.metadata()?.permissions().mode(), digest_of_file(&path)?);
+        let known = format!("{:o} {}", entry.metadata()?.permissions().mode(), digest_of(fs::File::open(&path)?)?);
         files.insert(path.strip_prefix(root).expect("below the root").to_owned(), known);
     }
     Ok(())
 }
 
-/// `sha256:…` of a file's bytes, of which it never holds many.
-pub fn digest_of_file(path: &Path) -> io::Result<String> {
+/// `sha256:…` of all that `bytes` yields, of which it never holds much.
+pub fn digest_of(mut bytes: impl io::Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
-    io::copy(&mut fs::File::open(path)?, &mut HashWriter(&mut hasher))?;
+    io::copy(&mut bytes, &mut HashWriter(&mut hasher))?;
     Ok(format!("sha256:{}", HEXLOWER.encode(&hasher.finalize())))
 }
 
