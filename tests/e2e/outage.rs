@@ -11,6 +11,7 @@ use crate::support::project::Project;
 
 /// How long the store is gone in the middle of things.
 const DARK: Duration = Duration::from_secs(3);
+const MOST_OF_A_MINUTE: Duration = Duration::from_secs(50);
 
 const WAYS_TO_BE_GONE: [Mode; 2] = [Mode::Refuse, Mode::BlackHole];
 
@@ -39,19 +40,33 @@ fn an_import_from_a_store_that_is_gone_is_skipped_within_five_seconds() {
 /// A request of an export's, told by what Longshore asks of the store; the door is the one before Longshore.
 type IsIt = fn(&Seen, &Door) -> bool;
 
-const REQUESTS_OF_AN_EXPORT: [(&str, usize, IsIt); 8] = [
-    ("the look for a layer", 1, |seen, _| seen.operation() == S3Operation::HeadObject && is_blob(seen)),
-    ("a small layer", 2, |seen, _| seen.operation() == S3Operation::PutObject && is_blob(seen)),
-    ("the begin of a large layer", 1, |seen, _| seen.operation() == S3Operation::CreateMultipartUpload),
-    ("a part of a large layer", 2, |seen, _| seen.operation() == S3Operation::UploadPart),
-    ("the end of a large layer", 1, |seen, _| seen.operation() == S3Operation::CompleteMultipartUpload),
-    ("the config", 1, |seen, front| seen.operation() == S3Operation::PutObject && is_config(seen, front)),
-    ("the manifest", 1, |seen, _| seen.operation() == S3Operation::PutObject && seen.path.contains("/_oci/manifests/")),
-    ("the tag", 1, |seen, _| seen.operation() == S3Operation::PutObject && seen.path.contains("/_oci/tags/")),
+/// Layers that are sent with one request each.
+const SMALL: &[u64] = &[200_000, 30_000];
+
+/// A layer that is sent in parts, after a small one.
+const LARGE: &[u64] = &[200_000, 20_000_000];
+
+const REQUESTS_OF_AN_EXPORT: [(&str, &[u64], usize, IsIt); 8] = [
+    ("the look for a layer", SMALL, 1, |seen, _| seen.operation() == S3Operation::HeadObject && is_blob(seen)),
+    ("a small layer", SMALL, 2, |seen, _| seen.operation() == S3Operation::PutObject && is_blob(seen)),
+    ("the begin of a large layer", LARGE, 1, |seen, _| seen.operation() == S3Operation::CreateMultipartUpload),
+    ("a part of a large layer", LARGE, 2, |seen, _| seen.operation() == S3Operation::UploadPart),
+    ("the end of a large layer", LARGE, 1, |seen, _| seen.operation() == S3Operation::CompleteMultipartUpload),
+    ("the config", SMALL, 1, is_config),
+    ("the manifest", SMALL, 1, is_manifest),
+    ("the tag", SMALL, 1, is_tag),
 ];
 
 fn is_blob(seen: &Seen) -> bool {
     seen.path.contains("/blobs/")
+}
+
+fn is_manifest(seen: &Seen, _: &Door) -> bool {
+    seen.operation() == S3Operation::PutObject && seen.path.contains("/_oci/manifests/")
+}
+
+fn is_tag(seen: &Seen, _: &Door) -> bool {
+    seen.operation() == S3Operation::PutObject && seen.path.contains("/_oci/tags/")
 }
 
 /// Whether this writes the blob that buildkitd has called a cache config before.
@@ -59,27 +74,34 @@ fn is_config(seen: &Seen, front: &Door) -> bool {
     let is_head_of_config = |asked: &&Arc<Seen>| asked.method == Method::HEAD && asked.header("accept").contains("cacheconfig");
     let asked = front.seen();
     let hex = asked.iter().find(is_head_of_config).and_then(|asked| asked.path.split_once("sha256:"));
-    hex.is_some_and(|(_, hex)| seen.path.ends_with(hex))
+    seen.operation() == S3Operation::PutObject && hex.is_some_and(|(_, hex)| seen.path.ends_with(hex))
 }
 
 #[test]
 fn an_export_waits_for_the_store_at_each_of_its_requests() {
-    let scenarios = WAYS_TO_BE_GONE.into_iter().flat_map(|mode| {
-        REQUESTS_OF_AN_EXPORT
-            .map(|(request, nth, is_it)| (format!("{mode:?} at {request}"), spawn(export_through_an_outage(mode, nth, is_it))))
-    });
-    assert_all(scenarios.collect());
+    let mut scenarios = Vec::new();
+    for mode in WAYS_TO_BE_GONE {
+        for (request, layers, nth, is_it) in REQUESTS_OF_AN_EXPORT {
+            for action in [Action::Become(mode), Action::LoseAnswer(mode)] {
+                let scenario = spawn(export_through_an_outage(layers, action, DARK, nth, is_it));
+                scenarios.push((format!("{action:?} at {request}"), scenario));
+            }
+        }
+        let scenario = spawn(export_through_an_outage(SMALL, Action::Become(mode), MOST_OF_A_MINUTE, 1, is_tag));
+        scenarios.push((format!("{mode:?} for {MOST_OF_A_MINUTE:?}"), scenario));
+    }
+    assert_all(scenarios);
 }
 
-async fn export_through_an_outage(mode: Mode, nth: usize, is_it: IsIt) {
-    let (quay, project) = (Quay::on(Store::Bucket).await, Project::with_layers(&[200_000, 20_000_000]));
+async fn export_through_an_outage(layers: &[u64], action: Action, dark: Duration, nth: usize, is_it: IsIt) {
+    let (quay, project) = (Quay::on(Store::Bucket).await, Project::with_layers(layers));
     let cache = quay.cache("org/app:cache");
     let front = Arc::clone(&quay.front);
-    let gone = quay.back().trip(nth, Action::Become(mode), move |seen| is_it(seen, &front));
+    let gone = quay.back().trip(nth, action, move |seen| is_it(seen, &front));
 
     let outage = async {
         gone.sprung(Duration::from_secs(120)).await;
-        tokio::time::sleep(DARK).await;
+        tokio::time::sleep(dark).await;
         quay.back().become_(Mode::Open).await;
     };
     let attributes = format!("{cache},mode=max");

@@ -42,6 +42,9 @@ fn a_cold_daemon_makes_the_same_bytes_from_every_form_of_cache() {
                 let manifest = client::pull_manifest(quay.front.address, &image, "cache").await;
                 assert_eq!(manifest.header("content-type"), manifest_type, "{form} on {store:?}");
                 assert_eq!(layer_types(&manifest.body), [layer_type], "{form} on {store:?}");
+                // Nothing else tells estargz from gzip.
+                let is_estargz = String::from_utf8_lossy(&manifest.body).contains("stargz/toc.digest");
+                assert_eq!(is_estargz, form.ends_with("estargz"), "{form} on {store:?}");
             }
         }
     });

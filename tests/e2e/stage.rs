@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
+use std::io::{self, BufRead as _};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -15,7 +16,7 @@ use crate::support::buildkit::{Build, Buildkit};
 use crate::support::door::Door;
 use crate::support::longshore::{Launch, Longshore};
 use crate::support::minio::Minio;
-use crate::support::project::{Project, Tree, digest_of_file};
+use crate::support::project::{Project, Tree, digest_of};
 use crate::support::scratch;
 
 /// One runtime for all tests: what they share outlives each of them.
@@ -137,11 +138,20 @@ fn files_below(root: &Path) -> BTreeMap<String, String> {
                 folders.push(path);
             } else {
                 let key = path.strip_prefix(root).expect("below the root").to_str().expect("text").to_owned();
-                files.insert(key, digest_of_file(&path).expect("a file"));
+                files.insert(key, digest_of_object(&path).expect("a file"));
             }
         }
     }
     files
+}
+
+/// The digest of the object in the file at `path`: what is not plain bytes has its content type in a line before it.
+fn digest_of_object(path: &Path) -> io::Result<String> {
+    let mut file = io::BufReader::new(fs::File::open(path)?);
+    if file.fill_buf()?.starts_with(b"#longshore content-type: ") {
+        file.skip_until(b'\n')?;
+    }
+    digest_of(file)
 }
 
 /// Builds `project` on `daemon` with what `with` adds; its result.

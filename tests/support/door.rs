@@ -40,12 +40,14 @@ pub enum Mode {
     BlackHole,
 }
 
-/// What happens when the request that a [`Trip`] waits for arrives; the server behind never sees it before that.
+/// What happens when the request that a [`Trip`] waits for arrives.
 #[derive(Clone, Copy, Debug)]
 pub enum Action {
-    /// The door changes its mode, so the request falls to the new one.
+    /// The door changes its mode before the server behind sees the request.
     Become(Mode),
-    /// The request waits until [`Trip::release`].
+    /// The server behind does as it is asked, and the door changes its mode before anybody learns of it.
+    LoseAnswer(Mode),
+    /// The request waits until [`Trip::release`], and the server behind doesn't see it before that.
     Hold,
 }
 
@@ -381,7 +383,7 @@ impl Hall {
             downloaded: AtomicU64::new(0),
         });
         self.seen.lock().expect("no panic").push(Arc::clone(&seen));
-        self.spring_trips(&seen).await;
+        let lost = self.spring_trips(&seen).await;
 
         let mut sender = sender.lock().await;
         if sender.is_closed() {
@@ -393,23 +395,33 @@ impl Hall {
         }
         let request = request.map(|body| Counted { body, seen: Arc::clone(&seen), counter: |seen| &seen.uploaded });
         let response = sender.send_request(request).await?;
+        if let Some((wire, mode)) = lost {
+            self.shut(&wire, mode).await;
+        }
         let _ = seen.answer.set((response.status(), Instant::now()));
         Ok(response.map(|body| Counted { body, seen, counter: |seen| &seen.downloaded }))
     }
 
-    async fn spring_trips(self: &Arc<Self>, seen: &Seen) {
+    /// Does what is to be done before the request is passed on; the trip that its answer springs, if any.
+    async fn spring_trips(self: &Arc<Self>, seen: &Seen) -> Option<(Arc<Wire>, Mode)> {
         let trips = self.trips.lock().expect("no panic").clone();
-        for wire in trips.iter().filter(|wire| wire.is_sprung_by(seen)) {
-            wire.sprung.notify_one();
-            match wire.action {
-                Action::Become(mode) => {
-                    self.become_(mode).await;
-                    // Its connection is reset or frozen: whatever comes of it, the server behind is not to see it.
-                    std::future::pending::<()>().await;
-                }
-                Action::Hold => wire.released.acquire().await.expect("never closed").forget(),
+        let sprung = trips.into_iter().find(|wire| wire.is_sprung_by(seen))?;
+        match sprung.action {
+            Action::LoseAnswer(mode) => return Some((sprung, mode)),
+            Action::Become(mode) => self.shut(&sprung, mode).await,
+            Action::Hold => {
+                sprung.sprung.notify_one();
+                sprung.released.acquire().await.expect("never closed").forget();
             }
         }
+        None
+    }
+
+    /// Changes the mode under a request whose connection is thereby reset or frozen: this never comes back.
+    async fn shut(self: &Arc<Self>, wire: &Wire, mode: Mode) {
+        wire.sprung.notify_one();
+        self.become_(mode).await;
+        std::future::pending().await
     }
 }
 

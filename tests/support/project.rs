@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
@@ -34,8 +36,7 @@ impl Project {
         let mut dockerfile = String::from(
             "FROM scratch AS made\n\
              SHELL [\"/busybox\", \"sh\", \"-c\"]\n\
-             COPY busybox /busybox\n\
-             COPY seed /seed\n\
+             COPY busybox seed /\n\
              RUN /busybox mkdir /result\n",
         );
         for (index, size) in sizes.iter().enumerate() {
@@ -49,7 +50,7 @@ impl Project {
         );
         let project = Self::of(&dockerfile);
         fs::copy(tools::debian_tool("busybox"), project.path().join("busybox")).expect("busybox is there");
-        fs::write(project.path().join("seed"), Uuid::new_v4().to_string()).expect("a file");
+        project.write_anew("seed");
         project.change_source();
         project
     }
@@ -72,7 +73,20 @@ impl Project {
 
     /// Makes the source another one.
     pub fn change_source(&self) {
-        fs::write(self.path().join("source"), Uuid::new_v4().to_string()).expect("a file");
+        self.write_anew("source");
+    }
+
+    /// Writes what was never there before, with a time that no other file has.
+    ///
+    /// buildkitd sends itself only the files of a context that have another
+    /// size or time than what it got before, be it from another project; and
+    /// the system's clock stands still for milliseconds.
+    fn write_anew(&self, file: &str) {
+        static WRITTEN: AtomicU64 = AtomicU64::new(0);
+        let mut file = fs::File::create(self.path().join(file)).expect("a file");
+        file.write_all(Uuid::new_v4().to_string().as_bytes()).expect("room for it");
+        let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000 + WRITTEN.fetch_add(1, Ordering::Relaxed));
+        file.set_modified(time).expect("a file of ours");
     }
 }
 
@@ -103,16 +117,16 @@ fn read_into(files: &mut BTreeMap<PathBuf, String>, root: &Path, folder: &Path) 
             read_into(files, root, &path)?;
             continue;
         }
-        let known = format!("{:o} {}", entry.metadata()?.permissions().mode(), digest_of_file(&path)?);
+        let known = format!("{:o} {}", entry.metadata()?.permissions().mode(), digest_of(fs::File::open(&path)?)?);
         files.insert(path.strip_prefix(root).expect("below the root").to_owned(), known);
     }
     Ok(())
 }
 
-/// `sha256:…` of a file's bytes, of which it never holds many.
-pub fn digest_of_file(path: &Path) -> io::Result<String> {
+/// `sha256:…` of all that `bytes` yields, of which it never holds much.
+pub fn digest_of(mut bytes: impl io::Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
-    io::copy(&mut fs::File::open(path)?, &mut HashWriter(&mut hasher))?;
+    io::copy(&mut bytes, &mut HashWriter(&mut hasher))?;
     Ok(format!("sha256:{}", HEXLOWER.encode(&hasher.finalize())))
 }
 
