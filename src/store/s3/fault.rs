@@ -140,3 +140,8 @@ pub(super) fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpRespons
     let SdkError::ServiceError(service) = error else { return false };
     service.raw().status().as_u16() == 404 && service.err().code() != Some("NoSuchBucket")
 }
+
+/// Whether `error` says that the object is not the one that was meant.
+pub(super) fn has_changed<E>(error: &SdkError<E, HttpResponse>) -> bool {
+    matches!(error, SdkError::ServiceError(service) if service.raw().status().as_u16() == 412)
+}

@@ -17,14 +17,18 @@ use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::DateTime;
 use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
 use super::budget::MemoryBudget;
 use super::{Key, Listed, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
 use crate::oci::ByteRange;
-use fault::{Fault, Identity, is_absent};
+use fault::{Fault, Identity, has_changed, is_absent};
 use retry::{Attempt, retry};
+
+/// What must be escaped in the path of a copy's source (S3 API, CopyObject, `x-amz-copy-source`).
+const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// How to reach a bucket.
 #[derive(Clone, Debug)]
@@ -114,6 +118,28 @@ impl Shared {
         }
     }
 
+    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<bool, Fault> {
+        let source = format!("{}/{}", self.bucket, self.object_key(from));
+        let request = self.client.copy_object().bucket(&self.bucket).key(self.object_key(to));
+        let source = percent_encoding::utf8_percent_encode(&source, NOT_IN_A_PATH).to_string();
+        match request.copy_source(source).copy_source_if_match(etag).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if is_absent(&error) || has_changed(&error) => Ok(false),
+            Err(error) => Err(self.identity.fault("CopyObject", error)),
+        }
+    }
+
+    /// A page of the names between `prefix` and the next `/`, and what to ask for the next page with.
+    async fn folders(&self, prefix: &str, token: Option<String>) -> Result<(Vec<String>, Option<String>), Fault> {
+        let prefix = format!("{}{prefix}", self.prefix);
+        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(&prefix).delimiter("/");
+        let listing = request.set_continuation_token(token).send().await;
+        let listing = listing.map_err(|error| self.identity.fault("ListObjectsV2", error))?;
+        let folders = listing.common_prefixes().iter().filter_map(|folder| folder.prefix());
+        let names = folders.filter_map(|folder| Some(folder.strip_prefix(&prefix)?.strip_suffix('/')?.to_owned()));
+        Ok((names.collect(), listing.next_continuation_token.clone()))
+    }
+
     async fn list(&self, prefix: &str, after: Option<&Key>) -> Result<Page, Fault> {
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(format!("{}{prefix}", self.prefix));
         let listing = request
@@ -124,7 +150,8 @@ impl Shared {
         let objects = listing.contents().iter().filter_map(|object| {
             let key = self.own_key(object.key()?)?;
             let last_modified = SystemTime::try_from(*object.last_modified()?).ok()?;
-            Some(Listed { key, size: u64::try_from(object.size()?).ok()?, last_modified })
+            let etag = object.e_tag().unwrap_or_default().to_owned();
+            Some(Listed { key, size: u64::try_from(object.size()?).ok()?, last_modified, etag })
         });
         Ok(Page { objects: objects.collect(), is_truncated: listing.is_truncated().unwrap_or_default() })
     }
@@ -141,12 +168,16 @@ impl ObjectStore for S3Store {
     }
 
     async fn put(&self, key: &Key, bytes: Bytes, content_type: &str, patience: Duration) -> Result<(), StoreError> {
-        upload::put(&self.shared, key, &bytes, content_type, None, patience).await
+        upload::put(&self.shared, key, &bytes, content_type, None, patience).await.map(drop)
     }
 
     async fn upload(&self, key: &Key, length: Option<u64>, patience: Duration) -> Result<Box<dyn Upload>, StoreError> {
         let upload = upload::S3Upload::new(Arc::clone(&self.shared), key.clone(), length, patience)?;
         Ok(Box::new(upload))
+    }
+
+    async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError> {
+        retry(patience, |_: Attempt| self.shared.copy(from, etag, to)).await
     }
 
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError> {
@@ -155,6 +186,18 @@ impl ObjectStore for S3Store {
 
     async fn list(&self, prefix: &str, after: Option<&Key>, patience: Duration) -> Result<Page, StoreError> {
         retry(patience, |_: Attempt| self.shared.list(prefix, after)).await
+    }
+
+    async fn folders(&self, prefix: &str, patience: Duration) -> Result<Vec<String>, StoreError> {
+        let (mut names, mut token) = (Vec::new(), None);
+        loop {
+            let (page, next) = retry(patience, |_: Attempt| self.shared.folders(prefix, token.clone())).await?;
+            names.extend(page);
+            match next {
+                Some(next) => token = Some(next),
+                None => return Ok(names),
+            }
+        }
     }
 
     /// Asks for a key that cannot be there: a GET, since the answer to a HEAD does not say why.

@@ -46,7 +46,7 @@ const PARTS_IN_FLIGHT: usize = 4;
 /// How long an abort is tried: what it leaves costs money but harms nobody.
 const ABORT_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Writes `bytes` with one request, repeated as `patience` allows.
+/// Writes `bytes` with one request, repeated as `patience` allows; the object's etag.
 pub(super) async fn put(
     shared: &Shared,
     key: &Key,
@@ -54,13 +54,16 @@ pub(super) async fn put(
     content_type: &str,
     sha256: Option<[u8; 32]>,
     patience: Duration,
-) -> Result<(), StoreError> {
+) -> Result<String, StoreError> {
     let sha256 = HEXLOWER.encode(&sha256.unwrap_or_else(|| Sha256::digest(bytes).into()));
     retry(patience, |attempt| {
         let request = shared.client.put_object().bucket(&shared.bucket).key(shared.object_key(key));
         let request = request.content_type(content_type).set_content_length(i64::try_from(bytes.len()).ok());
         let request = request.body(body(bytes, attempt)).customize().interceptor(PayloadHash(sha256.clone()));
-        async move { request.send().await.map(drop).map_err(|error| shared.identity.fault("PutObject", error)) }
+        async move {
+            let put = request.send().await.map_err(|error| shared.identity.fault("PutObject", error))?;
+            put.e_tag.ok_or_else(|| Fault::incomplete("ETag"))
+        }
     })
     .await
 }
@@ -206,7 +209,7 @@ impl Upload for S3Upload {
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>, sha256: Option<[u8; 32]>) -> Result<(), StoreError> {
+    async fn finish(mut self: Box<Self>, sha256: Option<[u8; 32]>) -> Result<String, StoreError> {
         if self.multipart.is_some() {
             self.send_part().await?;
         }
@@ -214,10 +217,10 @@ impl Upload for S3Upload {
             let (bytes, _memory) = self.filling.take().map_or_else(|| (Bytes::new(), None), Part::into_bytes);
             return put(&self.target.shared, &self.target.key, &bytes, OCTET_STREAM, sha256, self.target.patience).await;
         };
-        multipart.complete(&self.target, self.written).await?;
+        let etag = multipart.complete(&self.target, self.written).await?;
         // Complete now: there is nothing left to abort.
         self.multipart = None;
-        Ok(())
+        Ok(etag)
     }
 
     async fn abort(mut self: Box<Self>) {
@@ -273,7 +276,7 @@ impl Multipart {
         Ok(true)
     }
 
-    async fn complete(&mut self, target: &Target, size: u64) -> Result<(), StoreError> {
+    async fn complete(&mut self, target: &Target, size: u64) -> Result<String, StoreError> {
         while self.collect().await? {}
         self.sent.sort_by_key(CompletedPart::part_number);
         let parts = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.sent))).build();
@@ -339,15 +342,23 @@ async fn send(target: Arc<Target>, id: String, number: i32, part: Part) -> Resul
     .await
 }
 
-async fn complete(target: &Target, id: &str, parts: CompletedMultipartUpload, size: u64, is_first: bool) -> Result<(), Fault> {
+async fn complete(
+    target: &Target,
+    id: &str,
+    parts: CompletedMultipartUpload,
+    size: u64,
+    is_first: bool,
+) -> Result<String, Fault> {
     let Target { shared, key, .. } = target;
     let request = shared.client.complete_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(id);
-    match request.multipart_upload(parts).send().await {
-        Ok(_) => Ok(()),
-        // The answer to an earlier attempt may have been lost, and then the upload is gone because it succeeded.
-        Err(error) if !is_first && is_absent(&error) && shared.head(key).await?.is_some_and(|meta| meta.size == size) => Ok(()),
-        Err(error) => Err(shared.identity.fault("CompleteMultipartUpload", error)),
-    }
+    let error = match request.multipart_upload(parts).send().await {
+        Ok(completed) => return completed.e_tag.ok_or_else(|| Fault::incomplete("ETag")),
+        Err(error) => error,
+    };
+    // The answer to an earlier attempt may have been lost, and then the upload is gone because it succeeded.
+    let may_be_done = !is_first && is_absent(&error);
+    let done = if may_be_done { shared.head(key).await?.filter(|meta| meta.size == size) } else { None };
+    done.map(|meta| meta.etag).ok_or_else(|| shared.identity.fault("CompleteMultipartUpload", error))
 }
 
 async fn abort(target: &Target, id: &str) -> Result<(), Fault> {
