@@ -40,7 +40,9 @@ pub(super) fn decode(name: &str) -> Option<String> {
         }
     }
     let component = String::from_utf8(bytes).ok()?;
-    (!name.is_empty() && encode(&component) == name).then_some(component)
+    // What names a directory itself or its parent is no component of a key.
+    let is_ours = !matches!(name, "" | "." | "..") && encode(&component) == name;
+    is_ours.then_some(component)
 }
 
 /// A hex digit for every four bytes, a bit for each that is a capital, without zeros at the end.
@@ -85,8 +87,8 @@ mod tests {
     #[test]
     fn a_name_that_encodes_nothing_is_foreign() {
         for name in [
-            "", "@tmp", "README", "a b", "%2e", "%2E%2e", "%4", "%c3", "a!", "a!0", "a!08", "0!8", "a!8!8", "a!g", "a~!88",
-            "%C3%a9",
+            "", ".", "..", "@tmp", "README", "a b", "%2e", "%2E%2e", "%4", "%c3", "a!", "a!0", "a!08", "0!8", "a!8!8", "a!g",
+            "a~!88", "%C3%a9",
         ] {
             assert_eq!(decode(name), None, "{name:?}");
         }
