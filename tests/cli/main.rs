@@ -2,6 +2,11 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod start;
+
 use std::process::{Command, Output};
 
 use tempfile::TempDir;

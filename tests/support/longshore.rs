@@ -118,6 +118,12 @@ impl Longshore {
         self.lines.all().join("\n")
     }
 
+    /// Everything it said, once it has ended and all of that has been read.
+    pub async fn log_to_end(&self) -> String {
+        self.lines.to_end().await;
+        self.log()
+    }
+
     /// Waits for a line with `word` in it; the line. Panics after `limit`.
     pub async fn line_with(&self, word: &str, limit: Duration) -> String {
         self.lines.with(word, limit).await
@@ -179,18 +185,26 @@ impl Longshore {
 struct Lines {
     said: Arc<Mutex<Vec<String>>>,
     count: watch::Sender<usize>,
+    /// How many outputs are still being read.
+    open: watch::Sender<usize>,
 }
 
 impl Lines {
     fn follow(&self, output: impl AsyncRead + Unpin + Send + 'static) {
         let lines = self.clone();
+        self.open.send_modify(|open| *open += 1);
         tokio::spawn(async move {
             let mut output = BufReader::new(output).lines();
             while let Ok(Some(line)) = output.next_line().await {
                 lines.said.lock().expect("no panic").push(line);
                 lines.count.send_modify(|count| *count += 1);
             }
+            lines.open.send_modify(|open| *open -= 1);
         });
+    }
+
+    async fn to_end(&self) {
+        self.open.subscribe().wait_for(|open| *open == 0).await.expect("the sender is ours");
     }
 
     fn all(&self) -> Vec<String> {

@@ -32,7 +32,7 @@ impl Minio {
         server.arg("server").arg(&data);
         server.arg(format!("--address={address}")).arg(format!("--console-address={console}"));
         server.env("MINIO_ROOT_USER", ACCESS_KEY_ID).env("MINIO_ROOT_PASSWORD", SECRET_ACCESS_KEY);
-        server.env("MINIO_BROWSER", "off").env("MINIO_UPDATE", "off").env("HOME", root.path());
+        server.env("MINIO_SITE_REGION", REGION).env("MINIO_BROWSER", "off").env("MINIO_UPDATE", "off").env("HOME", root.path());
         let kept = Kept::start(&server, root.path(), &log);
 
         let minio = Self { address, _kept: kept, _root: root };

@@ -1,0 +1,169 @@
+//! Starting: what is told, and what must be mended first.
+
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::client;
+use crate::support::door::Door;
+use crate::support::longshore::Launch;
+use crate::support::minio::{self, Minio};
+use crate::support::{ports, scratch};
+
+/// How long a start that must fail may take to say so.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Starts what cannot start; what it says. It must end with status 2.
+async fn refused(launch: Launch) -> String {
+    let mut longshore = launch.spawn();
+    let status = longshore.ended(SOON).await;
+    let log = longshore.log_to_end().await;
+    assert_eq!(status.code(), Some(2), "{log}");
+    log
+}
+
+/// A server that answers every request with `response`.
+async fn answering(response: &'static str) -> SocketAddrV4 {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let address = ports::v4(listener.local_addr().expect("it is bound"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 8192];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(response.as_bytes()).await;
+        }
+    });
+    address
+}
+
+fn on_endpoint(address: SocketAddrV4) -> Launch {
+    Launch::on("s3://bucket/prefix")
+        .env("LONGSHORE_ENDPOINT", &format!("http://{address}"))
+        .env("LONGSHORE_ACCESS_KEY_ID", "id")
+        .env("LONGSHORE_SECRET_ACCESS_KEY", "MARKED-SECRET")
+}
+
+#[tokio::test]
+async fn the_first_lines_say_where_it_listens_where_bytes_go_and_what_to_paste() {
+    let folder = scratch("start");
+    let launch = Launch::on_folder(folder.path());
+
+    let longshore = launch.start().await;
+
+    longshore.line_with("--import-cache", SOON).await;
+    let log = longshore.log();
+    let name = format!("type=registry,ref=localhost:{}/ghcr.io/org/app:cache", launch.address.port());
+    for part in [
+        format!("listening on {}", launch.address),
+        format!("storing in folder {}", folder.path().display()),
+        "anonymous clients may read and write".to_owned(),
+        format!("--cache-to {name},mode=max,ignore-error=true"),
+        format!("--cache-from {name}"),
+        format!("--export-cache {name},mode=max,ignore-error=true"),
+        format!("--import-cache {name}"),
+    ] {
+        assert!(log.contains(&part), "{part}\nis not in\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let folder = scratch("start");
+
+    let log = refused(Launch::bare(&[path(folder.path()), "--listen", &address])).await;
+
+    assert!(log.contains(&format!("{address} is taken")) && log.contains("--listen"), "{log}");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_is_named() {
+    let folder = scratch("start");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("it is ours");
+
+    let log = refused(Launch::on_folder(&file.join("below"))).await;
+
+    assert!(log.contains("cannot write in folder") && log.contains("file/below"), "{log}");
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_set_up_wrong_is_told_by_what_is_wrong() {
+    let minio = Minio::start().await;
+    minio.make_bucket("bucket");
+    let door = Door::open(minio.address);
+    let launch = |name: &str, value: &str| Launch::on_bucket(&door, "bucket", "team").env(name, value);
+
+    for (launch, told) in [
+        (Launch::on_bucket(&door, "nowhere", "team"), "there is no bucket \"nowhere\""),
+        (launch("LONGSHORE_ACCESS_KEY_ID", "stranger"), "knows no access key id \"stranger\""),
+        (launch("LONGSHORE_SECRET_ACCESS_KEY", "MARKED-SECRET"), "does not belong to access key id"),
+        (launch("LONGSHORE_REGION", "eu-central-1"), "is not in region \"eu-central-1\""),
+    ] {
+        let log = refused(launch).await;
+
+        assert!(log.contains(told) && log.contains("correct `") || log.contains("create it"), "{told}\nis not in\n{log}");
+        assert!(!log.contains("MARKED-SECRET") && !log.contains(minio::SECRET_ACCESS_KEY), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn the_region_that_a_store_names_is_told() {
+    let address = answering(
+        "HTTP/1.1 301 Moved Permanently\r\nx-amz-bucket-region: eu-west-1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+
+    let log = refused(on_endpoint(address)).await;
+
+    assert!(log.contains("but in \"eu-west-1\""), "{log}");
+}
+
+#[tokio::test]
+async fn a_store_that_may_come_right_is_warned_of_and_the_server_starts() {
+    let denied = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: 65\r\nConnection: close\r\n\r\n\
+        <Error><Code>AccessDenied</Code><Message>no</Message></Error>    ";
+    let failing = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let silent = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    for address in [
+        answering(denied).await,
+        answering(failing).await,
+        ports::free_address(),
+        ports::v4(silent.local_addr().expect("it is bound")),
+    ] {
+        let longshore = on_endpoint(address).start().await;
+
+        longshore.line_with("starting all the same", SOON).await;
+        assert_eq!(client::ask(longshore.address, "GET", "/v2/").await.status, 200);
+        assert!(!longshore.log().contains("MARKED-SECRET"));
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_without_a_word_on_who_may_is_refused_with_the_reason() {
+    let log = refused(Launch::bare(&["s3://bucket"]).env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "secret")).await;
+
+    assert!(log.contains("access.anonymous") && log.contains("RUN"), "{log}");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let folder = scratch("start");
+    let mut longshore = Launch::on_folder(folder.path()).start().await;
+    // A push without its manifest keeps a server that was told to stop running.
+    let digest = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    client::push_blob(longshore.address, "app", digest, "hello".into()).await;
+
+    longshore.terminate();
+    longshore.line_with("stopping once", SOON).await;
+    longshore.terminate();
+
+    assert_eq!(longshore.ended(SOON).await.code(), Some(1));
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a plain path")
+}
