@@ -42,12 +42,16 @@ async fn main() {
 
     println!("| store | idle | {layer} pushed: peak | after | GB/s | pulled: peak | after | GB/s |");
     println!("|---|---|---|---|---|---|---|---|");
-    for (name, launch) in [("folder", Launch::on_folder(folder.path())), ("MinIO", Launch::on_bucket(&door, "bench", "memory"))] {
-        let server = launch.start().await;
+    for name in ["folder", "MinIO"] {
+        let launch = match name {
+            "folder" => Launch::on_folder(folder.path()),
+            _ => Launch::on_bucket(&door, "bench", "memory"),
+        };
+        let mut server = launch.start().await;
         tokio::time::sleep(SETTLE).await;
         let idle = mb(server.resident_bytes());
         let pushed = measure(&server, layer.push(server.address)).await;
-        drop(server);
+        server.kill().await;
         let server = launch.start().await;
         let pulled = measure(&server, layer.pull(server.address)).await;
         println!("| {name} | {idle} | {pushed} | {pulled} |");

@@ -25,7 +25,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::Shared;
 use super::fault::{Fault, is_absent};
 use super::retry::{Attempt, Slices, retry};
-use crate::store::budget::Reserved;
+use crate::store::budget::Buffer;
 use crate::store::{Key, OCTET_STREAM, StoreError, Upload};
 
 const MIB: u64 = 1024 * 1024;
@@ -100,7 +100,7 @@ pub(super) struct S3Upload {
     length: Option<u64>,
     part_size: u64,
     written: u64,
-    filling: Option<Part>,
+    filling: Option<Buffer>,
     multipart: Option<Multipart>,
 }
 
@@ -109,13 +109,6 @@ struct Target {
     shared: Arc<Shared>,
     key: Key,
     patience: Duration,
-}
-
-/// Bytes being gathered, in memory that is reserved for them.
-struct Part {
-    bytes: Vec<u8>,
-    room: usize,
-    memory: Reserved,
 }
 
 /// A multipart upload that has begun.
@@ -153,8 +146,8 @@ impl S3Upload {
     }
 
     /// The part being gathered, with room for one byte at least.
-    async fn part(&mut self) -> Result<&mut Part, StoreError> {
-        if self.filling.as_ref().is_some_and(|part| part.room == 0) {
+    async fn part(&mut self) -> Result<&mut Buffer, StoreError> {
+        if self.filling.as_ref().is_some_and(|part| part.room() == 0) {
             self.send_part().await?;
         }
         if !self.is_single() && self.length.is_some() {
@@ -162,7 +155,7 @@ impl S3Upload {
         }
         let part = match self.filling.take() {
             Some(part) => part,
-            None => Part::reserve(&self.target.shared, self.part_size).await,
+            None => self.target.shared.memory.reserve(self.part_size).await,
         };
         Ok(self.filling.insert(part))
     }
@@ -202,9 +195,7 @@ impl Upload for S3Upload {
         self.written += chunk.len() as u64;
         while !chunk.is_empty() {
             let part = self.part().await?;
-            let taken = chunk.split_to(chunk.len().min(part.room));
-            part.bytes.extend_from_slice(&taken);
-            part.room -= taken.len();
+            part.extend(&chunk.split_to(chunk.len().min(part.room())));
         }
         Ok(())
     }
@@ -214,7 +205,7 @@ impl Upload for S3Upload {
             self.send_part().await?;
         }
         let Some(multipart) = &mut self.multipart else {
-            let (bytes, _memory) = self.filling.take().map_or_else(|| (Bytes::new(), None), Part::into_bytes);
+            let bytes = self.filling.take().map_or_else(Bytes::new, Bytes::from_owner);
             return put(&self.target.shared, &self.target.key, &bytes, OCTET_STREAM, sha256, self.target.patience).await;
         };
         let etag = multipart.complete(&self.target, self.written).await?;
@@ -243,20 +234,8 @@ impl fmt::Debug for S3Upload {
     }
 }
 
-impl Part {
-    async fn reserve(shared: &Shared, size: u64) -> Self {
-        let memory = shared.memory.reserve(size).await;
-        let room = usize::try_from(size).unwrap_or(usize::MAX);
-        Self { bytes: Vec::with_capacity(room), room, memory }
-    }
-
-    fn into_bytes(self) -> (Bytes, Option<Reserved>) {
-        (self.bytes.into(), Some(self.memory))
-    }
-}
-
 impl Multipart {
-    async fn send(&mut self, target: Arc<Target>, part: Part) -> Result<(), StoreError> {
+    async fn send(&mut self, target: Arc<Target>, part: Buffer) -> Result<(), StoreError> {
         if self.parts as u64 == MAX_PARTS {
             return Err(StoreError::TooLarge { limit: MAX_PARTS * PART });
         }
@@ -327,9 +306,10 @@ async fn create(target: Arc<Target>) -> Result<String, StoreError> {
     .await
 }
 
-async fn send(target: Arc<Target>, id: String, number: i32, part: Part) -> Result<CompletedPart, StoreError> {
+async fn send(target: Arc<Target>, id: String, number: i32, part: Buffer) -> Result<CompletedPart, StoreError> {
     let Target { shared, key, patience } = &*target;
-    let (bytes, _memory) = part.into_bytes();
+    // The memory is held until the last slice of it has left.
+    let bytes = Bytes::from_owner(part);
     retry(*patience, |attempt| {
         let request = shared.client.upload_part().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(&id);
         let request = request.part_number(number).set_content_length(i64::try_from(bytes.len()).ok()).body(body(&bytes, attempt));
