@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use super::fault::{Fault, is_absent};
-use super::retry::{Attempt, Pauses, retry};
+use super::retry::Pauses;
 use super::{Shared, meta};
 use crate::oci::ByteRange;
 use crate::store::{Key, Object, ObjectMeta, StoreError};
@@ -35,7 +35,7 @@ pub(super) async fn get(
     patience: Duration,
 ) -> Result<Option<Object>, StoreError> {
     let range = range.map(header);
-    let opened = retry(patience, |_: Attempt| shared.open(key, range.clone(), None)).await?;
+    let opened = shared.retry(patience, |_| shared.open(key, range.clone(), None)).await?;
     let Some(Opened { meta, offset, length, body }) = opened else { return Ok(None) };
     let reader = Reader {
         shared,
@@ -57,7 +57,7 @@ pub(super) async fn get(
 
 impl Shared {
     async fn open(&self, key: &Key, range: Option<String>, if_match: Option<&str>) -> Result<Option<Opened>, Fault> {
-        let request = self.client.get_object().bucket(&self.bucket).key(self.object_key(key));
+        let request = self.client().get_object().bucket(&self.bucket).key(self.object_key(key));
         match request.set_range(range).set_if_match(if_match.map(str::to_owned)).send().await {
             Ok(response) => opened(response).map(Some),
             Err(error) if is_absent(&error) => Ok(None),
@@ -147,7 +147,7 @@ impl Reader {
         self.body = SdkBody::empty();
         tokio::time::sleep(self.pauses.next()).await;
         let rest = header(ByteRange::Within(self.offset, self.end - 1));
-        let opened = retry(left, |_: Attempt| self.shared.open(&self.key, Some(rest.clone()), Some(&self.etag))).await?;
+        let opened = self.shared.retry(left, |_| self.shared.open(&self.key, Some(rest.clone()), Some(&self.etag))).await?;
         let opened = opened.ok_or_else(|| StoreError::Unavailable("the object went away while it was read".into()))?;
         if opened.offset != self.offset {
             return Err(StoreError::Unavailable("the store answered another range than was asked for".into()));

@@ -24,7 +24,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::Shared;
 use super::fault::{Fault, is_absent};
-use super::retry::{Attempt, Slices, retry};
+use super::retry::{Attempt, Slices};
 use crate::store::budget::Buffer;
 use crate::store::{Key, OCTET_STREAM, StoreError, Upload};
 
@@ -56,16 +56,17 @@ pub(super) async fn put(
     patience: Duration,
 ) -> Result<String, StoreError> {
     let sha256 = HEXLOWER.encode(&sha256.unwrap_or_else(|| Sha256::digest(bytes).into()));
-    retry(patience, |attempt| {
-        let request = shared.client.put_object().bucket(&shared.bucket).key(shared.object_key(key));
-        let request = request.content_type(content_type).set_content_length(i64::try_from(bytes.len()).ok());
-        let request = request.body(body(bytes, attempt)).customize().interceptor(PayloadHash(sha256.clone()));
-        async move {
-            let put = request.send().await.map_err(|error| shared.identity.fault("PutObject", error))?;
-            put.e_tag.ok_or_else(|| Fault::incomplete("ETag"))
-        }
-    })
-    .await
+    shared
+        .retry(patience, |attempt| {
+            let request = shared.client().put_object().bucket(&shared.bucket).key(shared.object_key(key));
+            let request = request.content_type(content_type).set_content_length(i64::try_from(bytes.len()).ok());
+            let request = request.body(body(bytes, attempt)).customize().interceptor(PayloadHash(sha256.clone()));
+            async move {
+                let put = request.send().await.map_err(|error| shared.identity.fault("PutObject", error))?;
+                put.e_tag.ok_or_else(|| Fault::incomplete("ETag"))
+            }
+        })
+        .await
 }
 
 fn body(bytes: &Bytes, attempt: Attempt) -> ByteStream {
@@ -261,18 +262,20 @@ impl Multipart {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.sent))).build();
         let id = self.id.get().await?;
         let mut is_first = true;
-        retry(target.patience, |_: Attempt| {
-            let is_first = std::mem::replace(&mut is_first, false);
-            complete(target, &id, parts.clone(), size, is_first)
-        })
-        .await
+        target
+            .shared
+            .retry(target.patience, |_| {
+                let is_first = std::mem::replace(&mut is_first, false);
+                complete(target, &id, parts.clone(), size, is_first)
+            })
+            .await
     }
 
     async fn abort(mut self, target: Arc<Target>) {
         // A part that arrives after the abort would stay in the bucket.
         self.sending.shutdown().await;
         let Ok(id) = self.id.get().await else { return };
-        let outcome = retry(ABORT_PATIENCE, |_: Attempt| abort(&target, &id)).await;
+        let outcome = target.shared.retry(ABORT_PATIENCE, |_| abort(&target, &id)).await;
         if let Err(error) = outcome {
             let cause = std::error::Error::source(&error);
             tracing::warn!(key = %target.key, error = cause, "multipart upload not aborted; its parts stay in the bucket");
@@ -295,31 +298,34 @@ impl UploadId {
 
 async fn create(target: Arc<Target>) -> Result<String, StoreError> {
     let Target { shared, key, patience } = &*target;
-    retry(*patience, |_: Attempt| {
-        let request = shared.client.create_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key));
-        async move {
-            let created = request.content_type(OCTET_STREAM).send().await;
-            let created = created.map_err(|error| shared.identity.fault("CreateMultipartUpload", error))?;
-            created.upload_id.ok_or_else(|| Fault::incomplete("UploadId"))
-        }
-    })
-    .await
+    shared
+        .retry(*patience, |_| {
+            let request = shared.client().create_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key));
+            async move {
+                let created = request.content_type(OCTET_STREAM).send().await;
+                let created = created.map_err(|error| shared.identity.fault("CreateMultipartUpload", error))?;
+                created.upload_id.ok_or_else(|| Fault::incomplete("UploadId"))
+            }
+        })
+        .await
 }
 
 async fn send(target: Arc<Target>, id: String, number: i32, part: Buffer) -> Result<CompletedPart, StoreError> {
     let Target { shared, key, patience } = &*target;
     // The memory is held until the last slice of it has left.
     let bytes = Bytes::from_owner(part);
-    retry(*patience, |attempt| {
-        let request = shared.client.upload_part().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(&id);
-        let request = request.part_number(number).set_content_length(i64::try_from(bytes.len()).ok()).body(body(&bytes, attempt));
-        async move {
-            let sent = request.send().await.map_err(|error| shared.identity.fault("UploadPart", error))?;
-            let etag = sent.e_tag.ok_or_else(|| Fault::incomplete("ETag"))?;
-            Ok(CompletedPart::builder().part_number(number).e_tag(etag).build())
-        }
-    })
-    .await
+    shared
+        .retry(*patience, |attempt| {
+            let request = shared.client().upload_part().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(&id);
+            let request =
+                request.part_number(number).set_content_length(i64::try_from(bytes.len()).ok()).body(body(&bytes, attempt));
+            async move {
+                let sent = request.send().await.map_err(|error| shared.identity.fault("UploadPart", error))?;
+                let etag = sent.e_tag.ok_or_else(|| Fault::incomplete("ETag"))?;
+                Ok(CompletedPart::builder().part_number(number).e_tag(etag).build())
+            }
+        })
+        .await
 }
 
 async fn complete(
@@ -330,7 +336,7 @@ async fn complete(
     is_first: bool,
 ) -> Result<String, Fault> {
     let Target { shared, key, .. } = target;
-    let request = shared.client.complete_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(id);
+    let request = shared.client().complete_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(id);
     let error = match request.multipart_upload(parts).send().await {
         Ok(completed) => return completed.e_tag.ok_or_else(|| Fault::incomplete("ETag")),
         Err(error) => error,
@@ -343,7 +349,7 @@ async fn complete(
 
 async fn abort(target: &Target, id: &str) -> Result<(), Fault> {
     let Target { shared, key, .. } = target;
-    let request = shared.client.abort_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(id);
+    let request = shared.client().abort_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(id);
     match request.send().await {
         Ok(_) => Ok(()),
         Err(error) if is_absent(&error) => Ok(()),
