@@ -39,7 +39,7 @@ impl Fault {
         Self { error: StoreError::Unavailable(cause.into()), is_passing: true }
     }
 
-    fn lasting(error: StoreError) -> Self {
+    pub(super) fn lasting(error: StoreError) -> Self {
         Self { error, is_passing: false }
     }
 
