@@ -41,7 +41,7 @@ impl Fault {
         Self { error: StoreError::Unavailable(cause.into()), is_passing: true, is_silence: false }
     }
 
-    fn lasting(error: StoreError) -> Self {
+    pub(super) fn lasting(error: StoreError) -> Self {
         Self { error, is_passing: false, is_silence: false }
     }
 
