@@ -4,6 +4,7 @@
 //! request and there is no pointer that could lead nowhere.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -63,8 +64,8 @@ impl Repository {
         };
         let asked = async {
             match reference {
-                Reference::Tag(_) => Ok(self.fetch(reference).await?.map(|manifest| manifest.info())),
-                Reference::Digest(digest) => self.head_manifest(digest).await,
+                Reference::Tag(_) => Ok(self.fetch(reference, patience).await?.map(|manifest| manifest.info())),
+                Reference::Digest(digest) => self.head_manifest(digest, patience).await,
             }
         };
         match (tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(late())), asker) {
@@ -82,18 +83,19 @@ impl Repository {
     ///
     /// [`RegistryError::Store`]: it could not be read soon enough for an import to wait.
     pub async fn read_manifest(&self, reference: &Reference) -> Result<Option<StoredManifest>, RegistryError> {
-        let reading = tokio::time::timeout(self.patience().pull, self.fetch(reference));
+        let patience = self.patience().pull;
+        let reading = tokio::time::timeout(patience, self.fetch(reference, patience));
         reading.await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn head_manifest(&self, digest: &Digest) -> Result<Option<ManifestInfo>, RegistryError> {
-        let meta = self.store().head(&self.keys.manifest(digest), self.patience().bytes).await?;
+    async fn head_manifest(&self, digest: &Digest, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
+        let meta = self.store().head(&self.keys.manifest(digest), patience).await?;
         Ok(meta.map(|meta| ManifestInfo { digest: *digest, media_type: meta.content_type, size: meta.size }))
     }
 
-    async fn fetch(&self, reference: &Reference) -> Result<Option<StoredManifest>, RegistryError> {
+    async fn fetch(&self, reference: &Reference, patience: Duration) -> Result<Option<StoredManifest>, RegistryError> {
         let key = self.manifest_key(reference);
-        let Some(object) = self.store().get(&key, None, self.patience().bytes).await? else { return Ok(None) };
+        let Some(object) = self.store().get(&key, None, patience).await? else { return Ok(None) };
         let content_type = object.meta.content_type.clone();
         let (media_type, algorithm) = match content_type.strip_suffix(SHA512) {
             Some(media_type) => (media_type.to_owned(), Algorithm::Sha512),
@@ -212,7 +214,7 @@ impl WritableRepository {
     ///
     /// [`RegistryError::Store`]: the store could not do all of it; asking again does the rest.
     pub async fn delete_manifest(&self, reference: &Reference) -> Result<bool, RegistryError> {
-        let Some(manifest) = self.fetch(reference).await? else { return Ok(false) };
+        let Some(manifest) = self.fetch(reference, self.patience().bytes).await? else { return Ok(false) };
         if let Reference::Digest(digest) = reference {
             // The reverse of the order of writing: a tag never points to what is gone.
             for key in self.tags_of(&manifest).await? {

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use super::fault::{Fault, is_absent};
-use super::retry::Pauses;
+use super::retry::{FIRST_SHARE, Pauses};
 use super::{Shared, meta};
 use crate::oci::ByteRange;
 use crate::store::{Key, Object, ObjectMeta, StoreError, span};
@@ -126,8 +126,9 @@ impl Reader {
     async fn frame(&mut self) -> Result<Bytes, Fault> {
         let left = self.end - self.offset;
         loop {
-            let frame = match tokio::time::timeout(STILL, self.body.frame()).await {
-                Err(_) => return Err(Fault::silent(STILL)),
+            let still = STILL.min(self.patience / FIRST_SHARE);
+            let frame = match tokio::time::timeout(still, self.body.frame()).await {
+                Err(_) => return Err(Fault::silent(still)),
                 Ok(None) => return Err(Fault::incomplete(&format!("the last {left} bytes"))),
                 Ok(Some(Err(error))) => return Err(Fault::incomplete(&format!("the last {left} bytes: {error}"))),
                 Ok(Some(Ok(frame))) => frame,

@@ -25,7 +25,7 @@ use crate::store::StoreError;
 const FIRST_STILL: Duration = Duration::from_secs(10);
 
 /// What of the patience the first attempt may use up standing still: one in so many.
-const FIRST_SHARE: u32 = 4;
+pub(super) const FIRST_SHARE: u32 = 4;
 
 /// How long any attempt may.
 const MAX_STILL: Duration = Duration::from_secs(60);
