@@ -33,7 +33,7 @@ pub(super) async fn start(
         return Ok(created(repository, &digest));
     }
     let mut response = bare(StatusCode::ACCEPTED);
-    describe(response.headers_mut(), repository, UploadId::begin(), 0);
+    describe(response.headers_mut(), repository, repository.begin_upload(), 0);
     Ok(response)
 }
 

@@ -122,14 +122,26 @@ impl Repository {
         }
     }
 
-    /// Which of `digests` the store says it does not have, as a blob or, if `or_manifest`, as a manifest.
+    /// Which of `digests` the store says soon that it does not have, as a blob or, if `or_manifest`, as a manifest.
     async fn missing(&self, digests: HashSet<Digest>, or_manifest: bool) -> Vec<Digest> {
+        let mut missing = Vec::new();
+        let asking = self.ask(digests, or_manifest, &mut missing);
+        if tokio::time::timeout(self.patience().push, asking).await.is_err() {
+            tracing::warn!(repository = %self.name, "the store did not say in time whether an image is complete; taken as complete");
+        }
+        missing
+    }
+
+    async fn ask(&self, digests: HashSet<Digest>, or_manifest: bool, missing: &mut Vec<Digest>) {
         let asked = stream::iter(digests).map(|digest| async move {
             let is_missing = self.is_absent(&self.keys.blob(&digest)).await
                 && (!or_manifest || self.is_absent(&self.keys.manifest(&digest)).await);
             is_missing.then_some(digest)
         });
-        asked.buffer_unordered(QUESTIONS_AT_ONCE).filter_map(std::future::ready).collect().await
+        let mut answers = std::pin::pin!(asked.buffer_unordered(QUESTIONS_AT_ONCE));
+        while let Some(answer) = answers.next().await {
+            missing.extend(answer);
+        }
     }
 
     /// Whether the store says so. A question that failed does not make anything absent.
@@ -203,8 +215,12 @@ impl WritableRepository {
         let content_type = tag_content_type(&manifest.media_type, &digest);
         for tag in own.into_iter().chain(tags) {
             self.store().put(&self.keys.tag(tag), bytes.clone(), &content_type, self.patience().bytes).await?;
-            self.registry.exports.complete(&self.name);
         }
+        if own.is_none() && tags.is_empty() {
+            // An index will name it.
+            self.registry.exports.received(&self.name, digest);
+        }
+        self.registry.exports.complete(&self.name, manifest.digests());
         Ok(Written { digest, subject })
     }
 
