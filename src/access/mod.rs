@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::oci::RepoName;
-use crate::registry::{Registry, Repository, WritableRepository};
+use crate::registry::{Catalog, Registry, RegistryError, Repository, WritableRepository};
 
 /// A store with its credentials, and who may use it.
 #[derive(Debug)]
@@ -74,6 +74,18 @@ impl Profile {
     pub fn write(&self, name: RepoName) -> Result<WritableRepository, Denied> {
         let name = self.allow(name, Access::Write)?;
         Ok(self.registry.writable_repository(name))
+    }
+
+    /// The repositories after `last` that the client may read from, `most` of them at most.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`]: they could not be listed.
+    pub async fn catalog(&self, last: Option<&RepoName>, most: usize) -> Result<Catalog, RegistryError> {
+        match self.anonymous {
+            Access::None => Ok(Catalog { names: Vec::new(), is_truncated: false }),
+            Access::Read | Access::Write => self.registry.catalog(last, most).await,
+        }
     }
 
     fn allow(&self, name: RepoName, wanted: Access) -> Result<RepoName, Denied> {

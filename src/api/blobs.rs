@@ -8,7 +8,7 @@ use super::body::{ResponseBody, streamed};
 use super::error::ApiError;
 use super::headers::{etag, has_already, insert_digest, text};
 use crate::oci::{ByteRange, Digest};
-use crate::registry::Repository;
+use crate::registry::{Repository, WritableRepository};
 use crate::store::OCTET_STREAM;
 
 /// end-2, HEAD: whether the blob is there, and its size.
@@ -41,6 +41,11 @@ pub(super) async fn get(
         super::headers::insert(response.headers_mut(), CONTENT_RANGE, content_range);
     }
     Ok(response)
+}
+
+/// end-10: removes a blob.
+pub(super) async fn delete(repository: &WritableRepository, digest: &Digest) -> Result<Response<ResponseBody>, ApiError> {
+    if repository.delete_blob(digest).await? { Ok(bare(StatusCode::ACCEPTED)) } else { Err(ApiError::BlobUnknown(*digest)) }
 }
 
 /// The range that a client wants. What is no single range is ignored, as RFC

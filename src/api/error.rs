@@ -36,6 +36,12 @@ pub(super) enum ApiError {
     Upload(#[from] InvalidUploadId),
     #[error("the query has no digest; a PUT that ends an upload says ?digest=<digest of the whole blob>")]
     DigestMissing,
+    #[error("Content-Range: a chunk says <first>-<last>, and has that many bytes")]
+    ContentRange,
+    #[error("the query's {0} makes no sense: {1}")]
+    Query(&'static str, String),
+    #[error("no such repository: {0}")]
+    NameUnknown(crate::oci::RepoName),
     #[error("Content-Type: {0}")]
     MediaType(#[from] InvalidMediaType),
     #[error("a manifest has at most {MAX_MANIFEST_BYTES} bytes")]
@@ -66,13 +72,18 @@ impl ApiError {
                 (S::BAD_REQUEST, Code::DigestInvalid) // code-4
             }
             Self::Reference(InvalidReference::Tag(_)) | Self::MediaType(_) => (S::BAD_REQUEST, Code::ManifestInvalid), // code-6
-            Self::Upload(_) => (S::NOT_FOUND, Code::BlobUploadUnknown),                                                // code-3
+            Self::ContentRange => (S::BAD_REQUEST, Code::SizeInvalid),                                                 // code-10
+            Self::Query(..) => (S::BAD_REQUEST, Code::Unsupported),
+            Self::NameUnknown(_) => (S::NOT_FOUND, Code::NameUnknown), // code-9
+            Self::Upload(_) => (S::NOT_FOUND, Code::BlobUploadUnknown), // code-3
             Self::ManifestTooLarge => (S::PAYLOAD_TOO_LARGE, Code::ManifestInvalid),
             Self::BlobUnknown(_) => (S::NOT_FOUND, Code::BlobUnknown), // code-1
             Self::ManifestUnknown(_) => (S::NOT_FOUND, Code::ManifestUnknown), // code-7
             Self::Registry(R::DigestMismatch { .. }) => (S::BAD_REQUEST, Code::DigestInvalid), // code-4
             Self::Registry(R::LengthMismatch { .. } | R::BodyBroken { .. }) => (S::BAD_REQUEST, Code::SizeInvalid), // code-10
             Self::Registry(R::BodyStalled(..)) => (S::BAD_REQUEST, Code::BlobUploadInvalid), // code-2
+            Self::Registry(R::UploadUnknown) => (S::NOT_FOUND, Code::BlobUploadUnknown), // code-3
+            Self::Registry(R::ChunkOutOfOrder { .. }) => (S::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid), // code-2
             Self::Registry(R::TooLarge { .. }) => (S::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
             Self::Registry(R::ManifestInvalid(_)) => (S::BAD_REQUEST, Code::ManifestInvalid), // code-6
             Self::Registry(R::ManifestBlobUnknown(_)) => (S::BAD_REQUEST, Code::ManifestBlobUnknown), // code-5

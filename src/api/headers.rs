@@ -15,6 +15,15 @@ pub(super) const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("do
 /// The name of an upload; nobody needs it, older clients show it.
 pub(super) const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
+/// The manifest that the pushed one refers to (distribution-spec v1.1.1, "Pushing Manifests with Subject").
+pub(super) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+
+/// The tags that a push by digest has set (distribution-spec main of 2026-07, "Pushing Manifests").
+pub(super) const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+
+/// The filters that a listing of referrers went through (distribution-spec v1.1.1, "Listing Referrers").
+pub(super) const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+
 /// Refuses more headers than any client sends.
 pub(super) fn check_size(headers: &HeaderMap) -> Result<(), ApiError> {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -33,9 +42,14 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 /// The first value of `key` in a query.
 pub(super) fn query_value(query: &str, key: &str) -> Option<String> {
+    query_values(query, key).next()
+}
+
+/// Every value of `key` in a query.
+pub(super) fn query_values(query: &str, key: &str) -> impl Iterator<Item = String> {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let value = pairs.into_iter().find(|(name, _)| *name == key)?.1;
-    Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
+    let values = pairs.filter(move |(name, _)| *name == key).map(|(_, value)| value.replace('+', " "));
+    values.map(|value| percent_decode_str(&value).decode_utf8_lossy().into_owned())
 }
 
 /// Whether a question about a manifest comes before a push of it.

@@ -5,10 +5,15 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::body::{ResponseBody, collect_manifest, full};
 use super::error::ApiError;
-use super::headers::{asker, content_length, has_already, insert, insert_digest, insert_location, text};
+use super::headers::{
+    OCI_SUBJECT, OCI_TAG, asker, content_length, has_already, insert, insert_digest, insert_location, query_values, text,
+};
 use super::{Call, bare};
-use crate::oci::{MediaType, Reference};
+use crate::oci::{InvalidReference, MediaType, Reference, Tag};
 use crate::registry::{MAX_MANIFEST_BYTES, ManifestInfo, Repository, WritableRepository};
+
+/// Most tags in one push by digest. The specification asks for 10; a URL holds not many more.
+const MAX_TAGS: usize = 50;
 
 /// end-3, HEAD: what there is to tell of a manifest. `Accept` converts nothing:
 /// a manifest is what was pushed.
@@ -48,14 +53,40 @@ pub(super) async fn put(
         return Err(ApiError::ManifestTooLarge);
     }
     let media_type: MediaType = text(&call.headers, CONTENT_TYPE).unwrap_or_default().parse()?;
+    let tags = tags(&call.query, reference)?;
     let bytes = collect_manifest(call.body).await?;
-    let digest = repository.write_manifest(reference, media_type, bytes).await?;
+    let written = repository.write_manifest(reference, &tags, media_type, bytes).await?;
     let mut response = bare(StatusCode::CREATED);
     let headers = response.headers_mut();
-    insert_location(headers, format!("/v2/{}/manifests/{digest}", repository.name()));
-    insert_digest(headers, &digest);
+    insert_location(headers, format!("/v2/{}/manifests/{}", repository.name(), written.digest));
+    insert_digest(headers, &written.digest);
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    if let Some(subject) = written.subject {
+        insert(headers, OCI_SUBJECT, subject.to_string());
+    }
+    if !tags.is_empty() {
+        let accepted: Vec<_> = tags.iter().map(Tag::as_str).collect();
+        insert(headers, OCI_TAG, accepted.join(", "));
+    }
     Ok(response)
+}
+
+/// The tags that a push by digest asks for besides; distribution-spec main of 2026-07, "Pushing Manifests".
+fn tags(query: &str, reference: &Reference) -> Result<Vec<Tag>, ApiError> {
+    let Reference::Digest(_) = reference else { return Ok(Vec::new()) };
+    let tags: Vec<Tag> =
+        query_values(query, "tag").map(|tag| tag.parse().map_err(InvalidReference::Tag)).collect::<Result<_, _>>()?;
+    if tags.len() > MAX_TAGS {
+        Err(ApiError::Query("tag", format!("at most {MAX_TAGS} tags go into one request")))
+    } else {
+        Ok(tags)
+    }
+}
+
+/// end-9: removes a tag, or a manifest with all of its tags.
+pub(super) async fn delete(repository: &WritableRepository, reference: &Reference) -> Result<Response<ResponseBody>, ApiError> {
+    let was_there = repository.delete_manifest(reference).await?;
+    if was_there { Ok(bare(StatusCode::ACCEPTED)) } else { Err(ApiError::ManifestUnknown(reference.clone())) }
 }
 
 fn describe(headers: &mut HeaderMap, info: &ManifestInfo) {

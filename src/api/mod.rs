@@ -8,6 +8,7 @@ mod body;
 mod error;
 mod headers;
 mod host;
+mod listings;
 mod manifests;
 mod route;
 mod uploads;
@@ -94,6 +95,7 @@ impl Api {
         self.hosts.check(&call.headers, authority, local)?;
         match route? {
             Route::Health | Route::Ready | Route::Version => Ok(version()),
+            Route::Catalog => listings::catalog(&self.profile, &call.query).await,
             Route::Repository(name, endpoint) => self.dispatch(name, endpoint, call).await,
         }
     }
@@ -106,8 +108,15 @@ impl Api {
             Endpoint::StatManifest(reference) => manifests::stat(&profile.read(name)?, &reference, &call.headers).await,
             Endpoint::GetManifest(reference) => manifests::get(&profile.read(name)?, &reference, &call.headers).await,
             Endpoint::PutManifest(reference) => manifests::put(&profile.write(name)?, &reference, call).await,
-            Endpoint::StartUpload => uploads::start(&profile.write(name)?, call).await,
-            Endpoint::FinishUpload(_) => uploads::finish(&profile.write(name)?, call).await,
+            Endpoint::DeleteManifest(reference) => manifests::delete(&profile.write(name)?, &reference).await,
+            Endpoint::DeleteBlob(digest) => blobs::delete(&profile.write(name)?, &digest).await,
+            Endpoint::ListTags => listings::tags(&profile.read(name)?, &call.query).await,
+            Endpoint::ListReferrers(subject) => listings::referrers(&profile.read(name)?, &subject, &call.query).await,
+            Endpoint::StartUpload => uploads::start(profile, &profile.write(name)?, call).await,
+            Endpoint::AppendUpload(id) => uploads::append(&profile.write(name)?, id, call).await,
+            Endpoint::FinishUpload(id) => uploads::finish(&profile.write(name)?, id, call).await,
+            Endpoint::UploadStatus(id) => uploads::status(&profile.write(name)?, id).await,
+            Endpoint::CancelUpload(id) => uploads::cancel(&profile.write(name)?, id).await,
         }
     }
 

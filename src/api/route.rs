@@ -16,6 +16,8 @@ pub(super) enum Route {
     Ready,
     /// end-1: whether this is a registry.
     Version,
+    /// Docker registry API: which repositories there are.
+    Catalog,
     /// Something of a repository.
     Repository(RepoName, Endpoint),
 }
@@ -33,10 +35,24 @@ pub(super) enum Endpoint {
     GetManifest(Reference),
     /// end-4a, end-4b, end-11.
     StartUpload,
+    /// end-5.
+    AppendUpload(UploadId),
     /// end-6.
     FinishUpload(UploadId),
     /// end-7.
     PutManifest(Reference),
+    /// end-8a, end-8b.
+    ListTags,
+    /// end-9.
+    DeleteManifest(Reference),
+    /// end-10.
+    DeleteBlob(Digest),
+    /// end-12a, end-12b.
+    ListReferrers(Digest),
+    /// end-13.
+    UploadStatus(UploadId),
+    /// end-14.
+    CancelUpload(UploadId),
 }
 
 impl Route {
@@ -49,6 +65,7 @@ impl Route {
             ("GET" | "HEAD", ["readyz"]) => Ok(Self::Ready),
             ("GET" | "HEAD", ["v2"] | ["v2", ""]) => Ok(Self::Version),
             (_, ["healthz" | "readyz" | "v2"] | ["v2", ""]) => Err(ApiError::MethodNotAllowed("GET, HEAD")),
+            ("GET", ["v2", "_catalog"]) => Ok(Self::Catalog),
             (method, ["v2", rest @ ..]) => {
                 // An unknown endpoint is told apart from a malformed name by looking at the right end first.
                 let (name, endpoint) = endpoint(method, rest)?;
@@ -70,15 +87,23 @@ fn endpoint<'a>(method: &str, segments: &'a [&'a str]) -> Result<(&'a [&'a str],
             (name, Box::new(|| Ok(Endpoint::StartUpload)))
         }
         (_, [_, .., "blobs", "uploads"] | [_, .., "blobs", "uploads", ""]) => return Err(ApiError::MethodNotAllowed("POST")),
+        ("PATCH", [name @ .., "blobs", "uploads", id]) => (name, Box::new(|| Ok(Endpoint::AppendUpload(id.parse()?)))),
         ("PUT", [name @ .., "blobs", "uploads", id]) => (name, Box::new(|| Ok(Endpoint::FinishUpload(id.parse()?)))),
-        (_, [_, .., "blobs", "uploads", _]) => return Err(ApiError::MethodNotAllowed("PUT")),
+        ("GET", [name @ .., "blobs", "uploads", id]) => (name, Box::new(|| Ok(Endpoint::UploadStatus(id.parse()?)))),
+        ("DELETE", [name @ .., "blobs", "uploads", id]) => (name, Box::new(|| Ok(Endpoint::CancelUpload(id.parse()?)))),
+        (_, [_, .., "blobs", "uploads", _]) => return Err(ApiError::MethodNotAllowed("GET, PATCH, PUT, DELETE")),
         ("HEAD", [name @ .., "blobs", digest]) => (name, Box::new(|| Ok(Endpoint::StatBlob(digest.parse()?)))),
         ("GET", [name @ .., "blobs", digest]) => (name, Box::new(|| Ok(Endpoint::GetBlob(digest.parse()?)))),
-        (_, [_, .., "blobs", _]) => return Err(ApiError::MethodNotAllowed("GET, HEAD")),
+        ("DELETE", [name @ .., "blobs", digest]) => (name, Box::new(|| Ok(Endpoint::DeleteBlob(digest.parse()?)))),
+        (_, [_, .., "blobs", _]) => return Err(ApiError::MethodNotAllowed("GET, HEAD, DELETE")),
         ("HEAD", [name @ .., "manifests", reference]) => (name, Box::new(|| Ok(Endpoint::StatManifest(reference.parse()?)))),
         ("GET", [name @ .., "manifests", reference]) => (name, Box::new(|| Ok(Endpoint::GetManifest(reference.parse()?)))),
         ("PUT", [name @ .., "manifests", reference]) => (name, Box::new(|| Ok(Endpoint::PutManifest(reference.parse()?)))),
-        (_, [_, .., "manifests", _]) => return Err(ApiError::MethodNotAllowed("GET, HEAD, PUT")),
+        ("DELETE", [name @ .., "manifests", reference]) => (name, Box::new(|| Ok(Endpoint::DeleteManifest(reference.parse()?)))),
+        (_, [_, .., "manifests", _]) => return Err(ApiError::MethodNotAllowed("GET, HEAD, PUT, DELETE")),
+        ("GET", [name @ .., "tags", "list"]) => (name, Box::new(|| Ok(Endpoint::ListTags))),
+        ("GET", [name @ .., "referrers", digest]) => (name, Box::new(|| Ok(Endpoint::ListReferrers(digest.parse()?)))),
+        (_, [_, .., "tags", "list"] | [_, .., "referrers", _]) => return Err(ApiError::MethodNotAllowed("GET")),
         _ => return Err(ApiError::NotFound),
     };
     Ok((name, parse))
@@ -151,8 +176,9 @@ mod tests {
             ("GET /v2/a/blobs/sha256:00", "Digest"),
             ("PUT /v2/a/blobs/uploads/..", "Upload"),
             ("POST /v2/", "MethodNotAllowed"),
-            ("DELETE /v2/a/manifests/v1", "MethodNotAllowed"),
-            ("PATCH /v2/a/blobs/uploads/x", "MethodNotAllowed"),
+            ("PATCH /v2/a/manifests/v1", "MethodNotAllowed"),
+            ("POST /v2/a/blobs/uploads/x", "MethodNotAllowed"),
+            ("DELETE /v2/a/tags/list", "MethodNotAllowed"),
         ] {
             let error = parse(line).unwrap_err();
 

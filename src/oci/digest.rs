@@ -80,6 +80,9 @@ impl Digest {
 }
 
 impl Algorithm {
+    /// Every algorithm that digests here are made with.
+    pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
+
     fn hash_len(self) -> usize {
         match self {
             Self::Sha256 => 32,

@@ -14,6 +14,10 @@ use crate::store::{ByteStream, StoreError, Upload};
 /// yet to download itself, minutes ahead (docker/buildx#4057).
 const BODY_PAUSE: Duration = Duration::from_secs(300);
 
+/// Largest blob that is mounted, in bytes. Copying a larger one in the store
+/// may take longer than a client waits, and it can send the blob itself.
+const LARGEST_MOUNT: u64 = 512 * 1024 * 1024;
+
 /// A blob being read.
 pub struct Blob {
     /// How many bytes the whole blob has.
@@ -50,6 +54,10 @@ impl Repository {
     /// - [`RegistryError::Store`]: it could not be asked for.
     pub async fn read_blob(&self, digest: &Digest, range: Option<ByteRange>) -> Result<Option<Blob>, RegistryError> {
         let key = self.keys.blob(digest);
+        // Stores take such a range for a mistake, and answer with everything.
+        if range.is_some_and(ByteRange::is_empty) {
+            return self.out_of_range(digest).await;
+        }
         let object = match self.store().get(&key, range, self.patience().bytes).await {
             Err(StoreError::OutOfRange) => return self.out_of_range(digest).await,
             object => object?,
@@ -82,12 +90,42 @@ impl WritableRepository {
         let _uploading = self.registry.exports.upload(&self.name);
         let mut upload = self.store().upload(&self.keys.blob(digest), length, self.patience().bytes).await?;
         match receive(body, &mut *upload, digest, length).await {
-            Ok(()) => Ok(upload.finish(sha256(digest)).await?),
+            Ok(()) => Ok(upload.finish(sha256(digest)).await.map(drop)?),
             Err(error) => {
                 upload.abort().await;
                 Err(error)
             }
         }
+    }
+}
+
+impl WritableRepository {
+    /// Makes the blob `digest` of `from` this repository's too, if it is there and small enough to be copied soon.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Store`]: the store could not do it.
+    pub async fn mount_blob(&self, digest: &Digest, from: &Repository) -> Result<bool, RegistryError> {
+        let key = from.keys.blob(digest);
+        let found = self.store().head(&key, self.patience().push).await?;
+        match found.filter(|meta| meta.size <= LARGEST_MOUNT) {
+            Some(meta) => Ok(self.store().copy(&key, &meta.etag, &self.keys.blob(digest), self.patience().bytes).await?),
+            None => Ok(false),
+        }
+    }
+
+    /// Removes the blob `digest`; whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Store`]: the store could not do it.
+    pub async fn delete_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
+        let key = self.keys.blob(digest);
+        let was_there = self.store().head(&key, self.patience().bytes).await?.is_some();
+        if was_there {
+            self.store().delete(&key, self.patience().bytes).await?;
+        }
+        Ok(was_there)
     }
 }
 
@@ -101,18 +139,20 @@ fn sha256(digest: &Digest) -> Option<[u8; 32]> {
 /// Pours `body` into `upload`; fine only if it is what was announced.
 async fn receive(body: Body, upload: &mut dyn Upload, expected: &Digest, length: Option<u64>) -> Result<(), RegistryError> {
     let mut hasher = Hasher::new(expected.algorithm());
-    let received = pour(body, upload, &mut hasher).await?;
-    if let Some(length) = length.filter(|length| *length != received) {
-        return Err(RegistryError::LengthMismatch { expected: length, received });
-    }
+    pour(body, upload, &mut hasher, length).await?;
     match hasher.finish() {
         digest if digest == *expected => Ok(()),
         received => Err(RegistryError::DigestMismatch { received }),
     }
 }
 
-/// Pours `body` into `upload`, hashing as it goes; the number of bytes poured.
-async fn pour(mut body: Body, upload: &mut dyn Upload, hasher: &mut Hasher) -> Result<u64, RegistryError> {
+/// Pours `body`, of `length` bytes if that is known, into `upload`, hashing as it goes; the number of bytes poured.
+pub(super) async fn pour(
+    mut body: Body,
+    upload: &mut dyn Upload,
+    hasher: &mut Hasher,
+    length: Option<u64>,
+) -> Result<u64, RegistryError> {
     let mut received = 0;
     let mut next = body.next().await;
     while let Some(chunk) = next {
@@ -123,7 +163,10 @@ async fn pour(mut body: Body, upload: &mut dyn Upload, hasher: &mut Hasher) -> R
         next =
             tokio::time::timeout(BODY_PAUSE, body.next()).await.map_err(|_| RegistryError::BodyStalled(BODY_PAUSE, received))?;
     }
-    Ok(received)
+    match length {
+        Some(expected) if expected != received => Err(RegistryError::LengthMismatch { expected, received }),
+        _ => Ok(received),
+    }
 }
 
 fn as_it_comes(body: ByteStream) -> stream::BoxStream<'static, Result<Bytes, RegistryError>> {

@@ -40,6 +40,15 @@ pub enum RegistryError {
         /// The most that can be.
         limit: u64,
     },
+    /// No upload of that name can go on: it has ended, or was begun too long ago.
+    #[error("upload unknown: it was finished, cancelled or begun more than a day ago; begin another")]
+    UploadUnknown,
+    /// A chunk that does not begin where the last one ended; the upload lives on.
+    #[error("the chunk does not begin where the upload ends; it holds {received} bytes")]
+    ChunkOutOfOrder {
+        /// How many bytes have come before.
+        received: u64,
+    },
     /// A manifest that no client could use.
     #[error(transparent)]
     ManifestInvalid(#[from] InvalidManifest),

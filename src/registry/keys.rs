@@ -4,6 +4,9 @@
 //! <image>/blobs/sha256:<hex>            layers and configs
 //! <image>/_oci/tags/<tag>               the whole manifest; its media type is the object's content type
 //! <image>/_oci/manifests/sha256:<hex>   the same bytes by digest
+//! <image>/_oci/referrers/<subject>/<referrer>   a descriptor of the referrer
+//! <image>/_oci/uploads/<id>/<offset>    a piece of a chunked upload
+//! <image>/_oci/uploads/<id>/ended       what became of it
 //! ```
 //!
 //! A tag or digest never begins with what `_oci` begins with, and image names
@@ -11,6 +14,11 @@
 
 use crate::oci::{Digest, RepoName, Tag};
 use crate::store::Key;
+
+use super::UploadId;
+
+/// The last component of the key that says that an upload has ended.
+pub(super) const UPLOAD_END: &str = "ended";
 
 /// The keys of one image.
 #[derive(Clone, Debug)]
@@ -22,13 +30,7 @@ pub(super) struct ImageKeys {
 impl ImageKeys {
     /// The keys of the image that is pushed as `name`.
     pub(super) fn of(name: &RepoName) -> Self {
-        let image = name.components().map(|component| match component {
-            // `a/blobs` must not lie among the blobs of `a`. No component ends in `_`, so nothing else is called so.
-            "blobs" => "blobs_",
-            "manifests" => "manifests_",
-            _ => component,
-        });
-        Self { image: image.collect::<Vec<_>>().join("/") }
+        Self { image: name.components().map(stored).collect::<Vec<_>>().join("/") }
     }
 
     /// Where a blob is. BuildKit's own `type=s3` puts it there too.
@@ -46,9 +48,85 @@ impl ImageKeys {
         self.key(&format!("_oci/manifests/{digest}"))
     }
 
+    /// What the keys of all tags begin with.
+    pub(super) fn tags(&self) -> String {
+        format!("{}/_oci/tags/", self.image)
+    }
+
+    /// The descriptor of a manifest that says something about `subject`.
+    pub(super) fn referrer(&self, subject: &Digest, referrer: &Digest) -> Key {
+        self.key(&format!("_oci/referrers/{subject}/{referrer}"))
+    }
+
+    /// What the keys of everything that refers to `subject` begin with.
+    pub(super) fn referrers(&self, subject: &Digest) -> String {
+        format!("{}/_oci/referrers/{subject}/", self.image)
+    }
+
+    /// The piece of an upload that begins at `offset`. Twenty digits hold any
+    /// offset, and so the order of the keys is that of the pieces.
+    pub(super) fn piece(&self, id: UploadId, offset: u64) -> Key {
+        self.key(&format!("_oci/uploads/{id}/{offset:020}"))
+    }
+
+    /// What says that an upload has ended.
+    pub(super) fn upload_end(&self, id: UploadId) -> Key {
+        self.key(&format!("_oci/uploads/{id}/{UPLOAD_END}"))
+    }
+
+    /// What the keys of everything of an upload begin with.
+    pub(super) fn upload(&self, id: UploadId) -> String {
+        format!("{}/_oci/uploads/{id}/", self.image)
+    }
+
+    /// What the keys of all uploads begin with.
+    pub(super) fn uploads(&self) -> String {
+        format!("{}/_oci/uploads/", self.image)
+    }
+
+    /// What keys begin with of which there is one at least if the image has anything.
+    pub(super) fn signs_of_life(&self) -> [String; 2] {
+        ["_oci/", "blobs/"].map(|folder| format!("{}/{folder}", self.image))
+    }
+
     #[allow(clippy::expect_used, reason = "names, tags and digests are made of what a key may hold, and short enough")]
     fn key(&self, rest: &str) -> Key {
         format!("{}/{rest}", self.image).parse().expect("a name and a tag or digest make a key")
+    }
+}
+
+/// The folders of an image in the store, which are no images themselves.
+const IMAGE_FOLDERS: [&str; 3] = ["_oci", "blobs", "manifests"];
+
+/// What a folder among those of an image, or of the store, is.
+pub(super) enum Folder {
+    /// Part of the image that it lies in.
+    OfImage,
+    /// A further component of names.
+    Component(String),
+}
+
+/// What the folder called `name` is.
+pub(super) fn folder(name: String) -> Folder {
+    match name.as_str() {
+        "blobs_" | "manifests_" => Folder::Component(name.trim_end_matches('_').to_owned()),
+        _ if IMAGE_FOLDERS.contains(&name.as_str()) => Folder::OfImage,
+        _ => Folder::Component(name),
+    }
+}
+
+/// The key prefix of what lies under the image names that begin with `components`.
+pub(super) fn below(components: &[String]) -> String {
+    components.iter().map(|component| format!("{}/", stored(component))).collect()
+}
+
+/// A component of a name as it stands in keys.
+fn stored(component: &str) -> &str {
+    match component {
+        // `a/blobs` must not lie among the blobs of `a`. No component ends in `_`, so nothing else is called so.
+        "blobs" => "blobs_",
+        "manifests" => "manifests_",
+        _ => component,
     }
 }
 

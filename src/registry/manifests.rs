@@ -4,12 +4,13 @@
 //! request and there is no pointer that could lead nowhere.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{RegistryError, Repository, WritableRepository};
-use crate::oci::{Descriptor, Digest, Manifest, ManifestKind, MediaType, Reference};
+use crate::oci::{Algorithm, Descriptor, Digest, Manifest, ManifestKind, MediaType, Reference, Tag};
 use crate::store::{Key, Object, StoreError};
 
 /// Largest manifest, in bytes: what registries must take at least
@@ -63,8 +64,8 @@ impl Repository {
         };
         let asked = async {
             match reference {
-                Reference::Tag(_) => Ok(self.fetch(reference).await?.map(|manifest| manifest.info())),
-                Reference::Digest(digest) => self.head_manifest(digest).await,
+                Reference::Tag(_) => Ok(self.fetch(reference, patience).await?.map(|manifest| manifest.info())),
+                Reference::Digest(digest) => self.head_manifest(digest, patience).await,
             }
         };
         match (tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(late())), asker) {
@@ -82,25 +83,30 @@ impl Repository {
     ///
     /// [`RegistryError::Store`]: it could not be read soon enough for an import to wait.
     pub async fn read_manifest(&self, reference: &Reference) -> Result<Option<StoredManifest>, RegistryError> {
-        let reading = tokio::time::timeout(self.patience().pull, self.fetch(reference));
+        let patience = self.patience().pull;
+        let reading = tokio::time::timeout(patience, self.fetch(reference, patience));
         reading.await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn head_manifest(&self, digest: &Digest) -> Result<Option<ManifestInfo>, RegistryError> {
-        let meta = self.store().head(&self.keys.manifest(digest), self.patience().bytes).await?;
+    async fn head_manifest(&self, digest: &Digest, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
+        let meta = self.store().head(&self.keys.manifest(digest), patience).await?;
         Ok(meta.map(|meta| ManifestInfo { digest: *digest, media_type: meta.content_type, size: meta.size }))
     }
 
-    async fn fetch(&self, reference: &Reference) -> Result<Option<StoredManifest>, RegistryError> {
+    async fn fetch(&self, reference: &Reference, patience: Duration) -> Result<Option<StoredManifest>, RegistryError> {
         let key = self.manifest_key(reference);
-        let Some(object) = self.store().get(&key, None, self.patience().bytes).await? else { return Ok(None) };
-        let media_type = object.meta.content_type.clone();
+        let Some(object) = self.store().get(&key, None, patience).await? else { return Ok(None) };
+        let content_type = object.meta.content_type.clone();
+        let (media_type, algorithm) = match content_type.strip_suffix(SHA512) {
+            Some(media_type) => (media_type.to_owned(), Algorithm::Sha512),
+            None => (content_type, Algorithm::Sha256),
+        };
         let Some(bytes) = collect(object).await? else {
             tracing::warn!(%key, "object is too large for a manifest, taken as absent");
             return Ok(None);
         };
         let digest = match reference {
-            Reference::Tag(_) => Digest::sha256(&bytes),
+            Reference::Tag(_) => Digest::of(algorithm, &bytes),
             Reference::Digest(digest) => Digest::of(digest.algorithm(), &bytes),
         };
         match reference {
@@ -132,6 +138,26 @@ impl Repository {
     }
 }
 
+/// What was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The address of the manifest.
+    pub digest: Digest,
+    /// What it refers to, if that was noted.
+    pub subject: Option<Digest>,
+}
+
+/// The parameter of a tag's content type that says by which hash its manifest is known, where it is not sha256.
+const SHA512: &str = "; digest=sha512";
+
+/// What a tag's object says that it is.
+fn tag_content_type(media_type: &MediaType, digest: &Digest) -> String {
+    match digest.algorithm() {
+        Algorithm::Sha256 => media_type.to_string(),
+        Algorithm::Sha512 => format!("{media_type}{SHA512}"),
+    }
+}
+
 impl StoredManifest {
     /// What there is to tell of it.
     #[must_use]
@@ -141,7 +167,7 @@ impl StoredManifest {
 }
 
 impl WritableRepository {
-    /// Stores `bytes` as the manifest at `reference`; their digest.
+    /// Stores `bytes` as the manifest at `reference`, and under `tags` besides.
     ///
     /// An image must have its blobs already. A BuildKit cache need not: what
     /// is missing there is a cache miss, and refusing it would fail the build.
@@ -155,9 +181,10 @@ impl WritableRepository {
     pub async fn write_manifest(
         &self,
         reference: &Reference,
+        tags: &[Tag],
         media_type: MediaType,
         bytes: Bytes,
-    ) -> Result<Digest, RegistryError> {
+    ) -> Result<Written, RegistryError> {
         let digest = match reference {
             Reference::Tag(_) => Digest::sha256(&bytes),
             Reference::Digest(expected) => matching(expected, &bytes)?,
@@ -166,13 +193,68 @@ impl WritableRepository {
         self.require_content(&manifest).await?;
 
         let content_type = manifest.media_type.as_str();
-        // By digest first: a tag is never there without what it announces.
+        // By digest first, tags last: a tag is never there without what it announces.
         self.store().put(&self.keys.manifest(&digest), bytes.clone(), content_type, self.patience().bytes).await?;
-        if let Reference::Tag(tag) = reference {
-            self.store().put(&self.keys.tag(tag), bytes, content_type, self.patience().bytes).await?;
+        let subject = self.write_referrer(&manifest, &digest, &bytes).await?;
+        let own = match reference {
+            Reference::Tag(tag) => Some(tag),
+            Reference::Digest(_) => None,
+        };
+        let content_type = tag_content_type(&manifest.media_type, &digest);
+        for tag in own.into_iter().chain(tags) {
+            self.store().put(&self.keys.tag(tag), bytes.clone(), &content_type, self.patience().bytes).await?;
             self.registry.exports.complete(&self.name);
         }
-        Ok(digest)
+        Ok(Written { digest, subject })
+    }
+
+    /// Removes a tag, or a manifest with every tag that points to it; whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Store`]: the store could not do all of it; asking again does the rest.
+    pub async fn delete_manifest(&self, reference: &Reference) -> Result<bool, RegistryError> {
+        let Some(manifest) = self.fetch(reference, self.patience().bytes).await? else { return Ok(false) };
+        if let Reference::Digest(digest) = reference {
+            // The reverse of the order of writing: a tag never points to what is gone.
+            for key in self.tags_of(&manifest).await? {
+                self.store().delete(&key, self.patience().bytes).await?;
+            }
+            let read = manifest.media_type.parse().ok().and_then(|media_type| Manifest::parse(media_type, &manifest.bytes).ok());
+            if let Some(subject) = read.and_then(|read| read.subject) {
+                self.store().delete(&self.keys.referrer(&subject.digest, digest), self.patience().bytes).await?;
+            }
+        }
+        self.store().delete(&self.manifest_key(reference), self.patience().bytes).await?;
+        Ok(true)
+    }
+
+    /// The keys of the tags that point to `manifest`: tags of its size, read to be sure.
+    async fn tags_of(&self, manifest: &StoredManifest) -> Result<Vec<Key>, RegistryError> {
+        let prefix = self.keys.tags();
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
+            after = page.objects.last().map(|object| object.key.clone());
+            let mut of_its_size = page.objects;
+            of_its_size.retain(|object| object.size == manifest.bytes.len() as u64);
+            let read = stream::iter(of_its_size).map(|object| async move {
+                let same = self.read_bytes(&object.key).await?.is_some_and(|bytes| bytes == manifest.bytes);
+                Ok::<_, RegistryError>(same.then_some(object.key))
+            });
+            let read = read.buffer_unordered(QUESTIONS_AT_ONCE).try_filter_map(|key| std::future::ready(Ok(key)));
+            found.extend(read.try_collect::<Vec<_>>().await?);
+            if !page.is_truncated {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn read_bytes(&self, key: &Key) -> Result<Option<Bytes>, RegistryError> {
+        match self.store().get(key, None, self.patience().bytes).await? {
+            Some(object) => Ok(collect(object).await?),
+            None => Ok(None),
+        }
     }
 
     async fn require_content(&self, manifest: &Manifest) -> Result<(), RegistryError> {
@@ -202,7 +284,7 @@ fn matching(expected: &Digest, bytes: &[u8]) -> Result<Digest, RegistryError> {
 }
 
 /// All bytes of `object`, `None` when they are too many for a manifest.
-async fn collect(object: Object) -> Result<Option<Bytes>, StoreError> {
+pub(super) async fn collect(object: Object) -> Result<Option<Bytes>, StoreError> {
     if object.length > MAX_MANIFEST_BYTES {
         return Ok(None);
     }

@@ -4,10 +4,14 @@
 //! a floor above. A [`Repository`] reads, a [`WritableRepository`] writes too.
 
 mod blobs;
+mod catalog;
 mod error;
 mod exports;
 mod keys;
 mod manifests;
+mod referrers;
+mod sessions;
+mod tags;
 mod uploads;
 
 use std::fmt;
@@ -18,16 +22,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use tokio_util::task::TaskTracker;
 
 use crate::oci::RepoName;
 use crate::store::{Cause, ObjectStore};
 use exports::Exports;
 use keys::ImageKeys;
+use sessions::Sessions;
 
 pub use blobs::Blob;
+pub use catalog::Catalog;
 pub use error::RegistryError;
-pub use manifests::{Asker, MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest};
-pub use uploads::{InvalidUploadId, UploadId};
+pub use manifests::{Asker, MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
+pub use referrers::Referrers;
+pub use tags::Tags;
+pub use uploads::{InvalidUploadId, LastChunk, UploadId};
 
 /// Bytes that a client is sending; the error is whatever broke its connection.
 pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Cause>> + Send>>;
@@ -38,6 +47,8 @@ pub struct Registry {
     store: Arc<dyn ObjectStore>,
     patience: Patience,
     exports: Exports,
+    sessions: Sessions,
+    background: TaskTracker,
 }
 
 /// How long the store is waited for, by what a client is waiting for.
@@ -68,7 +79,7 @@ impl Registry {
     /// A registry that keeps everything in `store`.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, patience: Patience) -> Self {
-        Self { store, patience, exports: Exports::default() }
+        Self { store, patience, exports: Exports::default(), sessions: Sessions::default(), background: TaskTracker::new() }
     }
 
     /// The repository `name`, to read from; it need not exist.
@@ -91,11 +102,15 @@ impl Registry {
 
     /// Waits for what was begun and runs in the background.
     pub async fn settle(&self) {
+        self.background.close();
+        self.background.wait().await;
+        self.background.reopen();
         self.store.settle().await;
     }
 }
 
 /// A repository, to read from.
+#[derive(Clone)]
 pub struct Repository {
     registry: Arc<Registry>,
     name: RepoName,
@@ -103,7 +118,7 @@ pub struct Repository {
 }
 
 /// A repository, to read from and write to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WritableRepository(Repository);
 
 impl Repository {

@@ -1,14 +1,36 @@
-//! The names of uploads.
+//! Uploads: blobs that arrive in chunks.
 //!
 //! An upload is a name and nothing else until a piece of it arrives, and a
 //! blob that is sent in one PUT has no pieces: so such a PUT is good on any
 //! well-formed name, on any replica, and again after an answer was lost.
+//!
+//! A piece is an object, and what an upload holds is what the store lists: so
+//! any replica can take the next chunk. The end reads the pieces back through
+//! the same hash-and-write path as a blob that comes whole, so whatever lies
+//! there, only bytes of the right digest become a blob. Who wrote every piece
+//! knows their hash, and has the store copy instead.
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
+
+use super::blobs::pour;
+use super::keys::UPLOAD_END;
+use super::sessions::{Session, WrittenPiece};
+use super::{Body, RegistryError, Repository, WritableRepository};
+use crate::oci::{Algorithm, Digest, Hasher};
+use crate::store::{Key, Listed, ObjectStore, StoreError};
+
+/// How long an upload may take. What is older is refused, and swept.
+const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many pieces are removed at once.
+const REMOVALS_AT_ONCE: usize = 8;
 
 /// The name of an upload: random, with the time it was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +52,271 @@ impl UploadId {
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Self { random: Uuid::new_v4(), began }
     }
+}
+
+impl UploadId {
+    /// Whether it was begun too long ago to go on. One from the future is a replica whose clock is ahead.
+    fn is_over(self) -> bool {
+        let began = UNIX_EPOCH + Duration::from_secs(self.began);
+        SystemTime::now().duration_since(began).is_ok_and(|age| age > MAX_AGE)
+    }
+}
+
+/// What an upload holds, as the store lists it.
+#[derive(Debug, Default)]
+struct Pieces {
+    /// The pieces that follow one another from the beginning.
+    run: Vec<Piece>,
+    /// Everything else of the upload: chunks that two replicas took at once.
+    strays: Vec<Key>,
+    has_ended: bool,
+}
+
+#[derive(Debug)]
+struct Piece {
+    key: Key,
+    offset: u64,
+    size: u64,
+    etag: String,
+}
+
+impl Pieces {
+    fn received(&self) -> u64 {
+        self.run.last().map_or(0, |piece| piece.offset + piece.size)
+    }
+
+    /// Adds what a listing shows, in its order.
+    fn add(&mut self, object: Listed) {
+        let name = object.key.components().last().unwrap_or_default();
+        let (is_end, offset) = (name == UPLOAD_END, name.parse::<u64>());
+        match offset {
+            _ if is_end => self.has_ended = true,
+            Ok(offset) if offset == self.received() && object.size > 0 => {
+                self.run.push(Piece { key: object.key, offset, size: object.size, etag: object.etag });
+            }
+            _ => self.strays.push(object.key),
+        }
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        self.run.iter().map(|piece| &piece.key).chain(&self.strays).cloned().collect()
+    }
+
+    /// The one piece that all of it is, if this process wrote it, it is still the same, and it hashes to `digest`.
+    fn copyable(&self, session: &Session, digest: &Digest) -> Option<&Piece> {
+        let [piece] = &self.run[..] else { return None };
+        let written = WrittenPiece { offset: piece.offset, etag: piece.etag.clone() };
+        let is_ours = session.pieces == [written];
+        let hash = session.hasher.clone()?.finish();
+        (is_ours && hash == *digest).then_some(piece)
+    }
+}
+
+/// The part of a blob that a closing request may carry.
+pub struct LastChunk {
+    /// Where it begins, if the client says so.
+    pub start: Option<u64>,
+    /// How long it is, in bytes, if the client says so.
+    pub length: Option<u64>,
+    /// Its bytes, perhaps none.
+    pub body: Body,
+}
+
+impl Repository {
+    /// What the upload `id` holds by now, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// - [`RegistryError::UploadUnknown`]: it has ended or is too old.
+    /// - [`RegistryError::Store`]: the store could not tell.
+    pub async fn upload_status(&self, id: UploadId) -> Result<u64, RegistryError> {
+        Ok(self.open_pieces(id).await?.received())
+    }
+
+    async fn pieces(&self, id: UploadId) -> Result<Pieces, RegistryError> {
+        let prefix = self.keys.upload(id);
+        let (mut pieces, mut after) = (Pieces::default(), None);
+        loop {
+            let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
+            after = page.objects.last().map(|object| object.key.clone());
+            page.objects.into_iter().for_each(|object| pieces.add(object));
+            if !page.is_truncated {
+                return Ok(pieces);
+            }
+        }
+    }
+
+    async fn open_pieces(&self, id: UploadId) -> Result<Pieces, RegistryError> {
+        if id.is_over() {
+            return Err(RegistryError::UploadUnknown);
+        }
+        let pieces = self.pieces(id).await?;
+        if pieces.has_ended { Err(RegistryError::UploadUnknown) } else { Ok(pieces) }
+    }
+}
+
+impl WritableRepository {
+    /// Adds one chunk to the upload `id`; how much it holds then, in bytes.
+    ///
+    /// `start` is where the client believes the chunk goes, counted from 0;
+    /// `None` when the request had no `Content-Range`.
+    ///
+    /// Source: distribution-spec v1.1.1, "Pushing a blob in chunks" (end-5).
+    ///
+    /// # Errors
+    ///
+    /// - [`RegistryError::UploadUnknown`]: it has ended or is too old.
+    /// - [`RegistryError::ChunkOutOfOrder`]: `start` is not the bytes held; the upload lives on.
+    /// - [`RegistryError::LengthMismatch`], [`RegistryError::BodyBroken`], [`RegistryError::BodyStalled`]: none of it was kept.
+    /// - [`RegistryError::Store`]: it could not be stored.
+    pub async fn append_upload(
+        &self,
+        id: UploadId,
+        start: Option<u64>,
+        length: Option<u64>,
+        body: Body,
+    ) -> Result<u64, RegistryError> {
+        let _uploading = self.registry.exports.upload(&self.name);
+        self.sweep_sometimes();
+        let mut session = self.registry.sessions.enter(id).await;
+        let received = in_order(&self.open_pieces(id).await?, start)?;
+        let mut hasher = session.hasher.take().filter(|_| received > 0).unwrap_or_else(|| Hasher::new(Algorithm::Sha256));
+        let mut upload = self.store().upload(&self.keys.piece(id, received), length, self.patience().bytes).await?;
+        let poured = match pour(body, &mut *upload, &mut hasher, length).await {
+            // Nothing came, and an empty piece would stand in the way of the next.
+            Ok(0) => Ok(0),
+            Ok(poured) => {
+                let etag = upload.finish(None).await?;
+                session.wrote(received, etag, hasher);
+                return Ok(received + poured);
+            }
+            Err(error) => Err(error),
+        };
+        upload.abort().await;
+        Ok(received + poured?)
+    }
+
+    /// Ends the upload `id`: all of its pieces and `last` become the blob `digest`.
+    ///
+    /// Source: distribution-spec v1.1.1, "Pushing a blob in chunks" (end-6).
+    ///
+    /// # Errors
+    ///
+    /// As [`append_upload`](Self::append_upload), and
+    /// [`RegistryError::DigestMismatch`]: what it holds is something else; it is kept.
+    pub async fn finish_upload(&self, id: UploadId, digest: &Digest, last: LastChunk) -> Result<(), RegistryError> {
+        let session = self.registry.sessions.enter(id).await;
+        let pieces = match self.open_pieces(id).await {
+            // The answer to an earlier request may have been lost.
+            Err(RegistryError::UploadUnknown) if self.has_become(id, digest).await? => return Ok(()),
+            pieces => pieces?,
+        };
+        let received = in_order(&pieces, last.start)?;
+        let copyable = pieces.copyable(&session, digest).filter(|_| last.length == Some(0));
+        let is_copied = match copyable {
+            Some(piece) => self.store().copy(&piece.key, &piece.etag, &self.keys.blob(digest), self.patience().bytes).await?,
+            None => false,
+        };
+        if !is_copied {
+            let length = last.length.map(|length| received + length);
+            let body = self.read_back(&pieces).chain(last.body).boxed();
+            self.write_blob(digest, length, body).await?;
+        }
+        if !pieces.run.is_empty() {
+            self.end(id, &pieces, digest.to_string()).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the upload `id` without keeping anything of it.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::UploadUnknown`], [`RegistryError::Store`]
+    pub async fn cancel_upload(&self, id: UploadId) -> Result<(), RegistryError> {
+        let _session = self.registry.sessions.enter(id).await;
+        let pieces = self.open_pieces(id).await?;
+        if pieces.keys().is_empty() { Ok(()) } else { self.end(id, &pieces, String::new()).await }
+    }
+
+    /// Whether the upload `id` ended as the blob `digest`, and that is there.
+    async fn has_become(&self, id: UploadId, digest: &Digest) -> Result<bool, RegistryError> {
+        let Some(object) = self.store().get(&self.keys.upload_end(id), None, self.patience().bytes).await? else {
+            return Ok(false);
+        };
+        let became: Vec<Bytes> = object.body.try_collect().await?;
+        let is_it = became.concat() == digest.to_string().into_bytes();
+        Ok(is_it && self.store().head(&self.keys.blob(digest), self.patience().bytes).await?.is_some())
+    }
+
+    /// Notes that the upload `id` ended as `what`, and removes its pieces in the background.
+    async fn end(&self, id: UploadId, pieces: &Pieces, what: String) -> Result<(), RegistryError> {
+        let end = self.keys.upload_end(id);
+        self.store().put(&end, what.into(), "text/plain", self.patience().bytes).await?;
+        self.registry.sessions.forget(id);
+        let removing = remove(Arc::clone(&self.registry.store), pieces.keys(), self.patience().bytes);
+        self.registry.background.spawn(removing);
+        Ok(())
+    }
+
+    /// Removes what uploads of this repository have left behind that are over, at most once a day in this process.
+    fn sweep_sometimes(&self) {
+        if self.registry.sessions.is_due_for_sweep(&self.name) {
+            let repository = self.clone();
+            self.registry.background.spawn(async move {
+                if let Err(error) = repository.sweep().await {
+                    tracing::warn!(repository = %repository.name, %error, "unfinished uploads not swept");
+                }
+            });
+        }
+    }
+
+    async fn sweep(&self) -> Result<(), RegistryError> {
+        let prefix = self.keys.uploads();
+        let mut after = None;
+        loop {
+            let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
+            after = page.objects.last().map(|object| object.key.clone());
+            let id = |key: &Key| key.as_str().strip_prefix(&prefix)?.split('/').next()?.parse::<UploadId>().ok();
+            let mut keys: Vec<_> = page.objects.into_iter().map(|object| object.key).collect();
+            keys.retain(|key| id(key).is_some_and(UploadId::is_over));
+            remove(Arc::clone(&self.registry.store), keys, self.patience().bytes).await;
+            if !page.is_truncated {
+                return Ok(());
+            }
+        }
+    }
+
+    fn read_back(&self, pieces: &Pieces) -> Body {
+        let (store, patience) = (Arc::clone(&self.registry.store), self.patience().bytes);
+        let keys: Vec<_> = pieces.run.iter().map(|piece| (piece.key.clone(), piece.size)).collect();
+        let opened = stream::iter(keys).then(move |(key, size)| {
+            let store = Arc::clone(&store);
+            async move {
+                let object = store.get(&key, None, patience).await?.filter(|object| object.length == size);
+                object.map(|object| object.body).ok_or_else(|| StoreError::Unavailable("a piece of the upload is gone".into()))
+            }
+        });
+        Box::pin(opened.try_flatten().map_err(Into::into))
+    }
+}
+
+/// How much `pieces` hold, if a chunk that begins at `start` follows them.
+fn in_order(pieces: &Pieces, start: Option<u64>) -> Result<u64, RegistryError> {
+    let received = pieces.received();
+    if start.is_some_and(|start| start != received) { Err(RegistryError::ChunkOutOfOrder { received }) } else { Ok(received) }
+}
+
+async fn remove(store: Arc<dyn ObjectStore>, keys: Vec<Key>, patience: Duration) {
+    let removals = stream::iter(keys).map(|key| {
+        let store = Arc::clone(&store);
+        async move {
+            if let Err(error) = store.delete(&key, patience).await {
+                tracing::warn!(%key, %error, "piece of an upload not removed; it will be swept");
+            }
+        }
+    });
+    removals.buffer_unordered(REMOVALS_AT_ONCE).collect().await
 }
 
 impl fmt::Display for UploadId {

@@ -1,6 +1,6 @@
 //! A store that forgets when it is dropped, for tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -37,7 +37,8 @@ impl MemoryStore {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, key: &Key, bytes: Bytes, content_type: &str) {
+    /// Puts an object on the shelf; its etag.
+    fn keep(&self, key: &Key, bytes: Bytes, content_type: &str) -> String {
         let mut shelf = self.shelf();
         shelf.writes += 1;
         let meta = ObjectMeta {
@@ -46,7 +47,9 @@ impl MemoryStore {
             last_modified: SystemTime::now(),
             etag: shelf.writes.to_string(),
         };
+        let etag = meta.etag.clone();
         shelf.objects.insert(key.clone(), Stored { meta, bytes });
+        etag
     }
 }
 
@@ -79,6 +82,13 @@ impl ObjectStore for MemoryStore {
         Ok(Box::new(MemoryUpload { store: self.clone(), key: key.clone(), bytes: BytesMut::new() }))
     }
 
+    async fn copy(&self, from: &Key, etag: &str, to: &Key, _: Duration) -> Result<bool, StoreError> {
+        let found = self.shelf().objects.get(from).filter(|stored| stored.meta.etag == etag).cloned();
+        let Some(Stored { meta, bytes }) = found else { return Ok(false) };
+        self.keep(to, bytes, &meta.content_type);
+        Ok(true)
+    }
+
     async fn delete(&self, key: &Key, _: Duration) -> Result<(), StoreError> {
         self.shelf().objects.remove(key);
         Ok(())
@@ -90,8 +100,20 @@ impl ObjectStore for MemoryStore {
             .objects
             .range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
             .filter(|(key, _)| key.as_str().starts_with(prefix))
-            .map(|(key, Stored { meta, .. })| Listed { key: key.clone(), size: meta.size, last_modified: meta.last_modified });
+            .map(|(key, Stored { meta, .. })| Listed {
+                key: key.clone(),
+                size: meta.size,
+                last_modified: meta.last_modified,
+                etag: meta.etag.clone(),
+            });
         Ok(Page { objects: found.by_ref().take(PAGE).collect(), is_truncated: found.next().is_some() })
+    }
+
+    async fn folders(&self, prefix: &str, _: Duration) -> Result<Vec<String>, StoreError> {
+        let shelf = self.shelf();
+        let below = shelf.objects.keys().filter_map(|key| key.as_str().strip_prefix(prefix)?.split_once('/'));
+        let names: BTreeSet<_> = below.map(|(name, _)| name.to_owned()).collect();
+        Ok(names.into_iter().collect())
     }
 
     async fn probe(&self, _: Duration) -> Result<(), StoreError> {
@@ -116,9 +138,8 @@ impl Upload for MemoryUpload {
         Ok(())
     }
 
-    async fn finish(self: Box<Self>, _sha256: Option<[u8; 32]>) -> Result<(), StoreError> {
-        self.store.keep(&self.key, self.bytes.freeze(), OCTET_STREAM);
-        Ok(())
+    async fn finish(self: Box<Self>, _sha256: Option<[u8; 32]>) -> Result<String, StoreError> {
+        Ok(self.store.keep(&self.key, self.bytes.freeze(), OCTET_STREAM))
     }
 
     async fn abort(self: Box<Self>) {}

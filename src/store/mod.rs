@@ -59,12 +59,21 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// [`StoreError::TooLarge`] when so many bytes can never be kept here.
     async fn upload(&self, key: &Key, length: Option<u64>, patience: Duration) -> Result<Box<dyn Upload>, StoreError>;
 
+    /// Makes what is at `from` the object at `to` too; `false` when there is
+    /// nothing at `from`, or something else than what had `etag`. Its bytes do
+    /// not pass through here.
+    async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError>;
+
     /// Removes the object at `key`; there need not be one.
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError>;
 
     /// One page of the objects whose keys begin with `prefix` and come after
     /// `after`, in the order of the keys' bytes.
     async fn list(&self, prefix: &str, after: Option<&Key>, patience: Duration) -> Result<Page, StoreError>;
+
+    /// The names that stand between `prefix` and the next `/` in any key, each
+    /// once, in any order; `prefix` is empty or ends in `/`.
+    async fn folders(&self, prefix: &str, patience: Duration) -> Result<Vec<String>, StoreError>;
 
     /// Finds out whether the store can be used as it is set up.
     async fn probe(&self, patience: Duration) -> Result<(), StoreError>;
@@ -84,8 +93,8 @@ pub trait Upload: fmt::Debug + Send {
     /// Makes everything written visible at once, durably.
     ///
     /// `sha256` is the hash of everything written, where the caller knows it:
-    /// a store that can check it does.
-    async fn finish(self: Box<Self>, sha256: Option<[u8; 32]>) -> Result<(), StoreError>;
+    /// a store that can check it does. Returns the object's etag.
+    async fn finish(self: Box<Self>, sha256: Option<[u8; 32]>) -> Result<String, StoreError>;
 
     /// Discards everything written.
     async fn abort(self: Box<Self>);
@@ -140,6 +149,8 @@ pub struct Listed {
     pub size: u64,
     /// When it was written, by the store's clock.
     pub last_modified: SystemTime,
+    /// Changes whenever the bytes may have changed; means nothing else.
+    pub etag: String,
 }
 
 /// Why a store could not do as asked. Every message is fit to send to a client.

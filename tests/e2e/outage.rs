@@ -134,6 +134,24 @@ async fn import_through_an_outage(mode: Mode) {
     assert_eq!(imported, exported);
 }
 
+#[test]
+fn an_import_right_after_an_outage_uses_the_cache() {
+    run(async {
+        for mode in WAYS_TO_BE_GONE {
+            let (quay, project) = (Quay::on(Store::Bucket).await, Project::new());
+            let cache = quay.cache("org/app:cache");
+            let exported = export(&project, &format!("{cache},mode=max")).await;
+            // Connections that were idle are dead now, and nothing says so.
+            quay.back().become_(mode).await;
+            quay.back().become_(Mode::Open).await;
+
+            let imported = import(&project, &cache).await;
+
+            assert_eq!(imported, exported, "{mode:?}");
+        }
+    });
+}
+
 /// Waits for scenarios that run side by side; panics with the names of those that failed.
 fn assert_all(scenarios: Vec<(String, tokio::task::JoinHandle<()>)>) {
     let mut failures = Vec::new();

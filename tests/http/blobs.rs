@@ -125,15 +125,46 @@ async fn a_post_with_a_digest_takes_the_blob_in_one_go() {
 }
 
 #[tokio::test]
-async fn a_mount_is_answered_with_an_upload() {
+async fn a_blob_of_another_image_is_mounted() {
     let stand = Stand::new();
     let digest = stand.push("app", "hello").await;
 
-    for from in ["&from=app", "&from=nowhere", ""] {
-        let post = stand.ask(&format!("POST /v2/other/blobs/uploads/?mount={digest}{from}")).await;
+    let post = stand.ask(&format!("POST /v2/other/blobs/uploads/?mount={digest}&from=app")).await;
 
-        assert_eq!(post.status, StatusCode::ACCEPTED, "{from}: {post:?}");
+    assert_eq!((post.status, post.header("location")), (StatusCode::CREATED, &*format!("/v2/other/blobs/{digest}")), "{post:?}");
+    assert_eq!(stand.ask(&format!("GET /v2/other/blobs/{digest}")).await.body, "hello");
+}
+
+#[tokio::test]
+async fn what_cannot_be_mounted_is_answered_with_an_upload() {
+    let stand = Stand::new();
+    let digest = stand.push("app", "hello").await;
+    let absent = Digest::sha256(b"absent");
+
+    for query in [
+        format!("mount={digest}&from=nowhere"),
+        format!("mount={digest}"),
+        format!("mount={digest}&from=BAD"),
+        format!("mount={absent}&from=app"),
+        "mount=nonsense&from=app".to_owned(),
+    ] {
+        let post = stand.ask(&format!("POST /v2/other/blobs/uploads/?{query}")).await;
+
+        assert_eq!(post.status, StatusCode::ACCEPTED, "{query}: {post:?}");
         assert_eq!(stand.put(post.header("location"), &digest, "hello").await.status, StatusCode::CREATED);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_blob_is_gone() {
+    let stand = Stand::new();
+    let digest = stand.push("app", "hello").await;
+    let path = format!("/v2/app/blobs/{digest}");
+
+    assert_eq!(stand.ask(&format!("DELETE {path}")).await.status, StatusCode::ACCEPTED);
+
+    for method in ["HEAD", "GET", "DELETE"] {
+        assert_eq!(stand.ask(&format!("{method} {path}")).await.status, StatusCode::NOT_FOUND, "{method}");
     }
 }
 
@@ -161,7 +192,7 @@ async fn a_range_brings_its_bytes_and_says_which() {
         assert_eq!((part.status, &part.body[..]), (StatusCode::PARTIAL_CONTENT, bytes.as_bytes()), "{range}: {part:?}");
         assert_eq!(part.header("content-range"), content_range, "{range}");
     }
-    for range in ["bytes=10-", "bytes=99-100", "bytes=-0"] {
+    for range in ["bytes=10-", "bytes=99-100", "bytes=-0", "bytes=4-2"] {
         let refused = get(range, None).await;
 
         assert_eq!(refused.status, StatusCode::RANGE_NOT_SATISFIABLE, "{range}: {refused:?}");

@@ -7,6 +7,8 @@
 mod client;
 
 mod blobs;
+mod chunks;
+mod listings;
 mod manifests;
 mod refused;
 mod serving;

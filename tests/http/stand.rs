@@ -85,7 +85,17 @@ impl Stand {
     }
 
     pub async fn put(&self, location: &str, digest: &Digest, content: impl Into<Bytes>) -> Answer {
-        self.send(Request::put(format!("{location}?digest={digest}")).body(content).unwrap()).await
+        let and = if location.contains('?') { '&' } else { '?' };
+        self.send(Request::put(format!("{location}{and}digest={digest}")).body(content).unwrap()).await
+    }
+
+    /// Sends a chunk; `range` as its `Content-Range`, if any.
+    pub async fn patch(&self, location: &str, range: Option<&str>, content: &'static str) -> Answer {
+        let mut request = Request::patch(location);
+        if let Some(range) = range {
+            request = request.header("content-range", range);
+        }
+        self.send(request.body(content).unwrap()).await
     }
 
     pub async fn put_manifest(&self, path: &str, media_type: &str, manifest: impl Into<Bytes>) -> Answer {

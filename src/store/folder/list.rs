@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use super::open;
 use super::problem::Problem;
 use super::tree::Tree;
-use crate::store::{Key, Listed, Page};
+use crate::store::{Key, Listed, ObjectMeta, Page};
 
 /// Most objects on a page, as many as S3 gives.
 const PAGE: usize = 1000;
@@ -21,11 +21,19 @@ pub(super) fn page(tree: &Tree, prefix: &str, after: Option<&Key>) -> Result<Pag
     Ok(Page { objects, is_truncated })
 }
 
+/// The names of the folders in the folder at `prefix`.
+pub(super) fn folders(tree: &Tree, prefix: &str) -> Result<Vec<String>, Problem> {
+    let components: Vec<_> = prefix.split_terminator('/').collect();
+    let entries = tree.entries(&components)?.into_iter();
+    Ok(entries.filter(|entry| entry.is_directory).map(|entry| entry.component).collect())
+}
+
 /// What a listing says of `key`, `None` when it is gone by now.
 fn listed(tree: &Tree, key: &str) -> Result<Option<Listed>, Problem> {
     let Ok(key) = key.parse() else { return Ok(None) };
     let opened = open(tree, &key)?;
-    Ok(opened.map(|opened| Listed { key, size: opened.meta.size, last_modified: opened.meta.last_modified }))
+    let listed = |meta: ObjectMeta| Listed { key, size: meta.size, last_modified: meta.last_modified, etag: meta.etag };
+    Ok(opened.map(|opened| listed(opened.meta)))
 }
 
 /// A walk through the folders that may hold keys of the page.

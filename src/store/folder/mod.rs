@@ -12,7 +12,7 @@ mod temporary;
 mod tree;
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -88,10 +88,15 @@ fn open(tree: &Tree, key: &Key) -> Result<Option<Opened>, Problem> {
     let about = || tree.path().join(key.as_str());
     let (form, metadata) = (form::read(&file).at(about())?, file.metadata().at(about())?);
     let last_modified = metadata.modified().at(about())?;
-    let etag = format!("{:x}-{:x}-{:x}.{:x}", metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+    let etag = etag(&metadata);
     let size = metadata.len() - form.start;
     let meta = ObjectMeta { size, content_type: form.content_type, last_modified, etag };
     Ok(Some(Opened { file, start: form.start, meta }))
+}
+
+/// Tells a file from any other that had or will have its name.
+fn etag(metadata: &Metadata) -> String {
+    format!("{:x}-{:x}-{:x}.{:x}", metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec())
 }
 
 #[async_trait]
@@ -112,7 +117,7 @@ impl ObjectStore for FolderStore {
 
     async fn put(&self, key: &Key, bytes: Bytes, content_type: &str, _: Duration) -> Result<(), StoreError> {
         let (key, content_type) = (key.clone(), content_type.to_owned());
-        self.run(move |tree| Temporary::begin(tree, &content_type, &bytes)?.publish(&key)).await
+        self.run(move |tree| Temporary::begin(tree, &content_type, &bytes)?.publish(&key).map(drop)).await
     }
 
     async fn upload(&self, key: &Key, _: Option<u64>, _: Duration) -> Result<Box<dyn Upload>, StoreError> {
@@ -125,6 +130,19 @@ impl ObjectStore for FolderStore {
         }))
     }
 
+    async fn copy(&self, from: &Key, etag: &str, to: &Key, _: Duration) -> Result<bool, StoreError> {
+        let (from, etag, to) = (from.clone(), etag.to_owned(), to.clone());
+        self.run(move |tree| {
+            let found = open(&tree, &from)?.filter(|opened| opened.meta.etag == etag);
+            let Some(Opened { mut file, .. }) = found else { return Ok(false) };
+            let mut copy = Temporary::create(tree)?;
+            // What stands in the file says what it is, too.
+            copy.write_from(&mut file)?;
+            copy.publish(&to).map(|_| true)
+        })
+        .await
+    }
+
     async fn delete(&self, key: &Key, _: Duration) -> Result<(), StoreError> {
         let key = key.clone();
         self.run(move |tree| tree.remove(&key)).await
@@ -133,6 +151,11 @@ impl ObjectStore for FolderStore {
     async fn list(&self, prefix: &str, after: Option<&Key>, _: Duration) -> Result<Page, StoreError> {
         let (prefix, after) = (prefix.to_owned(), after.cloned());
         self.run(move |tree| list::page(&tree, &prefix, after.as_ref())).await
+    }
+
+    async fn folders(&self, prefix: &str, _: Duration) -> Result<Vec<String>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.run(move |tree| list::folders(&tree, &prefix)).await
     }
 
     async fn probe(&self, _: Duration) -> Result<(), StoreError> {
@@ -216,9 +239,11 @@ impl Upload for FolderUpload {
         if self.gathered.len() >= WRITE_BLOCK { self.flush().await } else { Ok(()) }
     }
 
-    async fn finish(mut self: Box<Self>, _: Option<[u8; 32]>) -> Result<(), StoreError> {
+    async fn finish(mut self: Box<Self>, _: Option<[u8; 32]>) -> Result<String, StoreError> {
         self.flush().await?;
-        let Writing::Busy(writing) = std::mem::replace(&mut self.file, Writing::Gone) else { return Ok(()) };
+        let Writing::Busy(writing) = std::mem::replace(&mut self.file, Writing::Gone) else {
+            return Err(StoreError::Unavailable("an earlier write failed".into()));
+        };
         let (file, key) = (joined(writing).await?, self.key.clone());
         joined(self.background.spawn_blocking(move || file.publish(&key))).await
     }

@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
-use super::form;
 use super::problem::{At, Problem};
 use super::tree::Tree;
+use super::{etag, form};
 use crate::store::Key;
 
 /// Where they are; no component of a key is called so.
@@ -55,14 +55,19 @@ impl Temporary {
         self.file.write_all(bytes).at(self.tree.path())
     }
 
-    /// Makes it the object at `key`, at once and for good.
-    pub(super) fn publish(mut self, key: &Key) -> Result<(), Problem> {
+    /// Appends all that stands in `file`.
+    pub(super) fn write_from(&mut self, file: &mut File) -> Result<(), Problem> {
+        std::io::copy(file, &mut self.file).map(drop).at(self.tree.path())
+    }
+
+    /// Makes it the object at `key`, at once and for good; its etag.
+    pub(super) fn publish(mut self, key: &Key) -> Result<String, Problem> {
         // The kernel's own times move in steps of milliseconds, and two writes in one step would look like one.
         let times = FileTimes::new().set_modified(SystemTime::now());
         self.file.set_times(times).and_then(|()| self.file.sync_all()).at(self.tree.path())?;
         self.tree.publish(FOLDER, &self.name, key)?;
         self.is_published = true;
-        Ok(())
+        Ok(etag(&self.file.metadata().at(self.tree.path())?))
     }
 }
 

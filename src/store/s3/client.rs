@@ -1,6 +1,7 @@
 //! The SDK, set so that it works with every store that speaks S3.
 
-use std::time::Duration;
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
@@ -25,8 +26,44 @@ const POOL_IDLE: Duration = Duration::from_secs(15);
 /// A host that has not taken a connection by then is not there.
 const CONNECT: Duration = Duration::from_secs(3);
 
+/// How often all connections may be made anew.
+const RENEWAL_PAUSE: Duration = Duration::from_millis(250);
+
+/// The connections to a store, which can be made anew.
+///
+/// What stands between us and a store, such as a NAT, may forget connections
+/// without a word, and then all the idle ones of the pool at once.
+pub(super) struct Connections(RwLock<Pool>);
+
+struct Pool {
+    client: Client,
+    since: Instant,
+}
+
+impl Connections {
+    /// Connections for `settings`; nothing is sent yet.
+    pub(super) async fn to(settings: &S3Settings) -> Self {
+        Self(RwLock::new(Pool { client: connect(settings).await, since: Instant::now() }))
+    }
+
+    /// A client that uses them.
+    pub(super) fn client(&self) -> Client {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).client.clone()
+    }
+
+    /// Uses new connections from now on; running requests end on theirs.
+    pub(super) fn renew(&self) {
+        let mut pool = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // Requests that stood still side by side need only one renewal.
+        if pool.since.elapsed() >= RENEWAL_PAUSE {
+            let config = pool.client.config().to_builder().http_client(http_client()).build();
+            *pool = Pool { client: Client::from_conf(config), since: Instant::now() };
+        }
+    }
+}
+
 /// A client for `settings`.
-pub(super) async fn connect(settings: &S3Settings) -> Client {
+async fn connect(settings: &S3Settings) -> Client {
     let http = http_client();
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())

@@ -16,6 +16,8 @@ pub(super) struct Fault {
     pub(super) error: StoreError,
     /// Whether it may be gone at the next attempt.
     pub(super) is_passing: bool,
+    /// Whether nothing at all was heard: the connection may be one that the other side has forgotten.
+    pub(super) is_silence: bool,
 }
 
 /// Who we are to the bucket, for messages that help.
@@ -36,11 +38,11 @@ struct Refusal<'a> {
 
 impl Fault {
     fn passing(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { error: StoreError::Unavailable(cause.into()), is_passing: true }
+        Self { error: StoreError::Unavailable(cause.into()), is_passing: true, is_silence: false }
     }
 
     pub(super) fn lasting(error: StoreError) -> Self {
-        Self { error, is_passing: false }
+        Self { error, is_passing: false, is_silence: false }
     }
 
     /// A response without something that every store must say.
@@ -50,7 +52,8 @@ impl Fault {
 
     /// Nothing was heard or sent for so long.
     pub(super) fn silent(still: Duration) -> Self {
-        Self::passing(format!("the store gave no sign of life for {still:?}"))
+        let fault = Self::passing(format!("the store gave no sign of life for {still:?}"));
+        Self { is_silence: true, ..fault }
     }
 }
 
@@ -139,4 +142,9 @@ impl Identity {
 pub(super) fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     let SdkError::ServiceError(service) = error else { return false };
     service.raw().status().as_u16() == 404 && service.err().code() != Some("NoSuchBucket")
+}
+
+/// Whether `error` says that the object is not the one that was meant.
+pub(super) fn has_changed<E>(error: &SdkError<E, HttpResponse>) -> bool {
+    matches!(error, SdkError::ServiceError(service) if service.raw().status().as_u16() == 412)
 }

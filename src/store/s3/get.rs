@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use super::fault::{Fault, is_absent};
-use super::retry::{Attempt, Pauses, retry};
+use super::retry::{FIRST_SHARE, Pauses};
 use super::{Shared, meta};
 use crate::oci::ByteRange;
 use crate::store::{Key, Object, ObjectMeta, StoreError, span};
@@ -34,7 +34,7 @@ pub(super) async fn get(
     range: Option<ByteRange>,
     patience: Duration,
 ) -> Result<Option<Object>, StoreError> {
-    let opened = retry(patience, |_: Attempt| shared.open(key, range, None)).await?;
+    let opened = shared.retry(patience, |_| shared.open(key, range, None)).await?;
     let Some(Opened { meta, offset, length, body }) = opened else { return Ok(None) };
     let reader = Reader {
         shared,
@@ -56,7 +56,7 @@ pub(super) async fn get(
 
 impl Shared {
     async fn open(&self, key: &Key, range: Option<ByteRange>, if_match: Option<&str>) -> Result<Option<Opened>, Fault> {
-        let request = self.client.get_object().bucket(&self.bucket).key(self.object_key(key));
+        let request = self.client().get_object().bucket(&self.bucket).key(self.object_key(key));
         match request.set_range(range.map(header)).set_if_match(if_match.map(str::to_owned)).send().await {
             Ok(response) => opened(response, range).map(Some),
             Err(error) if is_absent(&error) => Ok(None),
@@ -126,8 +126,9 @@ impl Reader {
     async fn frame(&mut self) -> Result<Bytes, Fault> {
         let left = self.end - self.offset;
         loop {
-            let frame = match tokio::time::timeout(STILL, self.body.frame()).await {
-                Err(_) => return Err(Fault::silent(STILL)),
+            let still = STILL.min(self.patience / FIRST_SHARE);
+            let frame = match tokio::time::timeout(still, self.body.frame()).await {
+                Err(_) => return Err(Fault::silent(still)),
                 Ok(None) => return Err(Fault::incomplete(&format!("the last {left} bytes"))),
                 Ok(Some(Err(error))) => return Err(Fault::incomplete(&format!("the last {left} bytes: {error}"))),
                 Ok(Some(Ok(frame))) => frame,
@@ -150,7 +151,7 @@ impl Reader {
         self.body = SdkBody::empty();
         tokio::time::sleep(self.pauses.next()).await;
         let rest = ByteRange::Within(self.offset, self.end - 1);
-        let opened = retry(left, |_: Attempt| self.shared.open(&self.key, Some(rest), Some(&self.etag))).await?;
+        let opened = self.shared.retry(left, |_| self.shared.open(&self.key, Some(rest), Some(&self.etag))).await?;
         let opened = opened.ok_or_else(|| StoreError::Unavailable("the object went away while it was read".into()))?;
         self.body = opened.body;
         Ok(())

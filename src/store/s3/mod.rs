@@ -10,6 +10,7 @@ mod retry;
 mod upload;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,14 +18,19 @@ use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::DateTime;
 use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
 use super::budget::MemoryBudget;
 use super::{Key, Listed, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
 use crate::oci::ByteRange;
-use fault::{Fault, Identity, is_absent};
+use client::Connections;
+use fault::{Fault, Identity, has_changed, is_absent};
 use retry::{Attempt, retry};
+
+/// What must be escaped in the path of a copy's source (S3 API, CopyObject, `x-amz-copy-source`).
+const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// How to reach a bucket.
 #[derive(Clone, Debug)]
@@ -67,7 +73,7 @@ pub struct S3Store {
 
 /// What a store and the uploads it began have in common.
 struct Shared {
-    client: Client,
+    connections: Connections,
     bucket: String,
     /// Empty, or ends in `/`.
     prefix: String,
@@ -80,15 +86,27 @@ struct Shared {
 impl S3Store {
     /// The bucket that `settings` name. Nothing is sent yet.
     pub async fn new(settings: S3Settings, memory: Arc<MemoryBudget>) -> Self {
-        let client = client::connect(&settings).await;
+        let connections = Connections::to(&settings).await;
         let prefix = if settings.prefix.is_empty() { String::new() } else { format!("{}/", settings.prefix) };
         let identity = Identity::of(&settings);
-        let shared = Shared { client, bucket: settings.bucket, prefix, identity, memory, background: TaskTracker::new() };
+        let shared = Shared { connections, bucket: settings.bucket, prefix, identity, memory, background: TaskTracker::new() };
         Self { shared: Arc::new(shared) }
     }
 }
 
 impl Shared {
+    fn client(&self) -> Client {
+        self.connections.client()
+    }
+
+    /// Makes attempts until one succeeds, one fails for good, or `patience` is over.
+    async fn retry<T, F>(&self, patience: Duration, request: impl FnMut(Attempt) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Fault>>,
+    {
+        retry(patience, || self.connections.renew(), request).await
+    }
+
     fn object_key(&self, key: &Key) -> String {
         format!("{}{key}", self.prefix)
     }
@@ -99,7 +117,7 @@ impl Shared {
     }
 
     async fn head(&self, key: &Key) -> Result<Option<ObjectMeta>, Fault> {
-        match self.client.head_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
+        match self.client().head_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
             Ok(head) => meta(head.content_length, head.content_type, head.last_modified, head.e_tag).map(Some),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(self.identity.fault("HeadObject", error)),
@@ -107,15 +125,37 @@ impl Shared {
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Fault> {
-        match self.client.delete_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
+        match self.client().delete_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
             Ok(_) => Ok(()),
             Err(error) if is_absent(&error) => Ok(()),
             Err(error) => Err(self.identity.fault("DeleteObject", error)),
         }
     }
 
+    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<bool, Fault> {
+        let source = format!("{}/{}", self.bucket, self.object_key(from));
+        let request = self.client().copy_object().bucket(&self.bucket).key(self.object_key(to));
+        let source = percent_encoding::utf8_percent_encode(&source, NOT_IN_A_PATH).to_string();
+        match request.copy_source(source).copy_source_if_match(etag).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if is_absent(&error) || has_changed(&error) => Ok(false),
+            Err(error) => Err(self.identity.fault("CopyObject", error)),
+        }
+    }
+
+    /// A page of the names between `prefix` and the next `/`, and what to ask for the next page with.
+    async fn folders(&self, prefix: &str, token: Option<String>) -> Result<(Vec<String>, Option<String>), Fault> {
+        let prefix = format!("{}{prefix}", self.prefix);
+        let request = self.client().list_objects_v2().bucket(&self.bucket).prefix(&prefix).delimiter("/");
+        let listing = request.set_continuation_token(token).send().await;
+        let listing = listing.map_err(|error| self.identity.fault("ListObjectsV2", error))?;
+        let folders = listing.common_prefixes().iter().filter_map(|folder| folder.prefix());
+        let names = folders.filter_map(|folder| Some(folder.strip_prefix(&prefix)?.strip_suffix('/')?.to_owned()));
+        Ok((names.collect(), listing.next_continuation_token.clone()))
+    }
+
     async fn list(&self, prefix: &str, after: Option<&Key>) -> Result<Page, Fault> {
-        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(format!("{}{prefix}", self.prefix));
+        let request = self.client().list_objects_v2().bucket(&self.bucket).prefix(format!("{}{prefix}", self.prefix));
         let listing = request
             .set_start_after(after.map(|key| self.object_key(key)))
             .send()
@@ -124,7 +164,8 @@ impl Shared {
         let objects = listing.contents().iter().filter_map(|object| {
             let key = self.own_key(object.key()?)?;
             let last_modified = SystemTime::try_from(*object.last_modified()?).ok()?;
-            Some(Listed { key, size: u64::try_from(object.size()?).ok()?, last_modified })
+            let etag = object.e_tag().unwrap_or_default().to_owned();
+            Some(Listed { key, size: u64::try_from(object.size()?).ok()?, last_modified, etag })
         });
         Ok(Page { objects: objects.collect(), is_truncated: listing.is_truncated().unwrap_or_default() })
     }
@@ -133,7 +174,7 @@ impl Shared {
 #[async_trait]
 impl ObjectStore for S3Store {
     async fn head(&self, key: &Key, patience: Duration) -> Result<Option<ObjectMeta>, StoreError> {
-        retry(patience, |_: Attempt| self.shared.head(key)).await
+        self.shared.retry(patience, |_| self.shared.head(key)).await
     }
 
     async fn get(&self, key: &Key, range: Option<ByteRange>, patience: Duration) -> Result<Option<Object>, StoreError> {
@@ -141,7 +182,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn put(&self, key: &Key, bytes: Bytes, content_type: &str, patience: Duration) -> Result<(), StoreError> {
-        upload::put(&self.shared, key, &bytes, content_type, None, patience).await
+        upload::put(&self.shared, key, &bytes, content_type, None, patience).await.map(drop)
     }
 
     async fn upload(&self, key: &Key, length: Option<u64>, patience: Duration) -> Result<Box<dyn Upload>, StoreError> {
@@ -149,25 +190,41 @@ impl ObjectStore for S3Store {
         Ok(Box::new(upload))
     }
 
+    async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError> {
+        self.shared.retry(patience, |_| self.shared.copy(from, etag, to)).await
+    }
+
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError> {
-        retry(patience, |_: Attempt| self.shared.delete(key)).await
+        self.shared.retry(patience, |_| self.shared.delete(key)).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, patience: Duration) -> Result<Page, StoreError> {
-        retry(patience, |_: Attempt| self.shared.list(prefix, after)).await
+        self.shared.retry(patience, |_| self.shared.list(prefix, after)).await
+    }
+
+    async fn folders(&self, prefix: &str, patience: Duration) -> Result<Vec<String>, StoreError> {
+        let (mut names, mut token) = (Vec::new(), None);
+        loop {
+            let (page, next) = self.shared.retry(patience, |_| self.shared.folders(prefix, token.clone())).await?;
+            names.extend(page);
+            match next {
+                Some(next) => token = Some(next),
+                None => return Ok(names),
+            }
+        }
     }
 
     /// Asks for a key that cannot be there: a GET, since the answer to a HEAD does not say why.
     async fn probe(&self, patience: Duration) -> Result<(), StoreError> {
         let key = format!("{}_longshore/probe", self.shared.prefix);
         let ask = || async {
-            match self.shared.client.get_object().bucket(&self.shared.bucket).key(&key).send().await {
+            match self.shared.client().get_object().bucket(&self.shared.bucket).key(&key).send().await {
                 Ok(_) => Ok(()),
                 Err(error) if is_absent(&error) => Ok(()),
                 Err(error) => Err(self.shared.identity.fault("GetObject", error)),
             }
         };
-        retry(patience, |_: Attempt| ask()).await
+        self.shared.retry(patience, |_| ask()).await
     }
 
     async fn settle(&self) {

@@ -3,8 +3,9 @@
 //! A call has its patience: how long it may go on without getting anywhere.
 //! Inside it, attempts follow one another with growing pauses. An attempt that
 //! hears and sends nothing for a while is given up, since a connection that a
-//! store has forgotten never says so; the next attempt waits longer, since a
-//! store may also be slow.
+//! store has forgotten never says so, and neither do the idle ones beside it:
+//! the next attempt goes over a new one. It waits longer, since a store may
+//! also be slow.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,6 +23,9 @@ use crate::store::StoreError;
 
 /// How long the first attempt may stand still.
 const FIRST_STILL: Duration = Duration::from_secs(10);
+
+/// What of the patience the first attempt may use up standing still: one in so many.
+pub(super) const FIRST_SHARE: u32 = 4;
 
 /// How long any attempt may.
 const MAX_STILL: Duration = Duration::from_secs(60);
@@ -72,12 +76,17 @@ impl Attempt {
 }
 
 /// Makes attempts until one succeeds, one fails for good, or `patience` is over.
-pub(super) async fn retry<T, F>(patience: Duration, mut request: impl FnMut(Attempt) -> F) -> Result<T, StoreError>
+/// Calls `renew` after each that stood still.
+pub(super) async fn retry<T, F>(
+    patience: Duration,
+    renew: impl Fn(),
+    mut request: impl FnMut(Attempt) -> F,
+) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, Fault>>,
 {
     let deadline = Instant::now() + patience;
-    let mut still = FIRST_STILL;
+    let mut still = FIRST_STILL.min(patience / FIRST_SHARE);
     let mut pauses = Pauses::new();
     loop {
         let attempt = Attempt::new();
@@ -86,6 +95,9 @@ where
             Ok(value) => return Ok(value),
             Err(fault) => fault,
         };
+        if fault.is_silence {
+            renew();
+        }
         let pause = pauses.next();
         if !fault.is_passing || Instant::now() + pause >= deadline {
             return Err(fault.error);
@@ -162,10 +174,14 @@ mod tests {
     async fn what_passes_is_tried_again_until_it_succeeds() {
         let failures = Cell::new(7);
 
-        let outcome = retry(PATIENCE, |_| async {
-            failures.set(failures.get() - 1);
-            if failures.get() == 0 { Ok(()) } else { Err(passing()) }
-        })
+        let outcome = retry(
+            PATIENCE,
+            || (),
+            |_| async {
+                failures.set(failures.get() - 1);
+                if failures.get() == 0 { Ok(()) } else { Err(passing()) }
+            },
+        )
         .await;
 
         assert!(outcome.is_ok(), "{outcome:?}");
@@ -175,34 +191,45 @@ mod tests {
     async fn patience_ends_when_it_was_to_end() {
         let began = Instant::now();
 
-        let outcome: Result<(), _> = retry(PATIENCE, |_| async { Err(passing()) }).await;
+        let outcome: Result<(), _> = retry(PATIENCE, || (), |_| async { Err(passing()) }).await;
 
         assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
         assert!(began.elapsed() <= PATIENCE && began.elapsed() + MAX_PAUSE >= PATIENCE, "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_attempt_that_stands_still_is_given_up_and_the_next_one_counts() {
-        let attempts = Cell::new(0);
+    async fn an_attempt_that_stands_still_is_given_up_soon_and_the_next_one_goes_over_a_new_connection() {
+        let (attempts, renewed, began) = (Cell::new(0), Cell::new(0), Instant::now());
+        let patience = Duration::from_secs(2);
 
-        let outcome = retry(PATIENCE, |_| async {
-            attempts.set(attempts.get() + 1);
-            if attempts.get() == 1 { std::future::pending().await } else { Ok(()) }
-        })
+        let outcome = retry(
+            patience,
+            || renewed.set(renewed.get() + 1),
+            |_| async {
+                attempts.set(attempts.get() + 1);
+                if attempts.get() == 1 { std::future::pending().await } else { Ok(()) }
+            },
+        )
         .await;
 
         assert!(outcome.is_ok(), "{outcome:?}");
+        assert_eq!(renewed.get(), 1);
+        assert!(began.elapsed() < patience / 2, "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_moves_may_take_longer_than_the_patience() {
-        let outcome = retry(PATIENCE, |attempt| async move {
-            for _ in 0..20 {
-                tokio::time::sleep(FIRST_STILL.mul_f64(0.9)).await;
-                attempt.moves();
-            }
-            Ok(())
-        })
+        let outcome = retry(
+            PATIENCE,
+            || (),
+            |attempt| async move {
+                for _ in 0..20 {
+                    tokio::time::sleep(FIRST_STILL.mul_f64(0.9)).await;
+                    attempt.moves();
+                }
+                Ok(())
+            },
+        )
         .await;
 
         assert!(outcome.is_ok(), "{outcome:?}");

@@ -24,7 +24,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::Shared;
 use super::fault::{Fault, is_absent};
-use super::retry::{Attempt, Slices, retry};
+use super::retry::{Attempt, Slices};
 use crate::store::budget::Buffer;
 use crate::store::{Key, OCTET_STREAM, StoreError, Upload};
 
@@ -46,7 +46,7 @@ const PARTS_IN_FLIGHT: usize = 4;
 /// How long an abort is tried: what it leaves costs money but harms nobody.
 const ABORT_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Writes `bytes` with one request, repeated as `patience` allows.
+/// Writes `bytes` with one request, repeated as `patience` allows; the object's etag.
 pub(super) async fn put(
     shared: &Shared,
     key: &Key,
@@ -54,15 +54,19 @@ pub(super) async fn put(
     content_type: &str,
     sha256: Option<[u8; 32]>,
     patience: Duration,
-) -> Result<(), StoreError> {
+) -> Result<String, StoreError> {
     let sha256 = HEXLOWER.encode(&sha256.unwrap_or_else(|| Sha256::digest(bytes).into()));
-    retry(patience, |attempt| {
-        let request = shared.client.put_object().bucket(&shared.bucket).key(shared.object_key(key));
-        let request = request.content_type(content_type).set_content_length(i64::try_from(bytes.len()).ok());
-        let request = request.body(body(bytes, attempt)).customize().interceptor(PayloadHash(sha256.clone()));
-        async move { request.send().await.map(drop).map_err(|error| shared.identity.fault("PutObject", error)) }
-    })
-    .await
+    shared
+        .retry(patience, |attempt| {
+            let request = shared.client().put_object().bucket(&shared.bucket).key(shared.object_key(key));
+            let request = request.content_type(content_type).set_content_length(i64::try_from(bytes.len()).ok());
+            let request = request.body(body(bytes, attempt)).customize().interceptor(PayloadHash(sha256.clone()));
+            async move {
+                let put = request.send().await.map_err(|error| shared.identity.fault("PutObject", error))?;
+                put.e_tag.ok_or_else(|| Fault::incomplete("ETag"))
+            }
+        })
+        .await
 }
 
 fn body(bytes: &Bytes, attempt: Attempt) -> ByteStream {
@@ -197,7 +201,7 @@ impl Upload for S3Upload {
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>, sha256: Option<[u8; 32]>) -> Result<(), StoreError> {
+    async fn finish(mut self: Box<Self>, sha256: Option<[u8; 32]>) -> Result<String, StoreError> {
         if self.multipart.is_some() {
             self.send_part().await?;
         }
@@ -205,10 +209,10 @@ impl Upload for S3Upload {
             let bytes = self.filling.take().map_or_else(Bytes::new, Bytes::from_owner);
             return put(&self.target.shared, &self.target.key, &bytes, OCTET_STREAM, sha256, self.target.patience).await;
         };
-        multipart.complete(&self.target, self.written).await?;
+        let etag = multipart.complete(&self.target, self.written).await?;
         // Complete now: there is nothing left to abort.
         self.multipart = None;
-        Ok(())
+        Ok(etag)
     }
 
     async fn abort(mut self: Box<Self>) {
@@ -252,24 +256,26 @@ impl Multipart {
         Ok(true)
     }
 
-    async fn complete(&mut self, target: &Target, size: u64) -> Result<(), StoreError> {
+    async fn complete(&mut self, target: &Target, size: u64) -> Result<String, StoreError> {
         while self.collect().await? {}
         self.sent.sort_by_key(CompletedPart::part_number);
         let parts = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.sent))).build();
         let id = self.id.get().await?;
         let mut is_first = true;
-        retry(target.patience, |_: Attempt| {
-            let is_first = std::mem::replace(&mut is_first, false);
-            complete(target, &id, parts.clone(), size, is_first)
-        })
-        .await
+        target
+            .shared
+            .retry(target.patience, |_| {
+                let is_first = std::mem::replace(&mut is_first, false);
+                complete(target, &id, parts.clone(), size, is_first)
+            })
+            .await
     }
 
     async fn abort(mut self, target: Arc<Target>) {
         // A part that arrives after the abort would stay in the bucket.
         self.sending.shutdown().await;
         let Ok(id) = self.id.get().await else { return };
-        let outcome = retry(ABORT_PATIENCE, |_: Attempt| abort(&target, &id)).await;
+        let outcome = target.shared.retry(ABORT_PATIENCE, |_| abort(&target, &id)).await;
         if let Err(error) = outcome {
             let cause = std::error::Error::source(&error);
             tracing::warn!(key = %target.key, error = cause, "multipart upload not aborted; its parts stay in the bucket");
@@ -292,47 +298,58 @@ impl UploadId {
 
 async fn create(target: Arc<Target>) -> Result<String, StoreError> {
     let Target { shared, key, patience } = &*target;
-    retry(*patience, |_: Attempt| {
-        let request = shared.client.create_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key));
-        async move {
-            let created = request.content_type(OCTET_STREAM).send().await;
-            let created = created.map_err(|error| shared.identity.fault("CreateMultipartUpload", error))?;
-            created.upload_id.ok_or_else(|| Fault::incomplete("UploadId"))
-        }
-    })
-    .await
+    shared
+        .retry(*patience, |_| {
+            let request = shared.client().create_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key));
+            async move {
+                let created = request.content_type(OCTET_STREAM).send().await;
+                let created = created.map_err(|error| shared.identity.fault("CreateMultipartUpload", error))?;
+                created.upload_id.ok_or_else(|| Fault::incomplete("UploadId"))
+            }
+        })
+        .await
 }
 
 async fn send(target: Arc<Target>, id: String, number: i32, part: Buffer) -> Result<CompletedPart, StoreError> {
     let Target { shared, key, patience } = &*target;
     // The memory is held until the last slice of it has left.
     let bytes = Bytes::from_owner(part);
-    retry(*patience, |attempt| {
-        let request = shared.client.upload_part().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(&id);
-        let request = request.part_number(number).set_content_length(i64::try_from(bytes.len()).ok()).body(body(&bytes, attempt));
-        async move {
-            let sent = request.send().await.map_err(|error| shared.identity.fault("UploadPart", error))?;
-            let etag = sent.e_tag.ok_or_else(|| Fault::incomplete("ETag"))?;
-            Ok(CompletedPart::builder().part_number(number).e_tag(etag).build())
-        }
-    })
-    .await
+    shared
+        .retry(*patience, |attempt| {
+            let request = shared.client().upload_part().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(&id);
+            let request =
+                request.part_number(number).set_content_length(i64::try_from(bytes.len()).ok()).body(body(&bytes, attempt));
+            async move {
+                let sent = request.send().await.map_err(|error| shared.identity.fault("UploadPart", error))?;
+                let etag = sent.e_tag.ok_or_else(|| Fault::incomplete("ETag"))?;
+                Ok(CompletedPart::builder().part_number(number).e_tag(etag).build())
+            }
+        })
+        .await
 }
 
-async fn complete(target: &Target, id: &str, parts: CompletedMultipartUpload, size: u64, is_first: bool) -> Result<(), Fault> {
+async fn complete(
+    target: &Target,
+    id: &str,
+    parts: CompletedMultipartUpload,
+    size: u64,
+    is_first: bool,
+) -> Result<String, Fault> {
     let Target { shared, key, .. } = target;
-    let request = shared.client.complete_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(id);
-    match request.multipart_upload(parts).send().await {
-        Ok(_) => Ok(()),
-        // The answer to an earlier attempt may have been lost, and then the upload is gone because it succeeded.
-        Err(error) if !is_first && is_absent(&error) && shared.head(key).await?.is_some_and(|meta| meta.size == size) => Ok(()),
-        Err(error) => Err(shared.identity.fault("CompleteMultipartUpload", error)),
-    }
+    let request = shared.client().complete_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(id);
+    let error = match request.multipart_upload(parts).send().await {
+        Ok(completed) => return completed.e_tag.ok_or_else(|| Fault::incomplete("ETag")),
+        Err(error) => error,
+    };
+    // The answer to an earlier attempt may have been lost, and then the upload is gone because it succeeded.
+    let may_be_done = !is_first && is_absent(&error);
+    let done = if may_be_done { shared.head(key).await?.filter(|meta| meta.size == size) } else { None };
+    done.map(|meta| meta.etag).ok_or_else(|| shared.identity.fault("CompleteMultipartUpload", error))
 }
 
 async fn abort(target: &Target, id: &str) -> Result<(), Fault> {
     let Target { shared, key, .. } = target;
-    let request = shared.client.abort_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(id);
+    let request = shared.client().abort_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(id);
     match request.send().await {
         Ok(_) => Ok(()),
         Err(error) if is_absent(&error) => Ok(()),

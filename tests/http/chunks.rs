@@ -1,0 +1,197 @@
+//! Chunked uploads: in order or refused, on any replica, and never wrong bytes.
+
+use std::sync::Arc;
+
+use http::{Request, StatusCode};
+use longshore::access::Access;
+use longshore::oci::{Algorithm, Digest};
+use longshore::registry::Patience;
+
+use crate::client::Answer;
+use crate::stand::{PATIENCE, Stand, code};
+
+fn digest_of(content: &str) -> Digest {
+    Digest::sha256(content.as_bytes())
+}
+
+/// Where the next chunk goes, and the range held by now.
+fn position(answer: &Answer) -> (String, &str) {
+    (answer.header("location").to_owned(), answer.header("range"))
+}
+
+/// Two servers over one store.
+fn replicas() -> [Stand; 2] {
+    let one = Stand::new();
+    let other = Stand::with(Arc::clone(&one.store), Access::Write, Patience::with_bytes(PATIENCE));
+    [one, other]
+}
+
+#[tokio::test]
+async fn chunks_become_a_blob_whichever_replica_takes_them() {
+    let replicas = replicas();
+    let mut location = replicas[0].open_upload("app").await;
+    for (number, (range, chunk, held)) in
+        [("0-4", "hello", "0-4"), ("5-5", " ", "0-5"), ("6-10", "world", "0-10")].into_iter().enumerate()
+    {
+        let patch = replicas[number % 2].patch(&location, Some(range), chunk).await;
+
+        assert_eq!(patch.status, StatusCode::ACCEPTED, "{patch:?}");
+        assert_eq!(position(&patch).1, held);
+        location = position(&patch).0;
+    }
+    let digest = digest_of("hello world");
+
+    let put = replicas[0].put(&location, &digest, "").await;
+
+    assert_eq!(put.status, StatusCode::CREATED, "{put:?}");
+    for stand in &replicas {
+        assert_eq!(stand.ask(&format!("GET /v2/app/blobs/{digest}")).await.body, "hello world");
+    }
+}
+
+#[tokio::test]
+async fn the_last_chunk_may_come_with_the_closing_request() {
+    let stand = Stand::new();
+    for (range, algorithm) in [(Some("5-10"), Algorithm::Sha256), (None, Algorithm::Sha512)] {
+        let patch = stand.patch(&stand.open_upload("app").await, None, "hello").await;
+        let (location, _) = position(&patch);
+        let digest = Digest::of(algorithm, b"hello world");
+
+        let mut put = Request::put(format!("{location}&digest={digest}"));
+        if let Some(range) = range {
+            put = put.header("content-range", range);
+        }
+        let put = stand.send(put.body(" world").unwrap()).await;
+
+        assert_eq!(put.status, StatusCode::CREATED, "{range:?}: {put:?}");
+        assert_eq!(stand.ask(&format!("GET /v2/app/blobs/{digest}")).await.body, "hello world");
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_out_of_order_is_told_where_the_upload_stands_and_changes_nothing() {
+    let stand = Stand::new();
+    let location = position(&stand.patch(&stand.open_upload("app").await, Some("0-4"), "hello").await).0;
+    for range in ["0-4", "4-8", "6-10", "99-103"] {
+        let patch = stand.patch(&location, Some(range), "world").await;
+
+        assert_eq!(patch.status, StatusCode::RANGE_NOT_SATISFIABLE, "{range}: {patch:?}");
+        assert_eq!(position(&patch), (location.clone(), "0-4"), "{range}");
+    }
+    let put = Request::put(format!("{location}&digest={}", digest_of("helloworld"))).header("content-range", "6-10");
+    assert_eq!(stand.send(put.body("world").unwrap()).await.status, StatusCode::RANGE_NOT_SATISFIABLE);
+
+    let status = stand.ask(&format!("GET {location}")).await;
+    assert_eq!((status.status, position(&status)), (StatusCode::NO_CONTENT, (location.clone(), "0-4")));
+    assert_eq!(stand.put(&location, &digest_of("hello"), "").await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_content_range_that_lies_is_refused() {
+    let stand = Stand::new();
+    let location = stand.open_upload("app").await;
+    for range in ["0-9", "4-0", "nonsense", "bytes 0-4/5", "-4", "0-"] {
+        let patch = stand.patch(&location, Some(range), "hello").await;
+
+        assert_eq!((patch.status, code(&patch).as_str()), (StatusCode::BAD_REQUEST, "SIZE_INVALID"), "{range}: {patch:?}");
+    }
+    assert!(stand.keys().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_chunk_that_breaks_off_is_as_if_it_had_not_been() {
+    let stand = Stand::new();
+    let location = stand.open_upload("app").await;
+
+    let head = format!("PATCH {location} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\nhello");
+    stand.raw(head.as_bytes()).await;
+
+    let status = stand.ask(&format!("GET {location}")).await;
+    assert_eq!((status.status, status.header("range")), (StatusCode::NO_CONTENT, "0-0"));
+    assert!(stand.keys().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_chunk_of_unknown_length_is_taken_and_an_empty_one_changes_nothing() {
+    let stand = Stand::new();
+    let location = stand.open_upload("app").await;
+    assert_eq!(stand.patch(&location, None, "").await.status, StatusCode::ACCEPTED);
+
+    let head = format!("PATCH {location} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let answer = stand.raw(format!("{head}2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n").as_bytes()).await;
+
+    assert!(answer.starts_with("HTTP/1.1 202") && answer.contains("range: 0-4"), "{answer}");
+    assert_eq!(stand.put(&format!("{location}?holds=5"), &digest_of("hello"), "").await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn an_upload_ends_once_and_its_pieces_go() {
+    let stand = Stand::new();
+    let location = position(&stand.patch(&stand.open_upload("app").await, None, "hello").await).0;
+    let digest = digest_of("hello");
+    assert_eq!(stand.put(&location, &digest, "").await.status, StatusCode::CREATED);
+
+    assert_eq!(stand.put(&location, &digest, "").await.status, StatusCode::CREATED, "the answer may have been lost");
+    for line in [format!("GET {location}"), format!("PATCH {location}"), format!("DELETE {location}")] {
+        let refused = stand.ask(&line).await;
+        assert_eq!((refused.status, code(&refused).as_str()), (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"), "{line}");
+    }
+    let other = stand.put(&location, &digest_of("other"), "").await;
+    assert_eq!(other.status, StatusCode::NOT_FOUND, "{other:?}");
+}
+
+#[tokio::test]
+async fn a_cancelled_upload_is_unknown_and_leaves_no_piece() {
+    let stand = Stand::new();
+    let empty = stand.open_upload("app").await;
+    let location = position(&stand.patch(&stand.open_upload("app").await, None, "hello").await).0;
+
+    for upload in [&empty, &location] {
+        assert_eq!(stand.ask(&format!("DELETE {upload}")).await.status, StatusCode::NO_CONTENT, "{upload}");
+    }
+
+    assert_eq!(stand.ask(&format!("GET {location}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(stand.put(&location, &digest_of("hello"), "").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_upload_begun_more_than_a_day_ago_is_unknown() {
+    let stand = Stand::new();
+    let location = stand.open_upload("app").await;
+    let (path, _) = location.rsplit_once('-').unwrap();
+
+    let status = stand.ask(&format!("GET {path}-0000000001")).await;
+
+    assert_eq!((status.status, code(&status).as_str()), (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"), "{status:?}");
+}
+
+#[tokio::test]
+async fn chunks_of_another_digest_never_become_a_blob() {
+    let stand = Stand::new();
+    let location = position(&stand.patch(&stand.open_upload("app").await, None, "hello").await).0;
+    let wrong = digest_of("goodbye");
+
+    let put = stand.put(&location, &wrong, "").await;
+
+    assert_eq!((put.status, code(&put).as_str()), (StatusCode::BAD_REQUEST, "DIGEST_INVALID"), "{put:?}");
+    assert_eq!(stand.ask(&format!("HEAD /v2/app/blobs/{wrong}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(stand.put(&location, &digest_of("hello"), "").await.status, StatusCode::CREATED, "it goes on");
+}
+
+#[tokio::test]
+async fn an_old_url_replayed_with_other_bytes_never_ends_in_wrong_bytes() {
+    let [one, other] = replicas();
+    let opened = one.open_upload("app").await;
+    let location = position(&one.patch(&opened, Some("0-4"), "hello").await).0;
+    // The other replica has seen nothing of it; the store has.
+    let replayed = other.patch(&opened, Some("0-4"), "wrong").await;
+    assert_eq!(replayed.status, StatusCode::RANGE_NOT_SATISFIABLE, "{replayed:?}");
+    // And had it not looked, or looked too early: the same piece written anew.
+    let piece = one.keys().await.into_iter().find(|key| key.contains("/uploads/")).unwrap();
+    one.store.put(&piece.parse().unwrap(), "wrong".into(), "application/octet-stream", PATIENCE).await.unwrap();
+
+    let put = one.put(&location, &digest_of("hello"), "").await;
+
+    assert_eq!((put.status, code(&put).as_str()), (StatusCode::BAD_REQUEST, "DIGEST_INVALID"), "{put:?}");
+    assert_eq!(one.ask(&format!("HEAD /v2/app/blobs/{}", digest_of("hello"))).await.status, StatusCode::NOT_FOUND);
+}
