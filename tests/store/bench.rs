@@ -1,5 +1,6 @@
 //! A store under test, and short words for what is done to it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,8 +81,13 @@ impl Bench {
 
     pub async fn folder() -> Self {
         let folder = scratch("folder");
-        let bench = Self::over(FolderStore::open(folder.path()).unwrap());
+        let bench = Self::at(folder.path());
         Self { _folder: Some(Arc::new(folder)), ..bench }
+    }
+
+    /// The store in the folder at `path`.
+    pub fn at(path: &Path) -> Self {
+        Self::over(FolderStore::open(path).unwrap())
     }
 
     pub async fn s3() -> Self {

@@ -6,4 +6,7 @@
 mod support;
 
 mod bench;
+mod broken;
 mod contract;
+mod s3;
+mod words;
