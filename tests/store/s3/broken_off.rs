@@ -138,7 +138,8 @@ async fn bytes_of_another_hash_are_refused_by_the_bucket_itself() {
             assert_eq!(outcome.is_ok(), is_right, "{outcome:?}");
             assert_eq!(doorway.beside.read("it").await.is_some(), is_right);
         }
-        assert_eq!(doorway.requests(), counts(&[(PutObject, 2)]), "and not tried again");
+        // It may have been the wire that changed them: so they are sent again, and nothing else is asked.
+        assert!(doorway.requests().keys().all(|operation| *operation == PutObject), "{:?}", doorway.requests());
     }
 }
 

@@ -23,7 +23,7 @@ async fn ask(store: &dyn ObjectStore, call: &str, key: &Key, patience: Duration)
         "upload" => {
             let mut upload = store.upload(key, None, patience).await?;
             upload.write(content(9 * MIB)).await?;
-            upload.finish(None).await
+            upload.finish(None).await.map(drop)
         }
         "list" => store.list("", None, patience).await.map(drop),
         "delete" => store.delete(key, patience).await,
