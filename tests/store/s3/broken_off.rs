@@ -1,5 +1,7 @@
 //! Uploads that end before their end, answers that are lost, bodies that break.
 
+use std::time::Duration;
+
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::{BehaviorVersion, Region};
 use futures_util::{StreamExt, TryStreamExt};
@@ -12,6 +14,9 @@ use crate::bench::{MIB, content, minio, write};
 use crate::support::door::{Action, Mode, S3Operation};
 use crate::support::minio::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
 use S3Operation::{AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, GetObject, PutObject, UploadPart};
+
+/// How long what must fail is tried.
+const SHORT: Duration = Duration::from_millis(500);
 
 #[tokio::test]
 async fn nothing_is_visible_before_the_bucket_is_told_to_complete() {
@@ -130,7 +135,8 @@ async fn bytes_of_another_hash_are_refused_by_the_bucket_itself() {
     for size in [3, 16 * MIB] {
         let doorway = Doorway::open().await;
         for (hashed, is_right) in [(content(size + 1), false), (content(size), true)] {
-            let mut upload = doorway.bench.upload("it", Some(size)).await;
+            let (store, key) = (&doorway.bench.store, doorway.bench.key("it"));
+            let mut upload = store.upload(&key, Some(size as u64), SHORT).await.unwrap();
             write(&mut *upload, content(size)).await.unwrap();
 
             let outcome = upload.finish(Some(Sha256::digest(&hashed).into())).await;
