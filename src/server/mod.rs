@@ -23,6 +23,9 @@ pub use listener::bind;
 /// How often a draining server looks whether it may end.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// What is left of the draining for requests that run when no more are taken.
+const LAST_REQUESTS: Duration = Duration::from_secs(10);
+
 /// The pause after an accept that failed for want of file handles or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -72,7 +75,8 @@ pub async fn serve(
         stop.await;
         api.begin_draining();
         let deadline = Instant::now() + limits.drain;
-        while is_busy() && Instant::now() < deadline {
+        let last_call = deadline - LAST_REQUESTS.min(limits.drain / 4);
+        while is_busy() && Instant::now() < last_call {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         deadline

@@ -21,6 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -253,6 +254,16 @@ impl Upload for FolderUpload {
         if let Writing::Busy(writing) = std::mem::replace(&mut self.file, Writing::Gone) {
             // Dropping the file removes it, and a write that failed has dropped it.
             let _ = joined(writing).await;
+        }
+    }
+}
+
+impl Drop for FolderUpload {
+    fn drop(&mut self) {
+        let Writing::Busy(writing) = std::mem::replace(&mut self.file, Writing::Gone) else { return };
+        // The file goes when the write ends that is under way, and `settle` waits for that.
+        if let Ok(runtime) = Handle::try_current() {
+            self.background.spawn_on(async move { drop(writing.await) }, &runtime);
         }
     }
 }

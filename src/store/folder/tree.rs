@@ -4,6 +4,7 @@
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fsync, mkdirat, open, openat, renameat, statat, unlinkat};
@@ -31,7 +32,8 @@ const TRIES: usize = 100;
 /// What lies below one folder.
 #[derive(Debug)]
 pub(super) struct Tree {
-    root: OwnedFd,
+    /// Opened anew when it has been removed: clearing a cache while it is in use is no reason to stop.
+    root: RwLock<OwnedFd>,
     path: PathBuf,
 }
 
@@ -45,10 +47,18 @@ pub(super) struct Entry {
 impl Tree {
     /// What lies below `path`, which is made if it is not there, and may itself be a symbolic link.
     pub(super) fn open(path: &Path) -> Result<Self, Problem> {
-        // What is pushed may be private, and the umask is rarely that strict.
-        DirBuilder::new().recursive(true).mode(0o700).create(path).at(path)?;
-        let root = open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at(path)?;
-        Ok(Self { root, path: path.to_owned() })
+        Ok(Self { root: RwLock::new(open_root(path)?), path: path.to_owned() })
+    }
+
+    fn root(&self) -> Result<OwnedFd, Problem> {
+        let root = self.root.read().unwrap_or_else(PoisonError::into_inner);
+        root.as_fd().try_clone_to_owned().at(&self.path)
+    }
+
+    fn reopen_root(&self) -> Result<(), Problem> {
+        let root = open_root(&self.path)?;
+        *self.root.write().unwrap_or_else(PoisonError::into_inner) = root;
+        Ok(())
     }
 
     /// Where it is, for messages.
@@ -161,7 +171,7 @@ impl Tree {
 
     fn directory(&self, folders: &[String]) -> Result<OwnedFd, Problem> {
         let mut path = self.path.clone();
-        let mut directory = self.root.as_fd().try_clone_to_owned().at(&path)?;
+        let mut directory = self.root()?;
         for folder in folders {
             path.push(folder);
             directory = openat(&directory, folder, DIRECTORY, Mode::empty()).at(&path)?;
@@ -182,12 +192,14 @@ impl Tree {
 
     fn make(&self, folders: &[String]) -> Result<(), Problem> {
         let mut path = self.path.clone();
-        let mut parent = self.root.as_fd().try_clone_to_owned().at(&path)?;
+        let mut parent = self.root()?;
         for folder in folders {
             path.push(folder);
             match mkdirat(&parent, folder, DIRECTORY_MODE) {
                 Ok(()) => fsync(&parent).at(&path)?,
                 Err(Errno::EXIST) => {}
+                // The directory that it was to lie in is gone: the root, or one that another process has removed.
+                Err(Errno::NOENT) => return self.reopen_root(),
                 Err(error) => return Err(error).at(&path),
             }
             parent = match openat(&parent, folder, DIRECTORY, Mode::empty()) {
@@ -202,6 +214,13 @@ impl Tree {
     fn at(&self, key: &Key) -> PathBuf {
         key.components().fold(self.path.clone(), |path, component| path.join(name::encode(component)))
     }
+}
+
+/// A handle on the folder at `path`, which is made if it is not there.
+fn open_root(path: &Path) -> Result<OwnedFd, Problem> {
+    // What is pushed may be private, and the umask is rarely that strict.
+    DirBuilder::new().recursive(true).mode(0o700).create(path).at(path)?;
+    open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at(path)
 }
 
 /// The names of the directories that `key` lies in, and of its file.
