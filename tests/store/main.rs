@@ -6,4 +6,6 @@
 mod support;
 
 mod bench;
+mod broken;
 mod contract;
+mod words;
