@@ -8,4 +8,5 @@ mod support;
 mod bench;
 mod broken;
 mod contract;
+mod folder;
 mod words;
