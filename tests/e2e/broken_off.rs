@@ -27,7 +27,7 @@ fn a_push_that_a_crash_ends_leaves_nothing_wrong_and_works_again_after_a_restart
 
             let push = async { exporter().await.build(&Build::of(project.path()).export_cache(&attributes)).await };
             let crash = async {
-                eventually("half of the large layer is under way", Duration::from_secs(60), || async {
+                eventually("half of the large layer is under way", Duration::from_secs(240), || async {
                     quay.front.seen().iter().any(|seen| seen.uploaded_bytes() > 250 * MIB).then_some(())
                 })
                 .await;
