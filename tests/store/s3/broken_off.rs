@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::requests::counts;
 use super::{Doorway, SOON};
-use crate::bench::{MIB, content, minio, write};
+use crate::bench::{MIB, PATIENCE, content, minio, write};
 use crate::support::door::{Action, Mode, S3Operation};
 use crate::support::minio::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
 use S3Operation::{AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, GetObject, PutObject, UploadPart};
@@ -136,7 +136,8 @@ async fn bytes_of_another_hash_are_refused_by_the_bucket_itself() {
         let doorway = Doorway::open().await;
         for (hashed, is_right) in [(content(size + 1), false), (content(size), true)] {
             let (store, key) = (&doorway.bench.store, doorway.bench.key("it"));
-            let mut upload = store.upload(&key, Some(size as u64), SHORT).await.unwrap();
+            let patience = if is_right { PATIENCE } else { SHORT };
+            let mut upload = store.upload(&key, Some(size as u64), patience).await.unwrap();
             write(&mut *upload, content(size)).await.unwrap();
 
             let outcome = upload.finish(Some(Sha256::digest(&hashed).into())).await;
