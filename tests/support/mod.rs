@@ -9,6 +9,7 @@
 pub mod buildkit;
 pub mod client;
 pub mod door;
+pub mod image;
 pub mod keeper;
 pub mod longshore;
 pub mod minio;
