@@ -1,6 +1,6 @@
 //! Whole images, through every client on every place.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use crate::client::Client;
 use crate::containerd::Ctr;
@@ -12,8 +12,7 @@ use crate::skopeo::Skopeo;
 use crate::stand::{Stand, everywhere, run};
 use crate::support::image::Image;
 
-/// 20 layers of 1 MiB each.
-static IMAGE: LazyLock<Image> = LazyLock::new(|| Image::random(20, 1024 * 1024));
+const MIB: u64 = 1024 * 1024;
 
 #[test]
 fn crane_keeps_images() {
@@ -51,10 +50,10 @@ fn docker_keeps_images() {
 }
 
 async fn on_every_place(client: impl Client) {
-    let client = Arc::new(client);
+    let (client, image) = (Arc::new(client), Arc::new(Image::random(20, MIB)));
     everywhere(client.name(), |stand| {
-        let client = Arc::clone(&client);
-        async move { keeps_images(&*client, &stand).await }
+        let (client, image) = (Arc::clone(&client), Arc::clone(&image));
+        async move { keeps_images(&*client, &image, &stand).await }
     })
     .await;
 }
@@ -63,17 +62,17 @@ async fn on_every_place(client: impl Client) {
 const FIRST: &str = "first";
 const SECOND: &str = "org/team/second";
 
-async fn keeps_images(client: &dyn Client, stand: &Stand) {
+async fn keeps_images(client: &dyn Client, image: &Image, stand: &Stand) {
     let (first, second) = (stand.name(&format!("{FIRST}:one")), stand.name(&format!("{SECOND}:two")));
 
-    client.push(&IMAGE, &first).await;
-    assert_eq!(stand.contents(FIRST, "one").await, IMAGE.contents, "what was pushed");
+    client.push(image, &first).await;
+    assert_eq!(stand.contents(FIRST, "one").await, image.contents, "what was pushed");
 
     client.copy(&first, &second).await;
-    assert_eq!(stand.contents(SECOND, "two").await, IMAGE.contents, "what was copied");
+    assert_eq!(stand.contents(SECOND, "two").await, image.contents, "what was copied");
 
     let manifest = stand.digest(SECOND, "two").await.expect("it is there");
-    assert_eq!(client.pull(&second).await, (IMAGE.contents.clone(), manifest.clone()), "what was pulled");
+    assert_eq!(client.pull(&second).await, (image.contents.clone(), manifest.clone()), "what was pulled");
     if let Some(digest) = client.digest(&second).await {
         assert_eq!(digest, manifest);
     }
@@ -86,6 +85,6 @@ async fn keeps_images(client: &dyn Client, stand: &Stand) {
 
     if client.delete(&second).await.is_some() {
         assert_eq!(stand.digest(SECOND, "two").await, None, "after it was deleted");
-        assert_eq!(client.pull(&first).await.0, IMAGE.contents, "the other one");
+        assert_eq!(client.pull(&first).await.0, image.contents, "the other one");
     }
 }

@@ -12,9 +12,9 @@ const GIB: u64 = 1024 * 1024 * 1024;
 fn a_layer_of_a_gibibyte_comes_back_as_it_went() {
     run(async {
         let (skopeo, docker) = (Skopeo::new(), Docker::start().await);
-        let clients: [&dyn Client; 2] = [&skopeo, &docker];
+        let (clients, image): ([&dyn Client; 2], _) = ([&skopeo, &docker], Image::random(1, GIB));
         for client in clients {
-            let (stand, image) = (Stand::on(Place::TwoReplicas).await, Image::random(1, GIB));
+            let stand = Stand::on(Place::TwoReplicas).await;
             let name = stand.name("large:one");
 
             client.push(&image, &name).await;
