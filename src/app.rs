@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use crate::access::{Access, Profile};
@@ -15,8 +16,11 @@ use crate::registry::{Patience, Registry};
 use crate::server::{self, Limits};
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Credentials, S3Settings, S3Store, StoreError};
 
-/// Most connections at once: what a large farm of builders opens, and far from what a process may.
-const MAX_CONNECTIONS: usize = 4096;
+/// Most connections at once: what a large farm of builders opens.
+const MAX_CONNECTIONS: u64 = 4096;
+
+/// Files that a process has open besides connections and what they read and write.
+const OTHER_FILES: u64 = 64;
 
 /// How long the start waits for the store to say that it is set up right.
 const PROBE: Duration = Duration::from_secs(2);
@@ -79,7 +83,7 @@ impl App {
         let registry = Arc::new(Registry::new(store, Patience::with_bytes(config.store.patience)));
         let profile = Profile::new(name, Arc::clone(&registry), access(config.access.anonymous));
         let api = Arc::new(Api::new(profile, Hosts::new(config.server.hosts)));
-        let limits = Limits { connections: MAX_CONNECTIONS, drain: config.server.drain };
+        let limits = Limits { connections: connections(), drain: config.server.drain };
         Ok(Self { listeners, api, registry, limits })
     }
 
@@ -97,6 +101,18 @@ impl App {
             tracing::warn!("stopped before the store answered the last requests; unfinished uploads may be left in it");
         }
     }
+}
+
+/// How many connections can be served with the files that the process may
+/// open, after raising that as far as it goes: each may need one more, for what
+/// it reads or writes.
+fn connections() -> usize {
+    let limits = getrlimit(Resource::Nofile);
+    // Where it may not be raised, what there is must do.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum });
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let connections = (files.saturating_sub(OTHER_FILES) / 2).clamp(1, MAX_CONNECTIONS);
+    usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
 fn listen(wanted: &[config::Listener]) -> Result<Vec<TcpListener>, SetupError> {

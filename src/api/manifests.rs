@@ -3,14 +3,14 @@
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::body::{ResponseBody, collect_manifest, full};
+use super::body::{ManifestMemory, ResponseBody, full};
 use super::error::ApiError;
 use super::headers::{
     OCI_SUBJECT, OCI_TAG, asker, content_length, has_already, insert, insert_digest, insert_location, query_values, text,
 };
 use super::{Call, bare};
 use crate::oci::{InvalidReference, MediaType, Reference, Tag};
-use crate::registry::{MAX_MANIFEST_BYTES, ManifestInfo, Repository, WritableRepository};
+use crate::registry::{ManifestInfo, Repository, WritableRepository};
 
 /// Most tags in one push by digest. The specification asks for 10; a URL holds not many more.
 const MAX_TAGS: usize = 50;
@@ -48,13 +48,11 @@ pub(super) async fn put(
     repository: &WritableRepository,
     reference: &Reference,
     call: Call,
+    memory: &ManifestMemory,
 ) -> Result<Response<ResponseBody>, ApiError> {
-    if content_length(&call.headers).is_some_and(|length| length > MAX_MANIFEST_BYTES) {
-        return Err(ApiError::ManifestTooLarge);
-    }
     let media_type: MediaType = text(&call.headers, CONTENT_TYPE).unwrap_or_default().parse()?;
     let tags = tags(&call.query, reference)?;
-    let bytes = collect_manifest(call.body).await?;
+    let bytes = memory.collect(call.body, content_length(&call.headers)).await?;
     let written = repository.write_manifest(reference, &tags, media_type, bytes).await?;
     let mut response = bare(StatusCode::CREATED);
     let headers = response.headers_mut();

@@ -21,7 +21,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::access::Profile;
 use crate::oci::RepoName;
-use body::{empty, full};
+use body::{ManifestMemory, empty, full};
 use error::ApiError;
 use route::{Endpoint, Route};
 
@@ -36,6 +36,7 @@ const MAX_HEADER_BYTES: usize = 32 * 1024;
 pub struct Api {
     profile: Profile,
     hosts: Hosts,
+    manifests: ManifestMemory,
     is_draining: AtomicBool,
 }
 
@@ -51,7 +52,7 @@ impl Api {
     /// An API over `profile`, for clients that call this server by one of `hosts`.
     #[must_use]
     pub fn new(profile: Profile, hosts: Hosts) -> Self {
-        Self { profile, hosts, is_draining: AtomicBool::new(false) }
+        Self { profile, hosts, manifests: ManifestMemory::new(), is_draining: AtomicBool::new(false) }
     }
 
     /// From now on answers that no new requests should be sent here; those that come are answered still.
@@ -107,7 +108,7 @@ impl Api {
             Endpoint::GetBlob(digest) => blobs::get(&profile.read(name)?, &digest, &call.headers).await,
             Endpoint::StatManifest(reference) => manifests::stat(&profile.read(name)?, &reference, &call.headers).await,
             Endpoint::GetManifest(reference) => manifests::get(&profile.read(name)?, &reference, &call.headers).await,
-            Endpoint::PutManifest(reference) => manifests::put(&profile.write(name)?, &reference, call).await,
+            Endpoint::PutManifest(reference) => manifests::put(&profile.write(name)?, &reference, call, &self.manifests).await,
             Endpoint::DeleteManifest(reference) => manifests::delete(&profile.write(name)?, &reference).await,
             Endpoint::DeleteBlob(digest) => blobs::delete(&profile.write(name)?, &digest).await,
             Endpoint::ListTags => listings::tags(&profile.read(name)?, &call.query).await,

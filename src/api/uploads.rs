@@ -33,7 +33,7 @@ pub(super) async fn start(
         return Ok(created(repository, &digest));
     }
     let mut response = bare(StatusCode::ACCEPTED);
-    describe(response.headers_mut(), repository, UploadId::begin(), 0);
+    describe(response.headers_mut(), repository, repository.begin_upload(), 0);
     Ok(response)
 }
 
@@ -170,6 +170,8 @@ fn created(repository: &WritableRepository, digest: &Digest) -> Response<Respons
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -186,6 +188,15 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(content_range(text), read, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_chunk_never_ends_past_the_last_number(text in "[0-9]{0,21}-?[0-9]{0,21}") {
+            if let Some((first, length)) = content_range(&text) {
+                prop_assert!(length > 0 && first.checked_add(length - 1).is_some());
+            }
         }
     }
 }

@@ -8,6 +8,8 @@ mod serve;
 mod welcome;
 mod words;
 
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use crate::config::{self, Config, Problems, Sources};
@@ -35,7 +37,7 @@ pub fn run() -> ExitCode {
             Command::Check => check::run(&config),
         },
         Err(problems) => {
-            eprintln!("{problems}");
+            complain(&problems);
             ExitCode::from(MISTAKE)
         }
     }
@@ -45,4 +47,9 @@ pub fn run() -> ExitCode {
 fn configuration(words: Words) -> Result<Config, Problems> {
     let sources = Sources::gather(words.flags, std::env::vars_os().collect())?;
     config::load(&sources)
+}
+
+/// Says what went wrong. Nobody may be listening, and then the exit status must do.
+fn complain(what: &dyn Display) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }

@@ -14,8 +14,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::app::App;
 use crate::config::{Config, Log, LogFormat, LogLevel};
 
-use super::MISTAKE;
 use super::welcome::Welcome;
+use super::{MISTAKE, complain};
 
 /// How long file operations that are under way may take once all else has ended.
 const LAST_OPERATIONS: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ async fn serve(config: Config) -> ExitCode {
     let app = match App::build(config).await {
         Ok(app) => app,
         Err(mistake) => {
-            eprintln!("longshore: {mistake}");
+            complain(&format_args!("longshore: {mistake}"));
             return ExitCode::from(MISTAKE);
         }
     };
@@ -70,7 +70,7 @@ async fn signalled(interrupt: &mut Signal, terminate: &mut Signal) {
 }
 
 fn failed(error: &std::io::Error) -> ExitCode {
-    eprintln!("longshore: {error}");
+    complain(&format_args!("longshore: {error}"));
     ExitCode::FAILURE
 }
 

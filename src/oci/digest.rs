@@ -179,6 +179,8 @@ impl fmt::Debug for Hasher {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -214,6 +216,20 @@ mod tests {
             (&EMPTY.replace("e3", "../"), wrong(Algorithm::Sha256, 64)),
         ] {
             assert_eq!(text.parse::<Digest>(), Err(why), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_is_written_just_so(text in "(sha256|sha512|sha1|SHA256)?:?[0-9a-fA-F]{0,130}") {
+            if let Ok(digest) = text.parse::<Digest>() {
+                prop_assert_eq!(digest.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn every_hash_has_a_digest_that_reads_back(hash in any::<[u8; 32]>()) {
+            prop_assert_eq!(Digest::Sha256(hash).to_string().parse(), Ok(Digest::Sha256(hash)));
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A manifest's bytes are kept as they came; what is here is never written back.
 
-use oci_spec::image::{Descriptor as SpecDescriptor, ImageIndex, ImageManifest};
+use oci_spec::image::{Digest as SpecDigest, MediaType as SpecMediaType};
 use serde::Deserialize;
 
 use super::digest::{Digest, InvalidDigest};
@@ -57,6 +57,9 @@ pub enum InvalidManifest {
     /// Not JSON, or not the fields that the media type asks for.
     #[error("manifest invalid: {0}")]
     Json(#[from] serde_json::Error),
+    /// Not there, and nothing works without it.
+    #[error("manifest invalid: missing field `{0}`")]
+    Missing(&'static str),
     /// A digest in it is of no use.
     #[error("manifest invalid: digest {text:?}: {why}")]
     Digest {
@@ -78,12 +81,27 @@ pub enum InvalidManifest {
     SchemaVersion,
 }
 
-/// The fields that any manifest may have.
+/// The fields of a manifest that matter here. What else it says is its clients'
+/// business, and a list that has nothing may be `null`: Go writes it so, and
+/// BuildKit does for an image without layers.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Common {
+struct Fields {
+    schema_version: Option<u32>,
     media_type: Option<String>,
-    subject: Option<SpecDescriptor>,
+    config: Option<RawDescriptor>,
+    layers: Option<Vec<RawDescriptor>>,
+    manifests: Option<Vec<RawDescriptor>>,
+    subject: Option<RawDescriptor>,
+}
+
+/// The fields of a descriptor that matter here.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawDescriptor {
+    media_type: SpecMediaType,
+    digest: SpecDigest,
+    size: u64,
 }
 
 impl Manifest {
@@ -97,33 +115,29 @@ impl Manifest {
         if !bytes.trim_ascii_start().starts_with(b"{") {
             return Err(InvalidManifest::NotAnObject);
         }
-        let common: Common = serde_json::from_slice(bytes)?;
-        if let Some(stated) = common.media_type
+        let fields: Fields = serde_json::from_slice(bytes)?;
+        if let Some(stated) = &fields.media_type
             && !stated.eq_ignore_ascii_case(media_type.as_str())
         {
-            return Err(InvalidManifest::MediaType { sent: media_type, stated });
+            return Err(InvalidManifest::MediaType { sent: media_type, stated: stated.clone() });
         }
+        let subject = fields.subject.as_ref().map(Descriptor::read).transpose()?;
         let kind = match () {
-            () if media_type.is_image() => Self::image(bytes)?,
-            () if media_type.is_index() => Self::index(bytes)?,
+            () if media_type.is_image() => fields.image()?,
+            () if media_type.is_index() => fields.index()?,
             () => ManifestKind::Opaque,
         };
-        let subject = common.subject.as_ref().map(Descriptor::read).transpose()?;
         Ok(Self { media_type, kind, subject })
     }
 
-    fn image(bytes: &[u8]) -> Result<ManifestKind, InvalidManifest> {
-        let image: ImageManifest = serde_json::from_slice(bytes)?;
-        require_schema_2(image.schema_version())?;
-        let config = Descriptor::read(image.config())?;
-        let layers = image.layers().iter().map(Descriptor::read).collect::<Result<_, _>>()?;
-        Ok(ManifestKind::Image { config, layers })
-    }
-
-    fn index(bytes: &[u8]) -> Result<ManifestKind, InvalidManifest> {
-        let index: ImageIndex = serde_json::from_slice(bytes)?;
-        require_schema_2(index.schema_version())?;
-        Ok(ManifestKind::Index(index.manifests().iter().map(Descriptor::read).collect::<Result<_, _>>()?))
+    /// Everything that it is made of.
+    pub fn digests(&self) -> impl Iterator<Item = &Digest> {
+        let (config, rest) = match &self.kind {
+            ManifestKind::Image { config, layers } => (Some(config), &layers[..]),
+            ManifestKind::Index(children) => (None, &children[..]),
+            ManifestKind::Opaque => (None, &[][..]),
+        };
+        config.into_iter().chain(rest).map(|descriptor| &descriptor.digest)
     }
 
     /// Whether this is a BuildKit cache rather than something to run.
@@ -140,17 +154,34 @@ impl Manifest {
     }
 }
 
-fn require_schema_2(version: u32) -> Result<(), InvalidManifest> {
-    if version == 2 { Ok(()) } else { Err(InvalidManifest::SchemaVersion) }
+impl Fields {
+    fn image(&self) -> Result<ManifestKind, InvalidManifest> {
+        self.require_schema_2()?;
+        let config = self.config.as_ref().ok_or(InvalidManifest::Missing("config"))?;
+        Ok(ManifestKind::Image { config: Descriptor::read(config)?, layers: Descriptor::read_all(self.layers.as_ref())? })
+    }
+
+    fn index(&self) -> Result<ManifestKind, InvalidManifest> {
+        self.require_schema_2()?;
+        Ok(ManifestKind::Index(Descriptor::read_all(self.manifests.as_ref())?))
+    }
+
+    fn require_schema_2(&self) -> Result<(), InvalidManifest> {
+        if self.schema_version == Some(2) { Ok(()) } else { Err(InvalidManifest::SchemaVersion) }
+    }
 }
 
 impl Descriptor {
-    fn read(descriptor: &SpecDescriptor) -> Result<Self, InvalidManifest> {
-        let text = descriptor.digest().to_string();
+    fn read(raw: &RawDescriptor) -> Result<Self, InvalidManifest> {
+        let text = raw.digest.to_string();
         match text.parse() {
-            Ok(digest) => Ok(Self { media_type: descriptor.media_type().to_string(), digest, size: descriptor.size() }),
+            Ok(digest) => Ok(Self { media_type: raw.media_type.to_string(), digest, size: raw.size }),
             Err(why) => Err(InvalidManifest::Digest { text, why }),
         }
+    }
+
+    fn read_all(raw: Option<&Vec<RawDescriptor>>) -> Result<Vec<Self>, InvalidManifest> {
+        raw.into_iter().flatten().map(Self::read).collect()
     }
 }
 
@@ -191,6 +222,17 @@ mod tests {
         let ManifestKind::Image { layers: found, .. } = &manifest.kind else { panic!("{manifest:?}") };
         assert_eq!(found.iter().map(|d| d.media_type.as_str()).collect::<Vec<_>>(), layers);
         assert!(!manifest.is_cache());
+    }
+
+    #[test]
+    fn a_list_of_nothing_may_be_null_or_missing() {
+        for layers in [json!({"layers": null}), json!({}), json!({"layers": []})] {
+            let mut image = json!({"schemaVersion": 2, "config": descriptor(GZIP)});
+            image.as_object_mut().unwrap().extend(layers.as_object().unwrap().clone());
+
+            assert!(parse(MediaType::OCI_MANIFEST, &image).is_ok(), "{image}");
+        }
+        assert!(parse(MediaType::OCI_INDEX, &json!({"schemaVersion": 2, "manifests": null})).is_ok());
     }
 
     #[test]

@@ -84,6 +84,8 @@ impl fmt::Debug for MediaType {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -103,6 +105,15 @@ mod tests {
             ["", "json", "/", "a/", "/b", "a/b/c", "a b/c", "a/b\r\nx", "*/*", "application/*", &format!("a/{}", "b".repeat(300))]
         {
             assert_eq!(text.parse::<MediaType>(), Err(InvalidMediaType), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_reads_back_as_itself(text in r"[ -~]{0,40}/?[ -~]{0,40}") {
+            if let Ok(media_type) = text.parse::<MediaType>() {
+                prop_assert_eq!(media_type.to_string().parse(), Ok(media_type));
+            }
         }
     }
 }

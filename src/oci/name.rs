@@ -77,6 +77,8 @@ impl fmt::Debug for RepoName {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -96,5 +98,23 @@ mod tests {
             assert_eq!(text.parse::<RepoName>(), Err(InvalidName::Grammar), "{text}");
         }
         assert_eq!("a".repeat(256).parse::<RepoName>(), Err(InvalidName::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_grammar_makes_is_a_name(
+            text in r"[a-z0-9]{1,5}((\.|_|__|-{1,4})[a-z0-9]{1,5}){0,3}(/[a-z0-9]{1,5}((\.|_|__|-{1,4})[a-z0-9]{1,5}){0,3}){0,4}"
+        ) {
+            let name = text.parse::<RepoName>();
+            prop_assert_eq!(name.as_ref().map(RepoName::as_str), Ok(&*text));
+        }
+
+        #[test]
+        fn whatever_is_a_name_leads_nowhere_else(text in r"[a-z0-9A./_%\\-]{0,40}") {
+            if let Ok(name) = text.parse::<RepoName>() {
+                prop_assert!(name.components().all(|component| !component.is_empty() && !component.starts_with(['.', '_', '-'])));
+                prop_assert_eq!(name.components().collect::<Vec<_>>().join("/"), text);
+            }
+        }
     }
 }

@@ -66,6 +66,8 @@ fn number(digits: &str) -> Result<u64, InvalidRange> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -94,6 +96,15 @@ mod tests {
     fn what_is_not_one_range_of_bytes_is_refused() {
         for text in ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=0-1,3-4", "bytes=+1-2", "items=0-1", "bytes=0--1"] {
             assert_eq!(text.parse::<ByteRange>(), Err(InvalidRange), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_never_leaves_the_blob(text in "bytes=[0-9]{0,21}-[0-9]{0,21}", size in any::<u64>()) {
+            if let Some((first, length)) = text.parse::<ByteRange>().ok().and_then(|range| range.within(size)) {
+                prop_assert!(length > 0 && first.checked_add(length).is_some_and(|end| end <= size));
+            }
         }
     }
 }

@@ -89,6 +89,8 @@ impl fmt::Display for Reference {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -116,5 +118,15 @@ mod tests {
             Err("a sha256 digest has 64 lowercase hex digits".into())
         );
         assert!(matches!("latest".parse(), Ok(Reference::Tag(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_a_tag_is_written_just_so(text in "[A-Za-z0-9._:/%-]{0,140}") {
+            if let Ok(tag) = text.parse::<Tag>() {
+                prop_assert_eq!(tag.as_str(), &text);
+                prop_assert!(text.len() <= MAX_CHARS && !text.starts_with(['.', '-']) && !text.contains([':', '/', '%']));
+            }
+        }
     }
 }

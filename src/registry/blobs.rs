@@ -37,7 +37,7 @@ impl Repository {
     /// store does not say in time is not there, and never an error.
     pub async fn stat_blob(&self, digest: &Digest) -> Option<u64> {
         match self.store().head(&self.keys.blob(digest), self.patience().push).await {
-            Ok(meta) => meta.map(|meta| meta.size),
+            Ok(meta) => meta.map(|meta| meta.size).filter(|size| can_be(digest, *size)),
             Err(error) => {
                 let cause = std::error::Error::source(&error);
                 tracing::warn!(repository = %self.name, %digest, error = cause, "blob not found in time, taken as absent");
@@ -62,7 +62,7 @@ impl Repository {
             Err(StoreError::OutOfRange) => return self.out_of_range(digest).await,
             object => object?,
         };
-        Ok(object.map(|object| {
+        Ok(object.filter(|object| can_be(digest, object.meta.size)).map(|object| {
             let is_whole = object.length == object.meta.size;
             let body = if is_whole { verified(*digest, object.length, object.body) } else { as_it_comes(object.body) };
             Blob { size: object.meta.size, offset: object.offset, length: object.length, body }
@@ -89,13 +89,11 @@ impl WritableRepository {
     pub async fn write_blob(&self, digest: &Digest, length: Option<u64>, body: Body) -> Result<(), RegistryError> {
         let _uploading = self.registry.exports.upload(&self.name);
         let mut upload = self.store().upload(&self.keys.blob(digest), length, self.patience().bytes).await?;
-        match receive(body, &mut *upload, digest, length).await {
-            Ok(()) => Ok(upload.finish(sha256(digest)).await.map(drop)?),
-            Err(error) => {
-                upload.abort().await;
-                Err(error)
-            }
-        }
+        // Where it fails the upload is dropped: who sent something wrong need not wait until that is cleared away.
+        receive(body, &mut *upload, digest, length).await?;
+        upload.finish(sha256(digest)).await?;
+        self.registry.exports.received(&self.name, *digest);
+        Ok(())
     }
 }
 
@@ -177,15 +175,22 @@ fn as_it_comes(body: ByteStream) -> stream::BoxStream<'static, Result<Bytes, Reg
 fn verified(digest: Digest, length: u64, body: ByteStream) -> stream::BoxStream<'static, Result<Bytes, RegistryError>> {
     let state = (body, Some(Hasher::new(digest.algorithm())), length);
     stream::try_unfold(state, move |(mut body, mut hasher, mut left)| async move {
-        let Some(chunk) = body.try_next().await? else { return Ok(None) };
-        if let Some(hashing) = &mut hasher {
-            hashing.update(&chunk);
+        let chunk = body.try_next().await?;
+        if let (Some(hashing), Some(chunk)) = (&mut hasher, &chunk) {
+            hashing.update(chunk);
+            left = left.saturating_sub(chunk.len() as u64);
         }
-        left = left.saturating_sub(chunk.len() as u64);
-        let is_wrong = left == 0 && hasher.take().is_some_and(|hasher| hasher.finish() != digest);
-        if is_wrong { Err(RegistryError::Corrupt(digest)) } else { Ok(Some((chunk, (body, hasher, left)))) }
+        let is_last = left == 0 || chunk.is_none();
+        let is_wrong = is_last && hasher.take().is_some_and(|hasher| hasher.finish() != digest);
+        if is_wrong { Err(RegistryError::Corrupt(digest)) } else { Ok(chunk.map(|chunk| (chunk, (body, hasher, left)))) }
     })
     .boxed()
+}
+
+/// Whether an object of `size` bytes can be what `digest` names: nothing at all is one digest only,
+/// and of a body without bytes none could be held back.
+fn can_be(digest: &Digest, size: u64) -> bool {
+    size > 0 || Digest::of(digest.algorithm(), b"") == *digest
 }
 
 #[cfg(test)]
@@ -214,6 +219,13 @@ mod tests {
         let (text, error) = read("hello world", &["hello", " ", "world"]).await;
 
         assert_eq!((text.as_str(), error.is_none()), ("hello world", true));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_not_taken_for_something() {
+        assert!(matches!(read("hello", &[]).await, (_, Some(RegistryError::Corrupt(_)))));
+        assert!(matches!(read("", &[]).await, (_, None)));
+        assert!(can_be(&Digest::sha256(b""), 0) && !can_be(&Digest::sha256(b"hello"), 0));
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! request and there is no pointer that could lead nowhere.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -63,8 +64,8 @@ impl Repository {
         };
         let asked = async {
             match reference {
-                Reference::Tag(_) => Ok(self.fetch(reference).await?.map(|manifest| manifest.info())),
-                Reference::Digest(digest) => self.head_manifest(digest).await,
+                Reference::Tag(_) => Ok(self.fetch(reference, patience).await?.map(|manifest| manifest.info())),
+                Reference::Digest(digest) => self.head_manifest(digest, patience).await,
             }
         };
         match (tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(late())), asker) {
@@ -82,18 +83,19 @@ impl Repository {
     ///
     /// [`RegistryError::Store`]: it could not be read soon enough for an import to wait.
     pub async fn read_manifest(&self, reference: &Reference) -> Result<Option<StoredManifest>, RegistryError> {
-        let reading = tokio::time::timeout(self.patience().pull, self.fetch(reference));
+        let patience = self.patience().pull;
+        let reading = tokio::time::timeout(patience, self.fetch(reference, patience));
         reading.await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn head_manifest(&self, digest: &Digest) -> Result<Option<ManifestInfo>, RegistryError> {
-        let meta = self.store().head(&self.keys.manifest(digest), self.patience().bytes).await?;
+    async fn head_manifest(&self, digest: &Digest, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
+        let meta = self.store().head(&self.keys.manifest(digest), patience).await?;
         Ok(meta.map(|meta| ManifestInfo { digest: *digest, media_type: meta.content_type, size: meta.size }))
     }
 
-    async fn fetch(&self, reference: &Reference) -> Result<Option<StoredManifest>, RegistryError> {
+    async fn fetch(&self, reference: &Reference, patience: Duration) -> Result<Option<StoredManifest>, RegistryError> {
         let key = self.manifest_key(reference);
-        let Some(object) = self.store().get(&key, None, self.patience().bytes).await? else { return Ok(None) };
+        let Some(object) = self.store().get(&key, None, patience).await? else { return Ok(None) };
         let content_type = object.meta.content_type.clone();
         let (media_type, algorithm) = match content_type.strip_suffix(SHA512) {
             Some(media_type) => (media_type.to_owned(), Algorithm::Sha512),
@@ -120,14 +122,26 @@ impl Repository {
         }
     }
 
-    /// Which of `digests` the store says it does not have, as a blob or, if `or_manifest`, as a manifest.
+    /// Which of `digests` the store says soon that it does not have, as a blob or, if `or_manifest`, as a manifest.
     async fn missing(&self, digests: HashSet<Digest>, or_manifest: bool) -> Vec<Digest> {
+        let mut missing = Vec::new();
+        let asking = self.ask(digests, or_manifest, &mut missing);
+        if tokio::time::timeout(self.patience().push, asking).await.is_err() {
+            tracing::warn!(repository = %self.name, "the store did not say in time whether an image is complete; taken as complete");
+        }
+        missing
+    }
+
+    async fn ask(&self, digests: HashSet<Digest>, or_manifest: bool, missing: &mut Vec<Digest>) {
         let asked = stream::iter(digests).map(|digest| async move {
             let is_missing = self.is_absent(&self.keys.blob(&digest)).await
                 && (!or_manifest || self.is_absent(&self.keys.manifest(&digest)).await);
             is_missing.then_some(digest)
         });
-        asked.buffer_unordered(QUESTIONS_AT_ONCE).filter_map(std::future::ready).collect().await
+        let mut answers = std::pin::pin!(asked.buffer_unordered(QUESTIONS_AT_ONCE));
+        while let Some(answer) = answers.next().await {
+            missing.extend(answer);
+        }
     }
 
     /// Whether the store says so. A question that failed does not make anything absent.
@@ -201,8 +215,12 @@ impl WritableRepository {
         let content_type = tag_content_type(&manifest.media_type, &digest);
         for tag in own.into_iter().chain(tags) {
             self.store().put(&self.keys.tag(tag), bytes.clone(), &content_type, self.patience().bytes).await?;
-            self.registry.exports.complete(&self.name);
         }
+        if own.is_none() && tags.is_empty() {
+            // An index will name it.
+            self.registry.exports.received(&self.name, digest);
+        }
+        self.registry.exports.complete(&self.name, manifest.digests());
         Ok(Written { digest, subject })
     }
 
@@ -212,7 +230,7 @@ impl WritableRepository {
     ///
     /// [`RegistryError::Store`]: the store could not do all of it; asking again does the rest.
     pub async fn delete_manifest(&self, reference: &Reference) -> Result<bool, RegistryError> {
-        let Some(manifest) = self.fetch(reference).await? else { return Ok(false) };
+        let Some(manifest) = self.fetch(reference, self.patience().bytes).await? else { return Ok(false) };
         if let Reference::Digest(digest) = reference {
             // The reverse of the order of writing: a tag never points to what is gone.
             for key in self.tags_of(&manifest).await? {

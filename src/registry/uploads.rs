@@ -156,6 +156,13 @@ impl Repository {
 }
 
 impl WritableRepository {
+    /// Begins an upload: a name for it, and nothing else.
+    #[must_use]
+    pub fn begin_upload(&self) -> UploadId {
+        self.registry.exports.open(&self.name);
+        UploadId::begin()
+    }
+
     /// Adds one chunk to the upload `id`; how much it holds then, in bytes.
     ///
     /// `start` is where the client believes the chunk goes, counted from 0;

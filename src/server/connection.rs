@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,10 @@ use crate::api::Api;
 /// while a connection is idle too, and clients keep theirs for 120 s: the
 /// client must be the one that closes, or a request is lost on the way.
 const NEXT_REQUEST: Duration = Duration::from_secs(300);
+
+/// Sounds out a connection that has been silent for a minute, and gives it up after another.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
 
 /// The buffer that bodies are read through: what fits the cache is fastest.
 const BUFFER: usize = 64 * 1024;
@@ -31,6 +36,8 @@ pub(super) async fn serve(stream: TcpStream, api: Arc<Api>, closing: Cancellatio
     let Ok(local) = stream.local_addr() else { return };
     // Answers are written whole; holding back their last packet only costs time.
     let _ = stream.set_nodelay(true);
+    // A client that vanished without a word is found out, rather than waited for.
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let api = Arc::clone(&api);
         async move {

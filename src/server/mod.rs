@@ -52,7 +52,7 @@ pub async fn serve(
     is_busy: impl Fn() -> bool,
 ) {
     let connections = TaskTracker::new();
-    let (closing, accepting) = (CancellationToken::new(), CancellationToken::new());
+    let (accepting, closing, ending) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let (accepted, mut incoming) = mpsc::channel(ACCEPTED);
     let room = Arc::new(Semaphore::new(limits.connections));
     for listener in listeners {
@@ -61,8 +61,9 @@ pub async fn serve(
     let serve_all = async {
         while let Some((stream, permit)) = incoming.recv().await {
             let serving = connection::serve(stream, Arc::clone(&api), closing.clone());
+            let ending = ending.clone();
             connections.spawn(async move {
-                serving.await;
+                ending.run_until_cancelled(serving).await;
                 drop(permit);
             });
         }
@@ -85,6 +86,9 @@ pub async fn serve(
     connections.close();
     if tokio::time::timeout_at(deadline, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "stopped with requests still running");
+        // What they were doing is undone where they drop it, while there is still a runtime to do that in.
+        ending.cancel();
+        connections.wait().await;
     }
 }
 

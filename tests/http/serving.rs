@@ -18,7 +18,7 @@ async fn ask(stand: std::net::SocketAddrV4, line: &str) -> StatusCode {
 #[tokio::test]
 async fn a_server_told_to_stop_lets_a_running_export_reach_its_manifest() {
     let stand = Stand::new();
-    stand.push("app", "layer").await;
+    let layer = stand.push("app", "layer").await;
     let upload = stand.open_upload("app").await;
 
     let (address, running) = stand.stop();
@@ -28,7 +28,8 @@ async fn a_server_told_to_stop_lets_a_running_export_reach_its_manifest() {
     let config = Digest::sha256(b"config");
     let put = Request::put(format!("{upload}?digest={config}")).body("config").unwrap();
     assert_eq!(send(address, put).await.status, StatusCode::CREATED);
-    let manifest = json!({"schemaVersion": 2, "layers": [],
+    let manifest = json!({"schemaVersion": 2,
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": layer.to_string(), "size": 5}],
         "config": {"mediaType": MediaType::CACHE_CONFIG, "digest": config.to_string(), "size": 6}});
     let put = Request::put("/v2/app/manifests/cache").header("content-type", MediaType::OCI_MANIFEST);
     assert_eq!(send(address, put.body(manifest.to_string()).unwrap()).await.status, StatusCode::CREATED);

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "every test crate uses a part of it")]
 
+pub mod broken_store;
 pub mod buildkit;
 pub mod client;
 pub mod door;

@@ -33,8 +33,9 @@ use tree::Tree;
 /// What is read from a file at a time.
 const READ_BLOCK: u64 = 256 * 1024;
 
-/// What is gathered before it is written to a file.
-const WRITE_BLOCK: usize = 1024 * 1024;
+/// What is gathered before it is written to a file: as much as comes from a
+/// socket at once, so that a client which stalls holds hardly any memory.
+const WRITE_BLOCK: usize = 64 * 1024;
 
 /// A folder. `patience` means nothing here: a local disk does not come back after a while.
 pub struct FolderStore {

@@ -95,7 +95,10 @@ pub(super) fn sweep(tree: &Tree) -> Result<(), Problem> {
         let is_old = modified.elapsed().is_ok_and(|age| age > LEFT_OVER);
         if is_old && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             tracing::info!(name, "removing what an unfinished write left behind");
-            tree.discard(FOLDER, &name)?;
+            match tree.discard(FOLDER, &name) {
+                Err(problem) if !problem.is_absence() => return Err(problem),
+                _ => {}
+            }
         }
     }
     Ok(())

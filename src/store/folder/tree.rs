@@ -1,7 +1,8 @@
 //! Directories and files below the root, reached one component at a time from
 //! a handle on the root, so that no symbolic link is ever followed.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fd::{AsFd, OwnedFd};
@@ -44,7 +45,8 @@ pub(super) struct Entry {
 impl Tree {
     /// What lies below `path`, which is made if it is not there, and may itself be a symbolic link.
     pub(super) fn open(path: &Path) -> Result<Self, Problem> {
-        std::fs::create_dir_all(path).at(path)?;
+        // What is pushed may be private, and the umask is rarely that strict.
+        DirBuilder::new().recursive(true).mode(0o700).create(path).at(path)?;
         let root = open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at(path)?;
         Ok(Self { root, path: path.to_owned() })
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
@@ -41,7 +42,7 @@ impl Fault {
         Self { error: StoreError::Unavailable(cause.into()), is_passing: true, is_silence: false }
     }
 
-    fn lasting(error: StoreError) -> Self {
+    pub(super) fn lasting(error: StoreError) -> Self {
         Self { error, is_passing: false, is_silence: false }
     }
 
@@ -86,6 +87,10 @@ impl Identity {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         let SdkError::ServiceError(service) = &error else {
+            if has_no_credentials(&error) {
+                let reason = "neither environment, shared files, web identity, container nor instance have any".to_owned();
+                return Fault::lasting(StoreError::Misconfigured(Misconfiguration::NoCredentials { reason }));
+            }
             return Fault::passing(format!("{operation}: {}", DisplayErrorContext(&error)));
         };
         let (said, response) = (service.err(), service.raw());
@@ -100,13 +105,31 @@ impl Identity {
         if let Some(mistake) = self.mistake(refusal) {
             return Fault::lasting(StoreError::Misconfigured(mistake));
         }
-        match (refusal.status, refusal.code) {
+        match refusal.code {
             // A clock that is off, or keys that are about to be replaced, come right again.
-            (_, "RequestTimeTooSkewed" | "ExpiredToken" | "ExpiredTokenException") => Fault::passing(cause),
-            (507, _) | (_, "XMinioStorageFull" | "QuotaExceeded") => Fault::lasting(StoreError::Full(cause.into())),
-            (416, _) => Fault::lasting(StoreError::OutOfRange),
-            (401 | 403, _) => Fault::lasting(StoreError::Denied(cause.into())),
-            (408 | 409 | 425 | 429 | 500.., _) => Fault::passing(cause),
+            "RequestTimeTooSkewed" | "ExpiredToken" | "ExpiredTokenException" => return Fault::passing(cause),
+            // What went wrong on the way, whatever status it is told with; 200 is one of them.
+            "RequestTimeout"
+            | "RequestTimeoutException"
+            | "InternalError"
+            | "SlowDown"
+            | "ServiceUnavailable"
+            | "RequestLimitExceeded"
+            | "IncompleteBody"
+            | "BadDigest"
+            | "XAmzContentSHA256Mismatch" => return Fault::passing(cause),
+            code if code.starts_with("Throttl") => return Fault::passing(cause),
+            "XMinioStorageFull" | "QuotaExceeded" => return Fault::lasting(StoreError::Full(cause.into())),
+            _ => {}
+        }
+        match refusal.status {
+            507 => Fault::lasting(StoreError::Full(cause.into())),
+            416 => Fault::lasting(StoreError::OutOfRange),
+            401 | 403 => Fault::lasting(StoreError::Denied(cause.into())),
+            // What the store does not offer it will not offer later.
+            501 | 505 => Fault::lasting(StoreError::Unavailable(cause.into())),
+            // A 404 that says nothing of ours comes from something that stands in for the store.
+            200 | 404 | 408 | 409 | 425 | 429 | 500.. => Fault::passing(cause),
             _ => Fault::lasting(StoreError::Unavailable(cause.into())),
         }
     }
@@ -138,10 +161,23 @@ impl Identity {
     }
 }
 
-/// Whether `error` says that there is no such object, rather than no such bucket.
+/// Whether `error` says that there is no such object or upload. A 404 that
+/// does not say so comes from something else, such as a proxy before the store.
 pub(super) fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     let SdkError::ServiceError(service) = error else { return false };
-    service.raw().status().as_u16() == 404 && service.err().code() != Some("NoSuchBucket")
+    let is_not_found = service.raw().status().as_u16() == 404;
+    is_not_found && matches!(service.err().code(), Some("NoSuchKey" | "NoSuchUpload" | "NotFound"))
+}
+
+/// Whether `error`, the answer to a HEAD, says that there is no such object: it has no body that could say more.
+pub(super) fn is_absent_to_head<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    matches!(error, SdkError::ServiceError(service) if service.raw().status().as_u16() == 404)
+}
+
+/// Whether the source of our keys has none.
+fn has_no_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.any(|cause| matches!(cause.downcast_ref(), Some(CredentialsError::CredentialsNotLoaded(_))))
 }
 
 /// Whether `error` says that the object is not the one that was meant.

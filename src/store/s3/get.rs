@@ -11,10 +11,10 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use super::fault::{Fault, is_absent};
-use super::retry::Pauses;
+use super::retry::{FIRST_SHARE, Pauses};
 use super::{Shared, meta};
 use crate::oci::ByteRange;
-use crate::store::{Key, Object, ObjectMeta, StoreError};
+use crate::store::{Key, Object, ObjectMeta, StoreError, span};
 
 /// How long a body may bring nothing before it is asked for anew.
 const STILL: Duration = Duration::from_secs(15);
@@ -34,8 +34,7 @@ pub(super) async fn get(
     range: Option<ByteRange>,
     patience: Duration,
 ) -> Result<Option<Object>, StoreError> {
-    let range = range.map(header);
-    let opened = shared.retry(patience, |_| shared.open(key, range.clone(), None)).await?;
+    let opened = shared.retry(patience, |_| shared.open(key, range, None)).await?;
     let Some(Opened { meta, offset, length, body }) = opened else { return Ok(None) };
     let reader = Reader {
         shared,
@@ -56,21 +55,25 @@ pub(super) async fn get(
 }
 
 impl Shared {
-    async fn open(&self, key: &Key, range: Option<String>, if_match: Option<&str>) -> Result<Option<Opened>, Fault> {
+    async fn open(&self, key: &Key, range: Option<ByteRange>, if_match: Option<&str>) -> Result<Option<Opened>, Fault> {
         let request = self.client().get_object().bucket(&self.bucket).key(self.object_key(key));
-        match request.set_range(range).set_if_match(if_match.map(str::to_owned)).send().await {
-            Ok(response) => opened(response).map(Some),
+        match request.set_range(range.map(header)).set_if_match(if_match.map(str::to_owned)).send().await {
+            Ok(response) => opened(response, range).map(Some),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(self.identity.fault("GetObject", error)),
         }
     }
 }
 
-fn opened(response: GetObjectOutput) -> Result<Opened, Fault> {
+fn opened(response: GetObjectOutput, range: Option<ByteRange>) -> Result<Opened, Fault> {
     let mut meta = meta(response.content_length, response.content_type, response.last_modified, response.e_tag)?;
     let (length, mut offset) = (meta.size, 0);
     if let Some(content_range) = response.content_range {
         (offset, meta.size) = parse(&content_range).ok_or_else(|| Fault::incomplete("a usable Content-Range"))?;
+    }
+    // A range that a store makes nothing of, it ignores: a number too large for MinIO, a part of nothing for others.
+    if span(range, meta.size).map_err(Fault::lasting)? != (offset, length) {
+        return Err(Fault::incomplete("the range that was asked for"));
     }
     Ok(Opened { meta, offset, length, body: response.body.into_inner() })
 }
@@ -123,8 +126,9 @@ impl Reader {
     async fn frame(&mut self) -> Result<Bytes, Fault> {
         let left = self.end - self.offset;
         loop {
-            let frame = match tokio::time::timeout(STILL, self.body.frame()).await {
-                Err(_) => return Err(Fault::silent(STILL)),
+            let still = STILL.min(self.patience / FIRST_SHARE);
+            let frame = match tokio::time::timeout(still, self.body.frame()).await {
+                Err(_) => return Err(Fault::silent(still)),
                 Ok(None) => return Err(Fault::incomplete(&format!("the last {left} bytes"))),
                 Ok(Some(Err(error))) => return Err(Fault::incomplete(&format!("the last {left} bytes: {error}"))),
                 Ok(Some(Ok(frame))) => frame,
@@ -146,12 +150,9 @@ impl Reader {
         tracing::debug!(key = %self.key, offset = self.offset, error = %fault, "store body broke, resuming");
         self.body = SdkBody::empty();
         tokio::time::sleep(self.pauses.next()).await;
-        let rest = header(ByteRange::Within(self.offset, self.end - 1));
-        let opened = self.shared.retry(left, |_| self.shared.open(&self.key, Some(rest.clone()), Some(&self.etag))).await?;
+        let rest = ByteRange::Within(self.offset, self.end - 1);
+        let opened = self.shared.retry(left, |_| self.shared.open(&self.key, Some(rest), Some(&self.etag))).await?;
         let opened = opened.ok_or_else(|| StoreError::Unavailable("the object went away while it was read".into()))?;
-        if opened.offset != self.offset {
-            return Err(StoreError::Unavailable("the store answered another range than was asked for".into()));
-        }
         self.body = opened.body;
         Ok(())
     }

@@ -26,7 +26,7 @@ use super::budget::MemoryBudget;
 use super::{Key, Listed, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
 use crate::oci::ByteRange;
 use client::Connections;
-use fault::{Fault, Identity, has_changed, is_absent};
+use fault::{Fault, Identity, has_changed, is_absent, is_absent_to_head};
 use retry::{Attempt, retry};
 
 /// What must be escaped in the path of a copy's source (S3 API, CopyObject, `x-amz-copy-source`).
@@ -119,7 +119,7 @@ impl Shared {
     async fn head(&self, key: &Key) -> Result<Option<ObjectMeta>, Fault> {
         match self.client().head_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
             Ok(head) => meta(head.content_length, head.content_type, head.last_modified, head.e_tag).map(Some),
-            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) if is_absent_to_head(&error) => Ok(None),
             Err(error) => Err(self.identity.fault("HeadObject", error)),
         }
     }

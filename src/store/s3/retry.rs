@@ -9,8 +9,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::store::StoreError;
 const FIRST_STILL: Duration = Duration::from_secs(10);
 
 /// What of the patience the first attempt may use up standing still: one in so many.
-const FIRST_SHARE: u32 = 4;
+pub(super) const FIRST_SHARE: u32 = 4;
 
 /// How long any attempt may.
 const MAX_STILL: Duration = Duration::from_secs(60);
@@ -37,19 +37,36 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// What a body passes to the socket at a time.
-const SLICE: usize = 256 * 1024;
+const SLICE: usize = 64 * 1024;
 
-/// One attempt's sign of life, moved on by the body it sends.
+/// One attempt: its sign of life, moved on by the body it sends, and the bytes of that body.
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
     began: Instant,
     /// Milliseconds after `began`.
     moved: Arc<AtomicU64>,
+    /// Lent to the body for as long as the attempt goes on. A connection whose
+    /// other end reads nothing keeps its body for ever, and must not keep the
+    /// memory of an upload with it.
+    lent: Arc<Mutex<Option<Bytes>>>,
+}
+
+/// Ends an attempt's loan.
+struct Loan(Attempt);
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        *self.0.lent() = None;
+    }
 }
 
 impl Attempt {
     fn new() -> Self {
-        Self { began: Instant::now(), moved: Arc::default() }
+        Self { began: Instant::now(), moved: Arc::default(), lent: Arc::default() }
+    }
+
+    fn lent(&self) -> MutexGuard<'_, Option<Bytes>> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn moves(&self) {
@@ -63,6 +80,7 @@ impl Attempt {
 
     /// Runs `request` until it has stood still for `still`.
     async fn run<T>(&self, still: Duration, request: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let _loan = Loan(self.clone());
         let mut request = std::pin::pin!(request);
         loop {
             let limit = self.last_moved() + still;
@@ -123,38 +141,49 @@ impl Pauses {
     }
 }
 
-/// Bytes sent in slices, each a sign of life.
+/// Bytes sent in slices, each a sign of life and a copy.
 pub(super) struct Slices {
-    bytes: Bytes,
     attempt: Attempt,
+    sent: usize,
+    length: usize,
 }
 
+/// The attempt that a body belonged to is over.
+#[derive(Debug, thiserror::Error)]
+#[error("given up")]
+pub(super) struct GivenUp;
+
 impl Slices {
+    /// A body of `bytes`, for as long as `attempt` goes on.
     pub(super) fn new(bytes: Bytes, attempt: Attempt) -> Self {
-        Self { bytes, attempt }
+        let length = bytes.len();
+        *attempt.lent() = Some(bytes);
+        Self { attempt, sent: 0, length }
+    }
+
+    fn next(&mut self) -> Result<Frame<Bytes>, GivenUp> {
+        let end = self.length.min(self.sent + SLICE);
+        let slice = self.attempt.lent().as_ref().map(|bytes| Bytes::copy_from_slice(&bytes[self.sent..end])).ok_or(GivenUp)?;
+        self.sent = end;
+        self.attempt.moves();
+        Ok(Frame::data(slice))
     }
 }
 
 impl Body for Slices {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = GivenUp;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if self.bytes.is_empty() {
-            return Poll::Ready(None);
-        }
-        self.attempt.moves();
-        let length = self.bytes.len().min(SLICE);
-        let slice = self.bytes.split_to(length);
-        Poll::Ready(Some(Ok(Frame::data(slice))))
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+        Poll::Ready((!self.is_end_stream()).then(|| self.next()))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_empty()
+        self.sent == self.length
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.len() as u64)
+        SizeHint::with_exact((self.length - self.sent) as u64)
     }
 }
 
@@ -233,5 +262,25 @@ mod tests {
         .await;
 
         assert!(outcome.is_ok(), "{outcome:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_outlives_its_attempt_lets_go_of_the_bytes() {
+        let bytes = Bytes::from(vec![0; 3 * SLICE]);
+        let kept = Cell::new(None);
+
+        let _: Result<(), _> = retry(
+            PATIENCE,
+            || (),
+            |attempt| {
+                kept.set(Some(Slices::new(bytes.clone(), attempt)));
+                async { Err(Fault::lasting(StoreError::OutOfRange)) }
+            },
+        )
+        .await;
+
+        let mut body = kept.take().unwrap();
+        assert!(body.next().is_err());
+        assert!(bytes.is_unique());
     }
 }

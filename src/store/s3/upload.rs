@@ -344,7 +344,11 @@ async fn complete(
     // The answer to an earlier attempt may have been lost, and then the upload is gone because it succeeded.
     let may_be_done = !is_first && is_absent(&error);
     let done = if may_be_done { shared.head(key).await?.filter(|meta| meta.size == size) } else { None };
-    done.map(|meta| meta.etag).ok_or_else(|| shared.identity.fault("CompleteMultipartUpload", error))
+    match done {
+        Some(meta) => Ok(meta.etag),
+        // Nor is it the end that the object is not there yet: somebody else's Complete of ours may still be running.
+        None => Err(shared.identity.fault("CompleteMultipartUpload", error)),
+    }
 }
 
 async fn abort(target: &Target, id: &str) -> Result<(), Fault> {

@@ -1,0 +1,70 @@
+//! What an object costs, in requests.
+
+use std::collections::BTreeMap;
+
+use crate::bench::{MIB, content, write};
+use crate::s3::Doorway;
+use crate::support::door::S3Operation::{self, *};
+
+#[tokio::test]
+async fn an_upload_costs_one_request_or_one_for_each_part_and_two() {
+    for (size, length, requests) in [
+        (0, Some(0), &[(PutObject, 1)][..]),
+        (3, Some(3), &[(PutObject, 1)]),
+        (16 * MIB, Some(16 * MIB), &[(PutObject, 1)]),
+        (0, None, &[(PutObject, 1)]),
+        (3, None, &[(PutObject, 1)]),
+        (16 * MIB + 1, Some(16 * MIB + 1), &[(CreateMultipartUpload, 1), (UploadPart, 3), (CompleteMultipartUpload, 1)]),
+        (40 * MIB, Some(40 * MIB), &[(CreateMultipartUpload, 1), (UploadPart, 5), (CompleteMultipartUpload, 1)]),
+        (40 * MIB, None, &[(CreateMultipartUpload, 1), (UploadPart, 5), (CompleteMultipartUpload, 1)]),
+    ] {
+        let doorway = Doorway::open().await;
+        let mut upload = doorway.bench.upload("it", length).await;
+        write(&mut *upload, content(size)).await.unwrap();
+        upload.finish(None).await.unwrap();
+        doorway.bench.store.settle().await;
+
+        assert_eq!(doorway.requests(), counts(requests), "{size} bytes, {length:?}");
+        assert!(doorway.beside.read("it").await.unwrap() == content(size), "{size} bytes, {length:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_other_call_costs_one_request() {
+    let doorway = Doorway::open().await;
+    let (bench, door) = (&doorway.bench, &doorway.door);
+
+    bench.put("it", "hello").await;
+    assert_eq!(doorway.requests(), counts(&[(PutObject, 1)]));
+    door.forget();
+    bench.head("it").await;
+    assert_eq!(doorway.requests(), counts(&[(HeadObject, 1)]));
+    door.forget();
+    bench.read("it").await;
+    assert_eq!(doorway.requests(), counts(&[(GetObject, 1)]));
+    door.forget();
+    bench.list("").await;
+    assert_eq!(doorway.requests(), counts(&[(ListObjectsV2, 1)]));
+    door.forget();
+    bench.delete("it").await;
+    assert_eq!(doorway.requests(), counts(&[(DeleteObject, 1)]));
+    door.forget();
+    assert!(bench.head("it").await.is_none() && bench.read("it").await.is_none());
+    assert_eq!(doorway.requests(), counts(&[(HeadObject, 1), (GetObject, 1)]), "absence is told at once");
+}
+
+#[tokio::test]
+async fn an_upload_that_never_got_a_byte_costs_nothing() {
+    let doorway = Doorway::open().await;
+    for length in [None, Some(3), Some(40 * MIB)] {
+        doorway.bench.upload("it", length).await.abort().await;
+        drop(doorway.bench.upload("it", length).await);
+    }
+    doorway.bench.store.settle().await;
+
+    assert_eq!(doorway.requests(), counts(&[]));
+}
+
+pub fn counts(requests: &[(S3Operation, usize)]) -> BTreeMap<S3Operation, usize> {
+    requests.iter().copied().collect()
+}
