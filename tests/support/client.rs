@@ -1,10 +1,13 @@
 //! A plain HTTP client: one connection for one request, nothing done on its own account.
 
+use std::convert::Infallible;
 use std::net::SocketAddrV4;
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -27,7 +30,7 @@ impl Answer {
 /// Sends one request to `server`; `None` when no whole answer came.
 pub async fn try_send(server: SocketAddrV4, request: Request<Bytes>) -> Option<Answer> {
     let mut connection = connect(server).await?;
-    let response = connection.send_request(finished(server, request)).await.ok()?;
+    let response = connection.send_request(addressed(server, request.map(Full::new))).await.ok()?;
     whole(response).await
 }
 
@@ -36,6 +39,25 @@ pub async fn send(server: SocketAddrV4, request: Request<Bytes>) -> Answer {
     let what = format!("{} {}", request.method(), request.uri());
     try_send(server, request).await.unwrap_or_else(|| panic!("no answer to {what}"))
 }
+
+/// Sends one request whose body has no length that the server could know; panics when no whole answer comes.
+pub async fn send_streamed(server: SocketAddrV4, request: Request<Bytes>) -> Answer {
+    let what = format!("{} {}", request.method(), request.uri());
+    let blocks = |body: Bytes| {
+        let starts = (0..body.len()).step_by(STREAMED_BLOCK);
+        let blocks: Vec<_> = starts.map(|start| body.slice(start..body.len().min(start + STREAMED_BLOCK))).collect();
+        StreamBody::new(stream::iter(blocks.into_iter().map(|block| Ok::<_, Infallible>(Frame::data(block)))))
+    };
+    let answer = async {
+        let mut connection = connect(server).await?;
+        let response = connection.send_request(addressed(server, request.map(blocks))).await.ok()?;
+        whole(response).await
+    };
+    answer.await.unwrap_or_else(|| panic!("no answer to {what}"))
+}
+
+/// How much of a streamed body is handed on at a time, in bytes.
+const STREAMED_BLOCK: usize = 64 * 1024;
 
 /// Asks for `path` by `method`, without a body.
 pub async fn ask(server: SocketAddrV4, method: &str, path: &str) -> Answer {
@@ -73,15 +95,17 @@ pub async fn put_blob_request(server: SocketAddrV4, image: &str, digest: &str) -
     Request::put(uri).header(header::CONTENT_TYPE, "application/octet-stream")
 }
 
-async fn connect(server: SocketAddrV4) -> Option<SendRequest<Full<Bytes>>> {
+async fn connect<B>(server: SocketAddrV4) -> Option<SendRequest<B>>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let stream = TcpStream::connect(server).await.ok()?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     tokio::spawn(connection);
     Some(sender)
 }
 
-fn finished(server: SocketAddrV4, request: Request<Bytes>) -> Request<Full<Bytes>> {
-    let mut request = request.map(Full::new);
+fn addressed<B>(server: SocketAddrV4, mut request: Request<B>) -> Request<B> {
     let host = server.to_string().parse().expect("an address is a header value");
     request.headers_mut().entry(header::HOST).or_insert(host);
     request

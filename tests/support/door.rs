@@ -2,7 +2,8 @@
 //!
 //! A door forwards HTTP/1.1 as it comes: the same headers (`Host` too, which
 //! S3 signatures cover), bodies streamed both ways, one connection behind for
-//! each in front. It stands before an S3 server, or before Longshore itself.
+//! each in front. It stands before an S3 server, before Longshore itself, or
+//! before replicas of it, which take turns.
 
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
@@ -14,7 +15,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -150,9 +153,19 @@ impl Door {
 
     /// Opens a door at `address` that leads to `behind`.
     pub fn open_at(address: SocketAddrV4, behind: SocketAddrV4) -> Self {
+        Self::open_to(address, vec![behind])
+    }
+
+    /// Opens a door that leads each request to the next of `replicas`, whichever connection it came on.
+    pub fn open_in_turn(replicas: &[SocketAddrV4]) -> Self {
+        Self::open_to(ports::free_address(), replicas.to_owned())
+    }
+
+    fn open_to(address: SocketAddrV4, behind: Vec<SocketAddrV4>) -> Self {
         let hall = Arc::new(Hall {
             address,
             behind,
+            turn: AtomicUsize::new(0),
             mode: Mutex::new(Mode::Open),
             listener: Mutex::new(None),
             connections: Mutex::default(),
@@ -256,7 +269,9 @@ impl Wire {
 #[derive(Debug)]
 struct Hall {
     address: SocketAddrV4,
-    behind: SocketAddrV4,
+    /// The servers, which take turns.
+    behind: Vec<SocketAddrV4>,
+    turn: AtomicUsize,
     mode: Mutex<Mode>,
     listener: Mutex<Option<JoinHandle<()>>>,
     connections: Mutex<HashMap<u64, Connection>>,
@@ -346,30 +361,30 @@ impl Hall {
     }
 
     async fn serve(self: &Arc<Self>, stream: Freezable) {
-        let Some((sender, mut behind)) = self.connect_behind().await else { return };
-        let sender = Arc::new(tokio::sync::Mutex::new(sender));
-        let service = service_fn(|request| self.forward(Arc::clone(&sender), request));
+        let (mut senders, mut behind) = (Vec::new(), FuturesUnordered::new());
+        for &server in &self.behind {
+            let Some((sender, connection)) = connect(server).await else { return };
+            senders.push(Arc::new(Behind { server, sender: tokio::sync::Mutex::new(sender) }));
+            behind.push(connection);
+        }
+        let service = service_fn(|request| {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % senders.len();
+            self.forward(Arc::clone(&senders[turn]), request)
+        });
         let front = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         tokio::pin!(front);
         tokio::select! {
             _ = front.as_mut() => {}
-            () = &mut behind => {
+            _ = behind.next() => {
                 front.as_mut().graceful_shutdown();
                 let _ = front.await;
             }
         }
     }
 
-    async fn connect_behind(&self) -> Option<(SendRequest<Counted>, BoxFuture<'static, ()>)> {
-        let stream = TcpStream::connect(self.behind).await.ok()?;
-        let _ = stream.set_nodelay(true);
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
-        Some((sender, Box::pin(async move { connection.await.unwrap_or_default() })))
-    }
-
     async fn forward(
         self: &Arc<Self>,
-        sender: Arc<tokio::sync::Mutex<SendRequest<Counted>>>,
+        behind: Arc<Behind>,
         request: Request<Incoming>,
     ) -> Result<Response<Counted>, hyper::Error> {
         let seen = Arc::new(Seen {
@@ -385,12 +400,12 @@ impl Hall {
         self.seen.lock().expect("no panic").push(Arc::clone(&seen));
         let lost = self.spring_trips(&seen).await;
 
-        let mut sender = sender.lock().await;
+        let mut sender = behind.sender.lock().await;
         if sender.is_closed() {
             // The server ended the connection while the request was held here; a client would have taken a new one.
-            if let Some((anew, behind)) = self.connect_behind().await {
+            if let Some((anew, connection)) = connect(behind.server).await {
                 *sender = anew;
-                tokio::spawn(behind);
+                tokio::spawn(connection);
             }
         }
         let request = request.map(|body| Counted { body, seen: Arc::clone(&seen), counter: |seen| &seen.uploaded });
@@ -423,6 +438,19 @@ impl Hall {
         self.become_(mode).await;
         std::future::pending().await
     }
+}
+
+/// A connection to a server behind.
+struct Behind {
+    server: SocketAddrV4,
+    sender: tokio::sync::Mutex<SendRequest<Counted>>,
+}
+
+async fn connect(server: SocketAddrV4) -> Option<(SendRequest<Counted>, BoxFuture<'static, ()>)> {
+    let stream = TcpStream::connect(server).await.ok()?;
+    let _ = stream.set_nodelay(true);
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    Some((sender, Box::pin(async move { connection.await.unwrap_or_default() })))
 }
 
 /// A body that counts the bytes which pass.

@@ -40,8 +40,13 @@ impl Launch {
 
     /// On `prefix` in a bucket of the MinIO behind `door`, on a port of its own.
     pub fn on_bucket(door: &Door, bucket: &str, prefix: &str) -> Self {
+        Self::on_bucket_at(door.address, bucket, prefix)
+    }
+
+    /// On `prefix` in a bucket of the MinIO at `minio`, on a port of its own.
+    pub fn on_bucket_at(minio: SocketAddrV4, bucket: &str, prefix: &str) -> Self {
         Self::on(&format!("s3://{bucket}/{prefix}"))
-            .env("LONGSHORE_ENDPOINT", &format!("http://{}", door.address))
+            .env("LONGSHORE_ENDPOINT", &format!("http://{minio}"))
             .env("LONGSHORE_PATH_STYLE", "true")
             .env("LONGSHORE_REGION", minio::REGION)
             .env("LONGSHORE_ACCESS_KEY_ID", minio::ACCESS_KEY_ID)

@@ -10,6 +10,7 @@ pub mod broken_store;
 pub mod buildkit;
 pub mod client;
 pub mod door;
+pub mod image;
 pub mod keeper;
 pub mod longshore;
 pub mod minio;

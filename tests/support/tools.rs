@@ -16,6 +16,17 @@ pub fn go_tool(tool: &str, program: &str) -> PathBuf {
     path
 }
 
+/// The Python that has what `tests/tools/<tool>/requirements.txt` names.
+///
+/// # Panics
+///
+/// When it was not installed yet.
+pub fn python(tool: &str) -> PathBuf {
+    let path = installed().join(version_name(tool)).join("bin/python");
+    assert!(path.is_file(), "{} is missing: run tests/run once, it installs what the tests need", path.display());
+    path
+}
+
 /// A program from a Debian package.
 ///
 /// # Panics
@@ -34,11 +45,13 @@ fn installed() -> PathBuf {
         .map_or_else(|| Path::new(&std::env::var_os("HOME").expect("HOME is set")).join(".cache/longshore-tests"), PathBuf::from)
 }
 
-/// The folder's name as `build_tool` in `tests/run` makes it: a tool is built again when its go.mod or go.sum changes.
+/// The folder's name as `build_tool` in `tests/run` makes it: a tool is built again when what names its parts changes.
 fn version_name(tool: &str) -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools").join(tool);
     let mut hasher = Sha256::new();
-    for file in ["go.mod", "go.sum"] {
+    let of_python = &["requirements.txt"][..];
+    let parts = if source.join(of_python[0]).is_file() { of_python } else { &["go.mod", "go.sum"] };
+    for file in parts {
         hasher.update(std::fs::read(source.join(file)).unwrap_or_else(|error| panic!("{tool}/{file}: {error}")));
     }
     format!("{tool}-{}", &HEXLOWER.encode(&hasher.finalize())[..16])
