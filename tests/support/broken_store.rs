@@ -36,8 +36,10 @@ pub enum Operation {
     Write,
     Finish,
     Abort,
+    Copy,
     Delete,
     List,
+    Folders,
     Probe,
 }
 
@@ -119,7 +121,7 @@ pub struct When<'a> {
 }
 
 impl When<'_> {
-    /// Only for keys (for a listing: prefixes) that contain `part`.
+    /// Only for keys (for a copy: where it goes; for a listing: prefixes) that contain `part`.
     pub fn key(self, part: &str) -> Self {
         Self { key: part.to_owned(), ..self }
     }
@@ -292,6 +294,11 @@ impl ObjectStore for BrokenStore {
         Ok(Box::new(BrokenUpload { inner, book: self.book.clone(), key: key.clone(), patience, written: 0, trap }))
     }
 
+    async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError> {
+        let call = (Operation::Copy, to.as_str(), patience);
+        pass(&self.book, call, self.inner.copy(from, etag, to, patience)).await
+    }
+
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError> {
         let call = (Operation::Delete, key.as_str(), patience);
         pass(&self.book, call, self.inner.delete(key, patience)).await
@@ -300,6 +307,11 @@ impl ObjectStore for BrokenStore {
     async fn list(&self, prefix: &str, after: Option<&Key>, patience: Duration) -> Result<Page, StoreError> {
         let call = (Operation::List, prefix, patience);
         pass(&self.book, call, self.inner.list(prefix, after, patience)).await
+    }
+
+    async fn folders(&self, prefix: &str, patience: Duration) -> Result<Vec<String>, StoreError> {
+        let call = (Operation::Folders, prefix, patience);
+        pass(&self.book, call, self.inner.folders(prefix, patience)).await
     }
 
     async fn probe(&self, patience: Duration) -> Result<(), StoreError> {
@@ -331,7 +343,7 @@ impl Upload for BrokenUpload {
         pass(&self.book, call, self.inner.write(chunk)).await
     }
 
-    async fn finish(self: Box<Self>, sha256: Option<[u8; 32]>) -> Result<(), StoreError> {
+    async fn finish(self: Box<Self>, sha256: Option<[u8; 32]>) -> Result<String, StoreError> {
         let call = (Operation::Finish, self.key.as_str(), self.patience);
         pass(&self.book, call, self.inner.finish(sha256)).await
     }
