@@ -7,8 +7,9 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use longshore::store::{MemoryStore, ObjectStore, StoreError};
 
+use crate::bench::{PATIENCE, content};
 use crate::support::broken_store::{BrokenStore, Operation, unavailable};
-use crate::words::{PATIENCE, key, pattern, put, read};
+use crate::words::{key, put, read};
 
 fn broken() -> Arc<BrokenStore> {
     BrokenStore::around(Arc::new(MemoryStore::default()))
@@ -80,7 +81,7 @@ async fn a_lost_answer_comes_after_the_deed() {
 #[tokio::test]
 async fn a_body_breaks_after_so_many_bytes() {
     let store = broken();
-    put(&*store, "a", pattern(100)).await;
+    put(&*store, "a", content(100)).await;
     store.when(Operation::Get).after(30).fail(unavailable);
 
     let object = store.get(&key("a"), None, PATIENCE).await.unwrap().unwrap();
@@ -88,13 +89,13 @@ async fn a_body_breaks_after_so_many_bytes() {
 
     let (last, rest) = chunks.split_last().unwrap();
     assert!(last.is_err());
-    assert_eq!(rest.iter().flatten().flatten().copied().collect::<Bytes>(), pattern(30));
+    assert_eq!(rest.iter().flatten().flatten().copied().collect::<Bytes>(), content(100)[..30]);
 }
 
 #[tokio::test]
 async fn a_paused_body_yields_all_its_bytes_in_the_end() {
     let store = broken();
-    put(&*store, "a", pattern(100)).await;
+    put(&*store, "a", content(100)).await;
     let pause = store.when(Operation::Get).after(30).pause();
 
     let (bytes, ()) = tokio::join!(read(&*store, "a"), async {
@@ -102,7 +103,7 @@ async fn a_paused_body_yields_all_its_bytes_in_the_end() {
         pause.release();
     });
 
-    assert_eq!(bytes.unwrap(), pattern(100));
+    assert_eq!(bytes.unwrap(), content(100));
 }
 
 #[tokio::test]
@@ -111,9 +112,9 @@ async fn an_upload_breaks_after_so_many_bytes() {
     store.when(Operation::Upload).after(30).fail(unavailable);
     let mut upload = store.upload(&key("a"), None, PATIENCE).await.unwrap();
 
-    upload.write(pattern(30)).await.unwrap();
+    upload.write(content(30)).await.unwrap();
 
-    assert!(upload.write(pattern(1)).await.is_err());
+    assert!(upload.write(content(1)).await.is_err());
     upload.abort().await;
     assert_eq!((store.calls(Operation::Write), store.calls(Operation::Abort)), (1, 1));
 }

@@ -8,5 +8,6 @@ mod support;
 mod bench;
 mod broken;
 mod contract;
+mod folder;
 mod s3;
 mod words;

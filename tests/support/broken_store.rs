@@ -121,7 +121,7 @@ pub struct When<'a> {
 }
 
 impl When<'_> {
-    /// Only for keys (for a copy: where it goes; for a listing: prefixes) that contain `part`.
+    /// Only for keys (of a copy: the new one; of a listing: the prefix) that contain `part`.
     pub fn key(self, part: &str) -> Self {
         Self { key: part.to_owned(), ..self }
     }

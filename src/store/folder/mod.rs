@@ -21,7 +21,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use tokio::task::JoinHandle;
+use tokio::runtime::Handle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use super::{ByteStream, Key, Misconfiguration, OCTET_STREAM, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload, span};
@@ -32,6 +33,9 @@ use tree::Tree;
 
 /// What is read from a file at a time.
 const READ_BLOCK: u64 = 256 * 1024;
+
+/// Most bytes a file can have: offsets are signed (POSIX, `off_t`).
+const MAX_FILE: u64 = i64::MAX.unsigned_abs();
 
 /// What is gathered before it is written to a file.
 const WRITE_BLOCK: usize = 1024 * 1024;
@@ -51,7 +55,7 @@ impl FolderStore {
     /// [`Misconfiguration::FolderNotWritable`]
     pub fn open(path: &Path) -> Result<Self, Misconfiguration> {
         let refused = |problem: Problem| not_writable(path, &problem);
-        let tree = Arc::new(Tree::open(path).map_err(refused)?);
+        let tree = Arc::new(Tree::at(path).map_err(refused)?);
         Temporary::create(Arc::clone(&tree)).map_err(refused)?;
         temporary::sweep(&tree).map_err(refused)?;
         Ok(Self { tree, background: TaskTracker::new() })
@@ -71,7 +75,7 @@ fn not_writable(path: &Path, problem: &Problem) -> Misconfiguration {
     Misconfiguration::FolderNotWritable { path: path.display().to_string(), reason: problem.error.to_string() }
 }
 
-async fn joined<T>(work: JoinHandle<Result<T, Problem>>) -> Result<T, StoreError> {
+async fn joined<T>(work: impl Future<Output = Result<Result<T, Problem>, JoinError>>) -> Result<T, StoreError> {
     Ok(work.await.map_err(|panic| StoreError::Unavailable(panic.into()))??)
 }
 
@@ -120,10 +124,14 @@ impl ObjectStore for FolderStore {
         self.run(move |tree| Temporary::begin(tree, &content_type, &bytes)?.publish(&key).map(drop)).await
     }
 
-    async fn upload(&self, key: &Key, _: Option<u64>, _: Duration) -> Result<Box<dyn Upload>, StoreError> {
+    async fn upload(&self, key: &Key, length: Option<u64>, _: Duration) -> Result<Box<dyn Upload>, StoreError> {
+        if length.is_some_and(|length| length > MAX_FILE) {
+            return Err(StoreError::TooLarge { limit: MAX_FILE });
+        }
         Ok(Box::new(FolderUpload {
             tree: Arc::clone(&self.tree),
             background: self.background.clone(),
+            runtime: Handle::current(),
             key: key.clone(),
             gathered: BytesMut::new(),
             file: Writing::NotBegun,
@@ -200,12 +208,13 @@ fn blocks(file: File, first: u64, end: u64, path: String) -> ByteStream {
 struct FolderUpload {
     tree: Arc<Tree>,
     background: TaskTracker,
+    runtime: Handle,
     key: Key,
     gathered: BytesMut,
     file: Writing,
 }
 
-/// Where an upload's file is. Dropping it in any state removes the file.
+/// Where an upload's file is. Whoever drops it removes the file.
 enum Writing {
     NotBegun,
     /// Being written to, while more is gathered.
@@ -215,20 +224,34 @@ enum Writing {
 }
 
 impl FolderUpload {
-    /// Has what is gathered written, once what was written before is.
-    async fn flush(&mut self) -> Result<(), StoreError> {
-        let block = self.gathered.split().freeze();
-        let tree = Arc::clone(&self.tree);
-        let written = match std::mem::replace(&mut self.file, Writing::Gone) {
+    /// Waits until what went out before is written; then how to write what is gathered by now.
+    async fn next_write(&mut self) -> Result<impl FnOnce() -> Result<Temporary, Problem> + Send + 'static, StoreError> {
+        let written = match &mut self.file {
             Writing::NotBegun => None,
-            Writing::Busy(writing) => Some(joined(writing).await?),
+            Writing::Busy(writing) => {
+                let written = joined(writing).await;
+                self.file = Writing::Gone;
+                Some(written?)
+            }
             Writing::Gone => return Err(StoreError::Unavailable("an earlier write failed".into())),
         };
-        self.file = Writing::Busy(self.background.spawn_blocking(move || match written {
+        let (tree, block) = (Arc::clone(&self.tree), self.gathered.split().freeze());
+        Ok(move || match written {
             None => Temporary::begin(tree, OCTET_STREAM, &block),
             Some(mut file) => file.write(&block).map(|()| file),
-        }));
-        Ok(())
+        })
+    }
+
+    /// Has the file removed, if there is one; in the background, since a large one takes a while.
+    fn give_up(&mut self) -> Option<JoinHandle<()>> {
+        let Writing::Busy(writing) = std::mem::replace(&mut self.file, Writing::Gone) else { return None };
+        let remove = async move {
+            // A write that failed has dropped its file already.
+            if let Ok(file) = joined(writing).await {
+                let _ = tokio::task::spawn_blocking(move || drop(file)).await;
+            }
+        };
+        Some(self.background.spawn_on(remove, &self.runtime))
     }
 }
 
@@ -236,23 +259,29 @@ impl FolderUpload {
 impl Upload for FolderUpload {
     async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
         self.gathered.extend_from_slice(&chunk);
-        if self.gathered.len() >= WRITE_BLOCK { self.flush().await } else { Ok(()) }
+        if self.gathered.len() >= WRITE_BLOCK {
+            let write = self.next_write().await?;
+            self.file = Writing::Busy(self.background.spawn_blocking(write));
+        }
+        Ok(())
     }
 
     async fn finish(mut self: Box<Self>, _: Option<[u8; 32]>) -> Result<String, StoreError> {
-        self.flush().await?;
-        let Writing::Busy(writing) = std::mem::replace(&mut self.file, Writing::Gone) else {
-            return Err(StoreError::Unavailable("an earlier write failed".into()));
-        };
-        let (file, key) = (joined(writing).await?, self.key.clone());
-        joined(self.background.spawn_blocking(move || file.publish(&key))).await
+        let (write, key) = (self.next_write().await?, self.key.clone());
+        joined(self.background.spawn_blocking(move || write()?.publish(&key))).await
     }
 
     async fn abort(mut self: Box<Self>) {
-        if let Writing::Busy(writing) = std::mem::replace(&mut self.file, Writing::Gone) {
-            // Dropping the file removes it, and a write that failed has dropped it.
-            let _ = joined(writing).await;
+        if let Some(removed) = self.give_up() {
+            // A task that panicked has dropped its file, too.
+            let _ = removed.await;
         }
+    }
+}
+
+impl Drop for FolderUpload {
+    fn drop(&mut self) {
+        drop(self.give_up());
     }
 }
 

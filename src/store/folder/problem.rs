@@ -30,8 +30,14 @@ impl Problem {
         Self { path: path.as_ref().to_owned(), error: io::Error::other(what) }
     }
 
-    pub(super) fn is_absence(&self) -> bool {
+    pub(super) fn is_not_found(&self) -> bool {
         self.error.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether there is no file: nothing, a directory, or a name that no file can have.
+    pub(super) fn is_absence(&self) -> bool {
+        use io::ErrorKind::{InvalidFilename, IsADirectory, NotFound};
+        matches!(self.error.kind(), NotFound | IsADirectory | InvalidFilename)
     }
 }
 

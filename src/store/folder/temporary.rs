@@ -36,9 +36,9 @@ impl Temporary {
     pub(super) fn create(tree: Arc<Tree>) -> Result<Self, Problem> {
         let name = Uuid::new_v4().simple().to_string();
         let file = tree.create(FOLDER, &name)?;
-        let temporary = Self { tree, file, name, is_published: false };
-        flock(&temporary.file, FlockOperation::NonBlockingLockExclusive).at(temporary.tree.path())?;
-        Ok(temporary)
+        // Where nobody can lock, nobody sweeps.
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        Ok(Self { tree, file, name, is_published: false })
     }
 
     /// A file for an object that begins with `first`, which is written to it.
@@ -84,19 +84,17 @@ impl Drop for Temporary {
 
 /// Removes what processes left behind that were ended in the middle of writing.
 pub(super) fn sweep(tree: &Tree) -> Result<(), Problem> {
-    let names = match tree.names(FOLDER) {
-        Err(problem) if problem.is_absence() => return Ok(()),
-        names => names?,
-    };
-    for name in names {
-        // Another process may be sweeping, too.
-        let Ok(file) = tree.reopen(FOLDER, &name) else { continue };
-        let modified = file.metadata().and_then(|metadata| metadata.modified()).at(tree.path())?;
-        let is_old = modified.elapsed().is_ok_and(|age| age > LEFT_OVER);
-        if is_old && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            tracing::info!(name, "removing what an unfinished write left behind");
-            tree.discard(FOLDER, &name)?;
+    for name in tree.names(FOLDER)? {
+        // Another process may be sweeping, too; and what can't be removed now can be next time.
+        if tree.reopen(FOLDER, &name).is_ok_and(|file| is_left_over(&file)) && tree.discard(FOLDER, &name).is_ok() {
+            tracing::info!(name, "removed what an unfinished write left behind");
         }
     }
     Ok(())
+}
+
+fn is_left_over(file: &File) -> bool {
+    let modified = file.metadata().and_then(|metadata| metadata.modified());
+    let is_old = modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > LEFT_OVER));
+    is_old && flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
 }

@@ -2,9 +2,10 @@
 //! a handle on the root, so that no symbolic link is ever followed.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fsync, mkdirat, open, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
@@ -27,10 +28,9 @@ const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 /// How often a directory is made again that another process removes, being empty, before anything is in it.
 const TRIES: usize = 100;
 
-/// What lies below one folder.
+/// What lies below one folder, which is opened anew each time: someone may have cleared the cache.
 #[derive(Debug)]
 pub(super) struct Tree {
-    root: OwnedFd,
     path: PathBuf,
 }
 
@@ -42,11 +42,9 @@ pub(super) struct Entry {
 }
 
 impl Tree {
-    /// What lies below `path`, which is made if it is not there, and may itself be a symbolic link.
-    pub(super) fn open(path: &Path) -> Result<Self, Problem> {
-        std::fs::create_dir_all(path).at(path)?;
-        let root = open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at(path)?;
-        Ok(Self { root, path: path.to_owned() })
+    /// What lies below `path`, which may itself be a symbolic link.
+    pub(super) fn at(path: &Path) -> Result<Self, Problem> {
+        Ok(Self { path: std::path::absolute(path).at(path)? })
     }
 
     /// Where it is, for messages.
@@ -57,14 +55,20 @@ impl Tree {
     /// The file that holds the object at `key`, `None` when there is none.
     pub(super) fn file(&self, key: &Key) -> Result<Option<File>, Problem> {
         let (folders, file) = file_names(key);
-        let opened = self.directory(&folders).and_then(|folder| openat(&folder, &file, FILE, Mode::empty()).at(self.at(key)));
+        let opened =
+            self.directory(&folders).and_then(|folder| openat(&folder, &file, FILE, Mode::empty()).at(self.path_of(key)));
         let opened = match opened {
             Ok(opened) => File::from(opened),
             Err(problem) if problem.is_absence() => return Ok(None),
             Err(problem) => return Err(problem),
         };
-        let is_file = opened.metadata().at(self.at(key))?.is_file();
-        if is_file { Ok(Some(opened)) } else { Err(Problem::not(self.at(key), "not a file")) }
+        let kind = opened.metadata().at(self.path_of(key))?.file_type();
+        match () {
+            () if kind.is_file() => Ok(Some(opened)),
+            // The objects in a folder say nothing of one that is called like it.
+            () if kind.is_dir() => Ok(None),
+            () => Err(Problem::not(self.path_of(key), "not a file")),
+        }
     }
 
     /// Makes a file called `file` in `folder` right under the root, which is made if it is not there.
@@ -77,16 +81,19 @@ impl Tree {
 
     /// Moves what [`create`](Self::create) made to `key`, at once and for good.
     pub(super) fn publish(&self, folder: &str, file: &str, key: &Key) -> Result<(), Problem> {
-        let from = self.directory(&[folder.to_owned()])?;
-        let (folders, name) = file_names(key);
         for _ in 1..TRIES {
-            let to = self.directory_made(&folders)?;
-            match renameat(&from, file, &to, &name) {
-                Err(Errno::NOENT) => {}
-                renamed => return renamed.and_then(|()| fsync(&to)).at(self.at(key)),
+            match self.try_publish(folder, file, key) {
+                Err(problem) if problem.is_not_found() => {}
+                outcome => return outcome,
             }
         }
-        Err(Problem::not(self.at(key), "its directory keeps vanishing"))
+        self.try_publish(folder, file, key)
+    }
+
+    fn try_publish(&self, folder: &str, file: &str, key: &Key) -> Result<(), Problem> {
+        let (folders, name) = file_names(key);
+        let (from, to) = (self.directory(&[folder.to_owned()])?, self.directory_made(&folders)?);
+        renameat(&from, file, &to, &name).and_then(|()| fsync(&to)).at(self.path_of(key))
     }
 
     /// Removes the file at `key` for good, and the directories that are empty then.
@@ -94,7 +101,7 @@ impl Tree {
         let (mut folders, file) = file_names(key);
         let removed = self
             .directory(&folders)
-            .and_then(|folder| unlinkat(&folder, &file, AtFlags::empty()).and_then(|()| fsync(&folder)).at(self.at(key)));
+            .and_then(|folder| unlinkat(&folder, &file, AtFlags::empty()).and_then(|()| fsync(&folder)).at(self.path_of(key)));
         match removed {
             Err(problem) if problem.is_absence() => return Ok(()),
             removed => removed?,
@@ -157,9 +164,12 @@ impl Tree {
         Ok(found)
     }
 
+    fn root(&self) -> Result<OwnedFd, Problem> {
+        open(&self.path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at(&self.path)
+    }
+
     fn directory(&self, folders: &[String]) -> Result<OwnedFd, Problem> {
-        let mut path = self.path.clone();
-        let mut directory = self.root.as_fd().try_clone_to_owned().at(&path)?;
+        let (mut directory, mut path) = (self.root()?, self.path.clone());
         for folder in folders {
             path.push(folder);
             directory = openat(&directory, folder, DIRECTORY, Mode::empty()).at(&path)?;
@@ -168,36 +178,28 @@ impl Tree {
     }
 
     /// The directory of `folders`, made where it is not there. What is made is there for good.
+    ///
+    /// It is not found when another process removes it, being empty, meanwhile.
     fn directory_made(&self, folders: &[String]) -> Result<OwnedFd, Problem> {
-        for _ in 1..TRIES {
-            match self.directory(folders) {
-                Err(problem) if problem.is_absence() => self.make(folders)?,
-                opened => return opened,
-            }
-        }
-        Err(Problem::not(&self.path, "directories in it keep vanishing"))
-    }
-
-    fn make(&self, folders: &[String]) -> Result<(), Problem> {
-        let mut path = self.path.clone();
-        let mut parent = self.root.as_fd().try_clone_to_owned().at(&path)?;
+        let (mut directory, mut path) = (self.root_made()?, self.path.clone());
         for folder in folders {
             path.push(folder);
-            match mkdirat(&parent, folder, DIRECTORY_MODE) {
-                Ok(()) => fsync(&parent).at(&path)?,
-                Err(Errno::EXIST) => {}
-                Err(error) => return Err(error).at(&path),
-            }
-            parent = match openat(&parent, folder, DIRECTORY, Mode::empty()) {
-                // Removed by another process already; who asked tries again.
-                Err(Errno::NOENT) => return Ok(()),
-                opened => opened.at(&path)?,
-            };
+            directory = enter_or_make(&directory, folder).at(&path)?;
         }
-        Ok(())
+        Ok(directory)
     }
 
-    fn at(&self, key: &Key) -> PathBuf {
+    fn root_made(&self) -> Result<OwnedFd, Problem> {
+        match self.root() {
+            Err(problem) if problem.is_not_found() => {
+                make_with_parents(&self.path)?;
+                self.root()
+            }
+            opened => opened,
+        }
+    }
+
+    fn path_of(&self, key: &Key) -> PathBuf {
         key.components().fold(self.path.clone(), |path, component| path.join(name::encode(component)))
     }
 }
@@ -207,4 +209,33 @@ fn file_names(key: &Key) -> (Vec<String>, String) {
     let mut names: Vec<_> = key.components().map(name::encode).collect();
     let file = names.pop().unwrap_or_default();
     (names, file)
+}
+
+fn enter_or_make(parent: &OwnedFd, folder: &str) -> Result<OwnedFd, Errno> {
+    match openat(parent, folder, DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => {}
+        opened => return opened,
+    }
+    match mkdirat(parent, folder, DIRECTORY_MODE) {
+        // Who made it meanwhile may not have synced it yet; a file system that
+        // keeps a journal does so with the first thing that is synced inside.
+        Err(Errno::EXIST) => {}
+        made => made.and_then(|()| fsync(parent))?,
+    }
+    openat(parent, folder, DIRECTORY, Mode::empty())
+}
+
+/// Makes the directory `path` for good, and those above it.
+fn make_with_parents(path: &Path) -> Result<(), Problem> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    if !parent.exists() {
+        make_with_parents(parent)?;
+    }
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.at(path),
+    }?;
+    // One that may be written but not read can't be synced.
+    let _ = File::open(parent).and_then(|parent| parent.sync_all());
+    Ok(())
 }
