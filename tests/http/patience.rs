@@ -160,18 +160,18 @@ async fn a_push_is_told_soon_that_nothing_is_there_when_the_store_does_not_say()
     }
 }
 
-/// What a store may say that went wrong, with a cause that is nobody's business.
-fn errors() -> Vec<(fn() -> StoreError, &'static str)> {
-    vec![
-        (|| StoreError::Unavailable("10.0.0.7 is down".into()), "storage unavailable"),
-        (|| StoreError::Full("/dev/sda1 on 10.0.0.7".into()), "storage is full"),
-        (|| StoreError::Denied("key AKIA at 10.0.0.7".into()), "storage refused access"),
-    ]
-}
+/// Makes an error whose cause is nobody's business, and what of it is everybody's.
+type Told = (fn() -> StoreError, &'static str);
+
+const ERRORS: [Told; 3] = [
+    (|| StoreError::Unavailable("10.0.0.7 is down".into()), "storage unavailable"),
+    (|| StoreError::Full("/dev/sda1 on 10.0.0.7".into()), "storage is full"),
+    (|| StoreError::Denied("key AKIA at 10.0.0.7".into()), "storage refused access"),
+];
 
 #[tokio::test]
 async fn a_store_that_fails_is_told_by_its_kind_and_nothing_more() {
-    for (error, told) in errors() {
+    for (error, told) in ERRORS {
         for operation in [Operation::Get, Operation::Put, Operation::Upload, Operation::Write, Operation::Finish] {
             let (broken, blob, _) = Broken::with_cache().await;
             broken.store.when(operation).fail(error);
