@@ -36,7 +36,7 @@ impl Repository {
     /// Only pushes ask this, to learn what they need not send: so what the
     /// store does not say in time is not there, and never an error.
     pub async fn stat_blob(&self, digest: &Digest) -> Option<u64> {
-        match self.store().head(&self.keys.blob(digest), self.patience().push).await {
+        match self.head_for_push(&self.keys.blob(digest)).await {
             Ok(meta) => meta.map(|meta| meta.size).filter(|size| can_be(digest, *size)),
             Err(error) => {
                 let cause = std::error::Error::source(&error);

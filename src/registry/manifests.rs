@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{RegistryError, Repository, WritableRepository};
+use super::{RegistryError, Repository, WritableRepository, late};
 use crate::oci::{Algorithm, Descriptor, Digest, Manifest, ManifestKind, MediaType, Reference, Tag};
 use crate::store::{Key, Object, StoreError};
 
@@ -68,7 +68,7 @@ impl Repository {
                 Reference::Digest(digest) => self.head_manifest(digest, patience).await,
             }
         };
-        match (tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(late())), asker) {
+        match (tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(late().into())), asker) {
             (Err(error), Asker::Push) => {
                 tracing::warn!(repository = %self.name, %reference, %error, "manifest not found in time, taken as absent");
                 Ok(None)
@@ -85,7 +85,7 @@ impl Repository {
     pub async fn read_manifest(&self, reference: &Reference) -> Result<Option<StoredManifest>, RegistryError> {
         let patience = self.patience().pull;
         let reading = tokio::time::timeout(patience, self.fetch(reference, patience));
-        reading.await.unwrap_or_else(|_| Err(late()))
+        reading.await.unwrap_or_else(|_| Err(late().into()))
     }
 
     async fn head_manifest(&self, digest: &Digest, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
@@ -146,7 +146,7 @@ impl Repository {
 
     /// Whether the store says so. A question that failed does not make anything absent.
     async fn is_absent(&self, key: &Key) -> bool {
-        matches!(self.store().head(key, self.patience().push).await, Ok(None))
+        matches!(self.head_for_push(key).await, Ok(None))
     }
 }
 
@@ -310,8 +310,4 @@ pub(super) async fn collect(object: Object) -> Result<Option<Bytes>, StoreError>
         bytes.extend_from_slice(&chunk);
     }
     Ok(Some(bytes.freeze()))
-}
-
-fn late() -> RegistryError {
-    StoreError::Unavailable("the store did not answer in time".into()).into()
 }

@@ -25,7 +25,7 @@ use futures_util::Stream;
 use tokio_util::task::TaskTracker;
 
 use crate::oci::RepoName;
-use crate::store::{Cause, ObjectStore};
+use crate::store::{Cause, Key, ObjectMeta, ObjectStore, StoreError};
 use exports::Exports;
 use keys::ImageKeys;
 use sessions::Sessions;
@@ -135,6 +135,17 @@ impl Repository {
     fn patience(&self) -> Patience {
         self.registry.patience
     }
+
+    /// What the store says of `key` as long as a push waits for it. A store
+    /// promises to be no slower, but a disk that hangs keeps no promise.
+    async fn head_for_push(&self, key: &Key) -> Result<Option<ObjectMeta>, StoreError> {
+        let patience = self.patience().push;
+        tokio::time::timeout(patience, self.store().head(key, patience)).await.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+fn late() -> StoreError {
+    StoreError::Unavailable("the store did not answer in time".into())
 }
 
 impl Deref for WritableRepository {

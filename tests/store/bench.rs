@@ -81,12 +81,12 @@ impl Bench {
 
     pub async fn folder() -> Self {
         let folder = scratch("folder");
-        let bench = Self::at(folder.path());
+        let bench = Self::in_folder(folder.path());
         Self { _folder: Some(Arc::new(folder)), ..bench }
     }
 
     /// The store in the folder at `path`.
-    pub fn at(path: &Path) -> Self {
+    pub fn in_folder(path: &Path) -> Self {
         Self::over(FolderStore::open(path).unwrap())
     }
 

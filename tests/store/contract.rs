@@ -46,8 +46,11 @@ hold_every_store_to! {
     two_uploads_of_one_key_at_once_both_succeed_and_one_of_them_stays
     what_is_deleted_is_gone_and_may_be_deleted_again
     a_listing_is_in_the_order_of_the_keys_bytes
-    a_listing_tells_size_and_age
+    a_listing_tells_size_age_and_etag
     more_than_a_page_is_listed_page_by_page
+    the_folders_under_a_prefix_are_named_once_each
+    a_copy_is_the_object_at_another_key_too
+    a_copy_of_something_else_or_nothing_is_none
     the_etag_changes_with_the_bytes
     last_modified_is_near_now_and_never_goes_back
 }
@@ -200,9 +203,10 @@ async fn an_upload_comes_back(bench: &Bench, size: usize) {
 
         let mut upload = bench.upload(&name, length).await;
         write(&mut *upload, bytes.clone()).await.unwrap();
-        upload.finish(None).await.unwrap();
+        let etag = upload.finish(None).await.unwrap();
 
         let meta = bench.head(&name).await.unwrap();
+        assert_eq!(etag, meta.etag, "{name}");
         assert_eq!((meta.size, &*meta.content_type), (size as u64, OCTET_STREAM), "{name}");
         assert!(bench.read(&name).await.unwrap() == bytes, "{name} comes back as it is");
     }
@@ -399,7 +403,7 @@ async fn page(bench: &Bench, prefix: &str, after: Option<Key>) -> Vec<String> {
     page.objects.iter().map(|object| bench.name(&object.key)).collect()
 }
 
-async fn a_listing_tells_size_and_age(bench: Bench) {
+async fn a_listing_tells_size_age_and_etag(bench: Bench) {
     for (name, size, content_type) in
         [("empty", 0, OCTET_STREAM), ("larger", 70_000, OCTET_STREAM), ("typed", 5, "application/json")]
     {
@@ -409,6 +413,7 @@ async fn a_listing_tells_size_and_age(bench: Bench) {
     for (name, listed) in bench.list("").await {
         let meta = bench.head(&name).await.unwrap();
         assert_eq!(listed.size, meta.size, "{name}");
+        assert_eq!(listed.etag, meta.etag, "{name}");
         // A listing of S3 tells milliseconds, a HEAD seconds.
         assert_eq!(seconds(listed.last_modified), seconds(meta.last_modified), "{name}");
     }
@@ -419,17 +424,75 @@ fn seconds(time: SystemTime) -> u64 {
 }
 
 async fn more_than_a_page_is_listed_page_by_page(bench: Bench) {
-    let mut names: Vec<_> = (0..1050).map(|number| format!("{}/{number:04}", number / 100)).collect();
+    let mut names: Vec<_> = (0..1050).map(|number| format!("{number:04}/it")).collect();
     stream::iter(&names).for_each_concurrent(64, |name| bench.put_as(name, "1", OCTET_STREAM)).await;
-    names.sort();
 
     let page = bench.store.list("root/", None, PATIENCE).await.unwrap();
 
     assert!(page.is_truncated && page.objects.len() <= 1000, "{} objects", page.objects.len());
     assert_eq!(bench.names("").await, names);
+    let mut folders = bench.store.folders("root/", PATIENCE).await.unwrap();
+    folders.sort();
+    assert!(folders.len() == names.len() && folders.iter().zip(&names).all(|(folder, name)| *name == format!("{folder}/it")));
 
     stream::iter(names.split_off(1000)).for_each_concurrent(64, async |name| bench.delete(&name).await).await;
     assert_eq!(bench.names("").await, names, "1000 are listed too, and no page more than there is");
+}
+
+async fn the_folders_under_a_prefix_are_named_once_each(bench: Bench) {
+    for name in ["a/b/1", "a/b/2", "a/c/d/3", "a-b/4", "a/5", "A/6", "é/7", "8"] {
+        bench.put(name, name).await;
+    }
+
+    for (prefix, expected) in
+        [("", &["A", "a", "a-b", "é"][..]), ("a/", &["b", "c"]), ("a/c/", &["d"]), ("a/b/", &[]), ("absent/", &[])]
+    {
+        let mut folders = bench.store.folders(&format!("root/{prefix}"), PATIENCE).await.unwrap();
+        folders.sort();
+
+        assert_eq!(folders, expected, "{prefix:?}");
+    }
+    assert_eq!(bench.store.folders("", PATIENCE).await.unwrap(), ["root"]);
+}
+
+async fn a_copy_is_the_object_at_another_key_too(bench: Bench) {
+    for (from, bytes, content_type) in [
+        ("octets", content(5), OCTET_STREAM),
+        ("typed", content(5), "application/json"),
+        ("a/b c+%2f&é", content(5), "text/plain"),
+        ("empty", content(0), OCTET_STREAM),
+        ("large", content(17 * MIB), OCTET_STREAM),
+    ] {
+        bench.put_as(from, bytes.clone(), content_type).await;
+        bench.put("taken", "hello").await;
+        let etag = bench.head(from).await.unwrap().etag;
+        for to in ["taken", &format!("new/{from}")] {
+            assert!(bench.store.copy(&bench.key(from), &etag, &bench.key(to), PATIENCE).await.unwrap(), "{from}");
+
+            let meta = bench.head(to).await.unwrap();
+            assert_eq!((meta.size, &*meta.content_type), (bytes.len() as u64, content_type), "{from}");
+            assert!(bench.read(to).await.unwrap() == bytes, "{from}");
+        }
+        bench.delete(from).await;
+        assert!(bench.read("taken").await.unwrap() == bytes, "{from} is gone, its copy is not");
+    }
+}
+
+async fn a_copy_of_something_else_or_nothing_is_none(bench: Bench) {
+    bench.put("it", "one").await;
+    bench.put("taken", "hello").await;
+    let etag = bench.head("it").await.unwrap().etag;
+    bench.put("it", "two").await;
+
+    for from in ["it", "absent"] {
+        for to in ["new", "taken"] {
+            let copied = bench.store.copy(&bench.key(from), &etag, &bench.key(to), PATIENCE).await;
+            assert!(matches!(copied, Ok(false)), "{from}: {copied:?}");
+        }
+    }
+
+    assert!(bench.is_absent("new").await);
+    assert_eq!(bench.read("taken").await.unwrap(), b"hello");
 }
 
 async fn the_etag_changes_with_the_bytes(bench: Bench) {

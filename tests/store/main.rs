@@ -8,6 +8,7 @@ mod support;
 mod bench;
 mod broken;
 mod contract;
+mod crowded;
 mod folder;
 mod s3;
 mod words;

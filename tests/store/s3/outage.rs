@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use longshore::store::{Key, OCTET_STREAM, ObjectStore, StoreError};
 
 use super::Doorway;
 use crate::bench::{Bench, MIB, PATIENCE, content};
-use crate::support::door::Mode;
+use crate::support::door::{Mode, S3Operation};
 
 /// How long a test waits for a store that is gone.
 const SHORT: Duration = Duration::from_millis(300);
@@ -25,13 +26,15 @@ async fn ask(store: &dyn ObjectStore, call: &str, key: &Key, patience: Duration)
             upload.write(content(9 * MIB)).await?;
             upload.finish(None).await.map(drop)
         }
+        "copy" => store.copy(key, "\"etag\"", key, patience).await.map(drop),
+        "folders" => store.folders("", patience).await.map(drop),
         "list" => store.list("", None, patience).await.map(drop),
         "delete" => store.delete(key, patience).await,
         _ => store.probe(patience).await,
     }
 }
 
-const CALLS: [&str; 7] = ["head", "get", "put", "upload", "list", "delete", "probe"];
+const CALLS: [&str; 9] = ["head", "get", "put", "upload", "copy", "list", "folders", "delete", "probe"];
 
 #[tokio::test]
 async fn a_bucket_that_is_gone_is_waited_for_no_longer_than_patience_lasts() {
@@ -81,8 +84,26 @@ async fn a_bucket_that_comes_back_within_the_patience_was_only_slow() {
 }
 
 #[tokio::test]
+async fn a_body_that_falls_silent_is_resumed_over_another_connection() {
+    let doorway = Doorway::open().await;
+    let bytes = content(40 * MIB);
+    doorway.beside.put("it", bytes.clone()).await;
+    let patience = Duration::from_secs(4);
+    let mut object = doorway.bench.store.get(&doorway.bench.key("it"), None, patience).await.unwrap().unwrap();
+    let mut read = object.body.next().await.unwrap().unwrap().to_vec();
+    doorway.door.become_(Mode::BlackHole).await;
+    doorway.door.become_(Mode::Open).await;
+
+    while let Some(chunk) = object.body.next().await {
+        read.extend_from_slice(&chunk.unwrap());
+    }
+
+    assert!(read == bytes, "other bytes");
+    assert!(doorway.door.seen_operations(S3Operation::GetObject).len() > 1, "it did not fall silent");
+}
+
+#[tokio::test]
 async fn a_body_whose_bucket_stays_away_ends_in_an_error_when_patience_does() {
-    use futures_util::StreamExt;
     let doorway = Doorway::open().await;
     doorway.beside.put("it", content(40 * MIB)).await;
     let mut object = doorway.bench.store.get(&doorway.bench.key("it"), None, SHORT).await.unwrap().unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::bench::{MIB, content, write};
+use crate::bench::{MIB, PATIENCE, content, write};
 use crate::s3::Doorway;
 use crate::support::door::S3Operation::{self, *};
 
@@ -45,6 +45,13 @@ async fn every_other_call_costs_one_request() {
     door.forget();
     bench.list("").await;
     assert_eq!(doorway.requests(), counts(&[(ListObjectsV2, 1)]));
+    door.forget();
+    bench.store.folders("root/", PATIENCE).await.unwrap();
+    assert_eq!(doorway.requests(), counts(&[(ListObjectsV2, 1)]));
+    door.forget();
+    let etag = doorway.beside.head("it").await.unwrap().etag;
+    assert!(bench.store.copy(&bench.key("it"), &etag, &bench.key("other"), PATIENCE).await.unwrap());
+    assert_eq!(doorway.requests(), counts(&[(CopyObject, 1)]));
     door.forget();
     bench.delete("it").await;
     assert_eq!(doorway.requests(), counts(&[(DeleteObject, 1)]));
