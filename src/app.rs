@@ -11,10 +11,10 @@ use tokio::net::TcpListener;
 
 use crate::access::{Access, Profile};
 use crate::api::{Api, Hosts};
-use crate::config::{self, Anonymous, Config, Credentials, Store};
+use crate::config::{self, Anonymous, Config, Store};
 use crate::registry::{Patience, Registry};
 use crate::server::{self, Limits};
-use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Credentials, S3Settings, S3Store, StoreError};
+use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, StoreError};
 
 /// Most connections at once: what a large farm of builders opens.
 const MAX_CONNECTIONS: u64 = 4096;
@@ -129,24 +129,7 @@ fn listen(wanted: &[config::Listener]) -> Result<Vec<TcpListener>, SetupError> {
 async fn open(store: Store, memory: Arc<MemoryBudget>) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::open(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(S3Store::new(s3_settings(bucket), memory).await)),
-    }
-}
-
-fn s3_settings(bucket: config::S3) -> S3Settings {
-    let credentials = match bucket.credentials {
-        Credentials::Static { access_key_id, secret_access_key, session_token } => {
-            S3Credentials::Static { access_key_id, secret_access_key, session_token }
-        }
-        Credentials::Default => S3Credentials::Default,
-    };
-    S3Settings {
-        bucket: bucket.bucket,
-        prefix: bucket.prefix,
-        region: bucket.region,
-        endpoint: bucket.endpoint,
-        path_style: bucket.path_style,
-        credentials,
+        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory).await)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use self::Fallback::{Told, Value};
 use self::Kind::{Boolean, Choice, Credential, Duration, List, Size, StoreWord, Text};
+use crate::store::KIND_NAMES;
 
 /// One setting: a thing that a person may state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +94,10 @@ settings! {
     PATH:              "profiles.default.path",              "path",              Text("DIR"),                  Told("longshore in $XDG_CACHE_HOME, else in ~/.cache"), "The folder, for a store that is one";
     BUCKET:            "profiles.default.bucket",            "bucket",            Text("NAME"),                 Told("none"),                           "The bucket, for a store that is one";
     PREFIX:            "profiles.default.prefix",            "prefix",            Text("PREFIX"),               Value(""),                              "What every key in the bucket begins with, without slashes at its ends";
-    REGION:            "profiles.default.region",            "region",            Text("REGION"),               Told("AWS_REGION, AWS_DEFAULT_REGION, us-east-1; auto for gs://"), "The bucket's region";
-    ENDPOINT:          "profiles.default.endpoint",          "endpoint",          Text("URL"),                  Told("AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, Amazon S3; Google's for gs://"), "Where an S3-compatible store answers";
-    PATH_STYLE:        "profiles.default.path_style",        "path-style",        Boolean,                      Told("true with an endpoint, else false"), "Whether the bucket stands in the path of a URL and not in its host name";
+    KIND:              "profiles.default.kind",              "kind",              Choice(&KIND_NAMES),          Told("what the endpoint is known for, else generic; aws without one"), "Whose S3 it is, as they differ";
+    REGION:            "profiles.default.region",            "region",            Text("REGION"),               Told("AWS_REGION, AWS_DEFAULT_REGION, else by kind"), "The bucket's region";
+    ENDPOINT:          "profiles.default.endpoint",          "endpoint",          Text("URL"),                  Told("AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else by kind"), "Where an S3-compatible store answers";
+    PATH_STYLE:        "profiles.default.path_style",        "path-style",        Boolean,                      Told("false for aws, else true"), "Whether the bucket stands in the path of a URL and not in its host name";
     CREDENTIALS:       "profiles.default.credentials",       "credentials",       Choice(&["default"]),         Told("the key pair"),                   "\"default\" asks the AWS SDK's own chain for keys: its files, web identity, the instance's role";
     ACCESS_KEY_ID:     "profiles.default.access_key_id",     "access-key-id",     Credential,                   Told("AWS_ACCESS_KEY_ID"),              "The key pair's public half";
     SECRET_ACCESS_KEY: "profiles.default.secret_access_key", "secret-access-key", Credential,                   Told("AWS_SECRET_ACCESS_KEY"),          "The key pair's secret half; it comes from where the public half comes from";

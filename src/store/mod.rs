@@ -24,7 +24,7 @@ pub use budget::MemoryBudget;
 pub use folder::FolderStore;
 pub use key::{InvalidKey, Key};
 pub use memory::MemoryStore;
-pub use s3::{S3Credentials, S3Settings, S3Store};
+pub use s3::{KIND_NAMES, S3Credentials, S3Endpoint, S3Kind, S3Settings, S3Store};
 
 /// A place that keeps objects under keys, shared by all who hold it.
 ///

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use longshore::oci::ByteRange;
 use longshore::store::{
-    FolderStore, Key, Listed, MemoryBudget, MemoryStore, Object, ObjectMeta, ObjectStore, S3Credentials, S3Settings, S3Store,
-    StoreError, Upload,
+    FolderStore, Key, Listed, MemoryBudget, MemoryStore, Object, ObjectMeta, ObjectStore, S3Credentials, S3Kind, S3Settings,
+    S3Store, StoreError, Upload,
 };
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -42,6 +42,7 @@ pub fn settings(endpoint: impl std::fmt::Display) -> S3Settings {
     S3Settings {
         bucket: BUCKET.to_owned(),
         prefix: Uuid::new_v4().to_string(),
+        kind: S3Kind::MINIO,
         region: REGION.to_owned(),
         endpoint: Some(format!("http://{endpoint}")),
         path_style: true,

@@ -6,6 +6,7 @@
 mod client;
 mod fault;
 mod get;
+mod kind;
 mod retry;
 mod upload;
 
@@ -29,24 +30,38 @@ use client::Connections;
 use fault::{Fault, Identity, has_changed, is_absent, is_absent_to_head};
 use retry::{Attempt, retry};
 
+pub use kind::{KIND_NAMES, S3Endpoint, S3Kind};
+
 /// What must be escaped in the path of a copy's source (S3 API, CopyObject, `x-amz-copy-source`).
 const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// How to reach a bucket.
 #[derive(Clone, Debug)]
 pub struct S3Settings {
-    /// The bucket.
+    /// The bucket, by a well-formed name.
     pub bucket: String,
-    /// What all keys begin with, without slashes at its ends; may be empty.
+    /// What all keys begin with: components with `/` between, or empty; at most 400 bytes.
     pub prefix: String,
+    /// Whose interpretation of S3 it is.
+    pub kind: S3Kind,
     /// The region that requests are signed for.
     pub region: String,
-    /// Where the service is; `None` for AWS itself.
+    /// `scheme://host[:port]`; `None` where the SDK finds it by the region.
     pub endpoint: Option<String>,
     /// Whether the bucket stands in the path rather than in the host name.
     pub path_style: bool,
     /// Where the keys come from.
     pub credentials: S3Credentials,
+}
+
+impl fmt::Display for S3Settings {
+    /// The place in a few words, without keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.kind == S3Kind::GCS { "gs" } else { "s3" };
+        let slash = if self.prefix.is_empty() { "" } else { "/" };
+        write!(f, "{scheme}://{}{slash}{}, region {}", self.bucket, self.prefix, self.region)?;
+        self.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, ", at {endpoint}"))
+    }
 }
 
 /// Where the keys to a bucket come from.
