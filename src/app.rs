@@ -129,7 +129,7 @@ fn listen(wanted: &[config::Listener]) -> Result<Vec<TcpListener>, SetupError> {
 async fn open(store: Store, memory: Arc<MemoryBudget>) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::open(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory).await)),
+        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory).await?)),
     }
 }
 

@@ -3,9 +3,10 @@
 use super::credentials;
 use super::host;
 use super::layers::Layers;
+use super::objects;
 use super::problem::Source;
-use super::setting::{BUCKET, ENDPOINT, KIND, PATH_STYLE, PREFIX, REGION};
-use super::store::Scheme;
+use super::setting::{BUCKET, CA_BUNDLE, ENDPOINT, KIND, PATH_STYLE, PREFIX, PROXY, REGION};
+use super::store::{self, Scheme};
 use crate::store::{S3Endpoint, S3Kind, S3Settings};
 
 /// Most bytes a prefix may have: a key has 1024, of which names, tags and digests may take 600.
@@ -23,6 +24,7 @@ pub fn s3(layers: &mut Layers, scheme: Scheme) -> Option<S3Settings> {
     let region = region(layers, kind, endpoint.as_deref());
     let path_style = layers.choose(&PATH_STYLE, |word| word.parse().ok());
     let credentials = credentials::credentials(layers, kind);
+    let objects = objects::objects(layers, kind, endpoint.as_deref());
     Some(S3Settings {
         bucket: bucket?,
         prefix: prefix?,
@@ -31,6 +33,9 @@ pub fn s3(layers: &mut Layers, scheme: Scheme) -> Option<S3Settings> {
         path_style: path_style.unwrap_or(kind.path_style),
         endpoint,
         credentials: credentials?,
+        objects: objects?,
+        ca_bundle: layers.read(&CA_BUNDLE, store::path),
+        proxy: layers.read(&PROXY, host::endpoint),
     })
 }
 

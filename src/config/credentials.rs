@@ -105,7 +105,7 @@ fn keys(layer: &Layer) -> Option<S3Credentials> {
 }
 
 /// A key without the line end that files and their readers leave behind it.
-fn trimmed(text: &str) -> &str {
+pub fn trimmed(text: &str) -> &str {
     text.trim_end_matches(['\r', '\n'])
 }
 

@@ -26,6 +26,7 @@ mod environment;
 mod file;
 mod host;
 mod layers;
+mod objects;
 mod problem;
 mod setting;
 mod sources;

@@ -12,15 +12,18 @@ use super::bucket;
 use super::layers::{Layer, Layers};
 use super::problem::Source;
 use super::setting::{
-    ACCESS_KEY_ID, BUCKET, CREDENTIALS, ENDPOINT, KIND, PATH, PATH_STYLE, PREFIX, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN,
-    STORE, Setting,
+    ACCESS_KEY_ID, ACL, BUCKET, CA_BUNDLE, CREDENTIALS, ENDPOINT, KIND, OBJECT_TAGS, PATH, PATH_STYLE, PREFIX, PROXY, REGION,
+    REQUEST_PAYER, SECRET_ACCESS_KEY, SESSION_TOKEN, SSE, SSE_CUSTOMER_KEY, SSE_KMS_KEY_ID, STORAGE_CLASS, STORE, Setting,
 };
 use super::sources::Environment;
 use super::{Profile, Store};
 
 /// The settings that only a bucket has.
-const OF_A_BUCKET: &[Setting] =
-    &[BUCKET, PREFIX, KIND, REGION, ENDPOINT, PATH_STYLE, CREDENTIALS, ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN];
+#[rustfmt::skip]
+const OF_A_BUCKET: &[Setting] = &[
+    BUCKET, PREFIX, KIND, REGION, ENDPOINT, PATH_STYLE, CREDENTIALS, ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, SSE,
+    SSE_KMS_KEY_ID, SSE_CUSTOMER_KEY, STORAGE_CLASS, ACL, OBJECT_TAGS, REQUEST_PAYER, CA_BUNDLE, PROXY,
+];
 
 /// The settings that a store in one word stands for.
 const OF_A_WORD: &[Setting] = &[PATH, BUCKET, PREFIX];
@@ -243,7 +246,7 @@ fn cache_directory(environment: &Environment) -> Option<PathBuf> {
 }
 
 /// A path as it is written.
-fn path(text: &str) -> Result<PathBuf, &'static str> {
+pub fn path(text: &str) -> Result<PathBuf, &'static str> {
     if text.starts_with('~') {
         return Err("~ means nothing here; write the path out, or ./~ for a folder of that name");
     }

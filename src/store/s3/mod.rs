@@ -7,11 +7,14 @@ mod client;
 mod fault;
 mod get;
 mod kind;
+mod objects;
 mod retry;
 mod upload;
+mod wire;
 
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -24,13 +27,14 @@ use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
 use super::budget::MemoryBudget;
-use super::{Key, Listed, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
+use super::{Key, Listed, Misconfiguration, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
 use crate::oci::ByteRange;
 use client::Connections;
 use fault::{Fault, Identity, has_changed, is_absent, is_absent_to_head};
 use retry::{Attempt, retry};
 
 pub use kind::{KIND_NAMES, S3Endpoint, S3Kind};
+pub use objects::{S3Encryption, S3Objects};
 
 /// What must be escaped in the path of a copy's source (S3 API, CopyObject, `x-amz-copy-source`).
 const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -52,6 +56,12 @@ pub struct S3Settings {
     pub path_style: bool,
     /// Where the keys come from.
     pub credentials: S3Credentials,
+    /// What is asked for every object.
+    pub objects: S3Objects,
+    /// A file of certificates in PEM to trust besides the system's.
+    pub ca_bundle: Option<PathBuf>,
+    /// The `scheme://host[:port]` of a proxy; without it none is used, whatever the environment says.
+    pub proxy: Option<String>,
 }
 
 impl fmt::Display for S3Settings {
@@ -100,12 +110,16 @@ struct Shared {
 
 impl S3Store {
     /// The bucket that `settings` name. Nothing is sent yet.
-    pub async fn new(settings: S3Settings, memory: Arc<MemoryBudget>) -> Self {
-        let connections = Connections::to(&settings).await;
+    ///
+    /// # Errors
+    ///
+    /// The certificates or the proxy that they name cannot be used.
+    pub async fn new(settings: S3Settings, memory: Arc<MemoryBudget>) -> Result<Self, Misconfiguration> {
+        let connections = Connections::to(&settings).await?;
         let prefix = if settings.prefix.is_empty() { String::new() } else { format!("{}/", settings.prefix) };
         let identity = Identity::of(&settings);
         let shared = Shared { connections, bucket: settings.bucket, prefix, identity, memory, background: TaskTracker::new() };
-        Self { shared: Arc::new(shared) }
+        Ok(Self { shared: Arc::new(shared) })
     }
 }
 

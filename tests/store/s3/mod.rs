@@ -1,9 +1,11 @@
 //! What only a bucket can get wrong: requests that are counted, lost, cut off or refused.
 
 mod broken_off;
+mod objects;
 mod outage;
 mod refused;
 mod requests;
+mod stand_in;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
