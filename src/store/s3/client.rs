@@ -1,7 +1,7 @@
 //! The SDK, set so that it works with every store that speaks S3.
 
 use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
@@ -15,7 +15,9 @@ use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::{Client, Config};
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use secrecy::ExposeSecret;
+use tokio::time::Instant;
 
+use super::fault::Remedy;
 use super::objects::ObjectHeaders;
 use super::wire::Wire;
 use super::{S3Credentials, S3Settings};
@@ -39,6 +41,8 @@ pub(super) struct Connections {
 struct Pool {
     client: Client,
     since: Instant,
+    /// When they were found to lead to the wrong region, which is mended once.
+    moved: Option<Instant>,
 }
 
 impl Connections {
@@ -46,7 +50,7 @@ impl Connections {
     pub(super) async fn to(settings: &S3Settings) -> Result<Self, Misconfiguration> {
         let wire = Wire::of(settings).await?;
         let client = client(settings, wire.client()).await;
-        Ok(Self { wire, pool: RwLock::new(Pool { client, since: Instant::now() }) })
+        Ok(Self { wire, pool: RwLock::new(Pool { client, since: Instant::now(), moved: None }) })
     }
 
     /// A client that uses them.
@@ -54,14 +58,46 @@ impl Connections {
         self.pool.read().unwrap_or_else(PoisonError::into_inner).client.clone()
     }
 
+    /// Does what is to be done here for a request that began then to succeed; whether another attempt makes sense.
+    pub(super) fn apply(&self, remedy: &Remedy, began: Instant) -> bool {
+        match remedy {
+            Remedy::None => return false,
+            Remedy::Region(region) => return self.move_to(region, began),
+            Remedy::NewConnections => self.renew(),
+            Remedy::Time | Remedy::Recovery | Remedy::LessLoad => {}
+        }
+        true
+    }
+
     /// Uses new connections from now on; running requests end on theirs.
-    pub(super) fn renew(&self) {
+    fn renew(&self) {
         let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
         // Requests that stood still side by side need only one renewal.
         if pool.since.elapsed() >= RENEWAL_PAUSE {
             let config = pool.client.config().to_builder().http_client(self.wire.client()).build();
-            *pool = Pool { client: Client::from_conf(config), since: Instant::now() };
+            *pool = Pool { client: Client::from_conf(config), since: Instant::now(), ..*pool };
         }
+    }
+
+    /// Signs for `region` from now on, which the store has told to a request that began then.
+    fn move_to(&self, region: &str, began: Instant) -> bool {
+        let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(moved) = pool.moved {
+            // It may have been on its way when another one learned the same.
+            return began < moved && pool.region() == Some(region);
+        }
+        let stated = pool.region().unwrap_or_default().to_owned();
+        tracing::warn!(stated, region, "the bucket is in another region, which is used; correct `region`");
+        let config = pool.client.config().to_builder().region(Region::new(region.to_owned())).build();
+        pool.client = Client::from_conf(config);
+        pool.moved = Some(Instant::now());
+        true
+    }
+}
+
+impl Pool {
+    fn region(&self) -> Option<&str> {
+        self.client.config().region().map(Region::as_ref)
     }
 }
 

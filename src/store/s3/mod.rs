@@ -6,7 +6,9 @@
 mod client;
 mod fault;
 mod get;
+mod health;
 mod kind;
+mod load;
 mod objects;
 mod retry;
 mod upload;
@@ -31,7 +33,7 @@ use super::{Key, Listed, Misconfiguration, Object, ObjectMeta, ObjectStore, Page
 use crate::oci::ByteRange;
 use client::Connections;
 use fault::{Fault, Identity, has_changed, is_absent, is_absent_to_head};
-use retry::{Attempt, retry};
+use retry::{Attempt, Endpoint, retry};
 
 pub use kind::{KIND_NAMES, S3Endpoint, S3Kind};
 pub use objects::{S3Encryption, S3Objects};
@@ -99,6 +101,7 @@ pub struct S3Store {
 /// What a store and the uploads it began have in common.
 struct Shared {
     connections: Connections,
+    endpoint: Endpoint,
     bucket: String,
     /// Empty, or ends in `/`.
     prefix: String,
@@ -118,7 +121,15 @@ impl S3Store {
         let connections = Connections::to(&settings).await?;
         let prefix = if settings.prefix.is_empty() { String::new() } else { format!("{}/", settings.prefix) };
         let identity = Identity::of(&settings);
-        let shared = Shared { connections, bucket: settings.bucket, prefix, identity, memory, background: TaskTracker::new() };
+        let shared = Shared {
+            connections,
+            endpoint: Endpoint::new(),
+            bucket: settings.bucket,
+            prefix,
+            identity,
+            memory,
+            background: TaskTracker::new(),
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -133,7 +144,7 @@ impl Shared {
     where
         F: Future<Output = Result<T, Fault>>,
     {
-        retry(patience, || self.connections.renew(), request).await
+        retry(patience, &self.endpoint, |remedy, began| self.connections.apply(remedy, began), request).await
     }
 
     fn object_key(&self, key: &Key) -> String {

@@ -1,6 +1,7 @@
 //! What only a bucket can get wrong: requests that are counted, lost, cut off or refused.
 
 mod broken_off;
+mod corrected;
 mod objects;
 mod outage;
 mod refused;
