@@ -35,6 +35,8 @@ pub use s3::{KIND_NAMES, S3Credentials, S3Encryption, S3Endpoint, S3Kind, S3Obje
 /// `patience` is how long a call may go on without getting anywhere; inside it
 /// a store tries again whatever is worth trying again. Once a store is known to
 /// be down, who has 2 s of it or less is told so at once.
+///
+/// What is archived, so that it could not be read now, counts as absent.
 #[async_trait]
 pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// What is known of the object at `key`, `None` when there is none.

@@ -254,6 +254,8 @@ pub(super) fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpRespons
     let SdkError::ServiceError(service) = error else { return false };
     match (service.raw().status().as_u16(), service.err().code()) {
         (404, Some("NoSuchKey" | "NoSuchUpload" | "NotFound")) => true,
+        // What is archived cannot be read.
+        (403, Some("InvalidObjectState")) => true,
         _ => false,
     }
 }

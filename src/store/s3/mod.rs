@@ -3,6 +3,7 @@
 //! Every request goes through [`retry`], which knows how long to wait for what;
 //! the SDK's own retries and timeouts are off.
 
+mod absence;
 mod client;
 mod fault;
 mod get;
@@ -22,15 +23,18 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use secrecy::SecretString;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::budget::MemoryBudget;
 use super::{Key, Listed, Misconfiguration, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
 use crate::oci::ByteRange;
+use absence::Listing;
 use client::Connections;
 use fault::{Fault, Identity, has_changed, is_absent, is_absent_to_head};
 use retry::{Attempt, Endpoint, retry};
@@ -102,6 +106,7 @@ pub struct S3Store {
 struct Shared {
     connections: Connections,
     endpoint: Endpoint,
+    listing: Listing,
     bucket: String,
     /// Empty, or ends in `/`.
     prefix: String,
@@ -124,6 +129,7 @@ impl S3Store {
         let shared = Shared {
             connections,
             endpoint: Endpoint::new(),
+            listing: Listing::default(),
             bucket: settings.bucket,
             prefix,
             identity,
@@ -158,6 +164,7 @@ impl Shared {
 
     async fn head(&self, key: &Key) -> Result<Option<ObjectMeta>, Fault> {
         match self.client().head_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
+            Ok(head) if is_archived(&head) => Ok(None),
             Ok(head) => meta(head.content_length, head.content_type, head.last_modified, head.e_tag).map(Some),
             Err(error) if is_absent_to_head(&error) => Ok(None),
             Err(error) => Err(self.identity.fault("HeadObject", error)),
@@ -194,31 +201,39 @@ impl Shared {
         Ok((names.collect(), listing.next_continuation_token.clone()))
     }
 
-    async fn list(&self, prefix: &str, after: Option<&Key>) -> Result<Page, Fault> {
+    /// A page of objects, and the last of the bucket's own keys on it.
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<(Page, Option<String>), Fault> {
         let request = self.client().list_objects_v2().bucket(&self.bucket).prefix(format!("{}{prefix}", self.prefix));
         let listing = request
-            .set_start_after(after.map(|key| self.object_key(key)))
+            .set_start_after(after.map(str::to_owned))
             .send()
             .await
             .map_err(|error| self.identity.fault("ListObjectsV2", error))?;
-        let objects = listing.contents().iter().filter_map(|object| {
+        let last = listing.contents().last().and_then(|object| object.key()).map(str::to_owned);
+        let readable =
+            listing.contents().iter().filter(|object| !object.storage_class().is_some_and(|it| is_archive(it.as_str())));
+        let objects = readable.filter_map(|object| {
             let key = self.own_key(object.key()?)?;
             let last_modified = SystemTime::try_from(*object.last_modified()?).ok()?;
             let etag = object.e_tag().unwrap_or_default().to_owned();
             Some(Listed { key, size: u64::try_from(object.size()?).ok()?, last_modified, etag })
         });
-        Ok(Page { objects: objects.collect(), is_truncated: listing.is_truncated().unwrap_or_default() })
+        Ok((Page { objects: objects.collect(), is_truncated: listing.is_truncated().unwrap_or_default() }, last))
     }
 }
 
 #[async_trait]
 impl ObjectStore for S3Store {
     async fn head(&self, key: &Key, patience: Duration) -> Result<Option<ObjectMeta>, StoreError> {
-        self.shared.retry(patience, |_| self.shared.head(key)).await
+        let deadline = Instant::now() + patience;
+        let found = self.shared.retry(patience, |_| self.shared.head(key)).await;
+        self.shared.absent_if_unlisted(found, deadline).await
     }
 
     async fn get(&self, key: &Key, range: Option<ByteRange>, patience: Duration) -> Result<Option<Object>, StoreError> {
-        get::get(Arc::clone(&self.shared), key, range, patience).await
+        let deadline = Instant::now() + patience;
+        let found = get::get(Arc::clone(&self.shared), key, range, patience).await;
+        self.shared.absent_if_unlisted(found, deadline).await
     }
 
     async fn put(&self, key: &Key, bytes: Bytes, content_type: &str, patience: Duration) -> Result<(), StoreError> {
@@ -239,7 +254,15 @@ impl ObjectStore for S3Store {
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, patience: Duration) -> Result<Page, StoreError> {
-        self.shared.retry(patience, |_| self.shared.list(prefix, after)).await
+        let mut after = after.map(|key| self.shared.object_key(key));
+        loop {
+            let (page, last) = self.shared.retry(patience, |_| self.shared.list(prefix, after.as_deref())).await?;
+            // Who asks goes on after the last object of a page, so one that has none of ours must not look like the middle.
+            if !page.objects.is_empty() || !page.is_truncated || last <= after {
+                return Ok(page);
+            }
+            after = last;
+        }
     }
 
     async fn folders(&self, prefix: &str, patience: Duration) -> Result<Vec<String>, StoreError> {
@@ -278,6 +301,18 @@ impl fmt::Debug for S3Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "S3Store({}/{})", self.shared.bucket, self.shared.prefix)
     }
+}
+
+/// Whether an object would have to be restored before it could be read (S3 API, HeadObject, `x-amz-restore`, `x-amz-archive-status`).
+fn is_archived(head: &HeadObjectOutput) -> bool {
+    let is_restored = head.restore().is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
+    let is_in_archive = head.storage_class().is_some_and(|class| is_archive(class.as_str())) || head.archive_status().is_some();
+    is_in_archive && !is_restored
+}
+
+/// Whether what has this storage class cannot be read at once (S3 User Guide, "Storage classes").
+fn is_archive(storage_class: &str) -> bool {
+    matches!(storage_class, "GLACIER" | "DEEP_ARCHIVE")
 }
 
 /// What a response says of an object, all of which a store must say.

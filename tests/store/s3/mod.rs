@@ -1,5 +1,6 @@
 //! What only a bucket can get wrong: requests that are counted, lost, cut off or refused.
 
+mod absent;
 mod broken_off;
 mod corrected;
 mod objects;
