@@ -32,6 +32,10 @@ const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many pieces are removed at once.
 const REMOVALS_AT_ONCE: usize = 8;
 
+/// Most pieces that an upload may have, as many as S3 takes parts. Each is an
+/// object, and whoever takes the next one lists them all.
+const MAX_PIECES: usize = 10_000;
+
 /// The name of an upload: random, with the time it was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadId {
@@ -49,17 +53,21 @@ impl UploadId {
     /// The name of an upload that begins now.
     #[must_use]
     pub fn begin() -> Self {
-        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self { random: Uuid::new_v4(), began }
+        Self { random: Uuid::new_v4(), began: now() }
     }
 }
 
 impl UploadId {
-    /// Whether it was begun too long ago to go on. One from the future is a replica whose clock is ahead.
+    /// Whether it was begun too long ago to go on. One from the future is a
+    /// replica whose clock is ahead; too far ahead, and nobody began it.
     fn is_over(self) -> bool {
-        let began = UNIX_EPOCH + Duration::from_secs(self.began);
-        SystemTime::now().duration_since(began).is_ok_and(|age| age > MAX_AGE)
+        now().abs_diff(self.began) > MAX_AGE.as_secs()
     }
+}
+
+/// Seconds after 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// What an upload holds, as the store lists it.
@@ -96,6 +104,12 @@ impl Pieces {
             }
             _ => self.strays.push(object.key),
         }
+    }
+
+    /// Fine if one more may come.
+    fn has_room(&self) -> Result<(), RegistryError> {
+        let pieces = self.run.len() + self.strays.len();
+        if pieces < MAX_PIECES { Ok(()) } else { Err(RegistryError::TooManyChunks { limit: MAX_PIECES }) }
     }
 
     fn keys(&self) -> Vec<Key> {
@@ -174,6 +188,7 @@ impl WritableRepository {
     ///
     /// - [`RegistryError::UploadUnknown`]: it has ended or is too old.
     /// - [`RegistryError::ChunkOutOfOrder`]: `start` is not the bytes held; the upload lives on.
+    /// - [`RegistryError::TooManyChunks`]: the upload can only be ended.
     /// - [`RegistryError::LengthMismatch`], [`RegistryError::BodyBroken`], [`RegistryError::BodyStalled`]: none of it was kept.
     /// - [`RegistryError::Store`]: it could not be stored.
     pub async fn append_upload(
@@ -186,7 +201,9 @@ impl WritableRepository {
         let _uploading = self.registry.exports.upload(&self.name);
         self.sweep_sometimes();
         let mut session = self.registry.sessions.enter(id).await;
-        let received = in_order(&self.open_pieces(id).await?, start)?;
+        let pieces = self.open_pieces(id).await?;
+        let received = in_order(&pieces, start)?;
+        pieces.has_room()?;
         let mut hasher = session.hasher.take().filter(|_| received > 0).unwrap_or_else(|| Hasher::new(Algorithm::Sha256));
         let mut upload = self.store().upload(&self.keys.piece(id, received), length, self.patience().bytes).await?;
         let poured = match pour(body, &mut *upload, &mut hasher, length).await {
