@@ -1,7 +1,9 @@
 //! Multipart uploads that a process left behind when it was killed.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use longshore::registry::{Leftovers, Patience, Registry, Sweep};
 use longshore::store::{Misconfiguration, ObjectStore, S3Store, StoreError, Unfinished};
 
 use super::refused::refusing;
@@ -71,6 +73,32 @@ async fn of_several_uploads_to_one_key_each_is_told_and_only_the_one_meant_is_di
     store.discard(&found[3], PATIENCE).await.expect("it may be over");
 
     assert_eq!(uploads.ids(), ["1", "2", "3", "5"]);
+}
+
+#[tokio::test]
+async fn an_image_is_swept_of_old_uploads_to_its_own_blobs_and_pieces_and_no_others() {
+    let (uploads, store) = bucket().await;
+    for (id, key, age) in [
+        ("blob", "cache/org/app/blobs/sha256:00", 25 * HOUR),
+        ("piece", "cache/org/app/_oci/uploads/x/00000000000000000000", 25 * HOUR),
+        ("young", "cache/org/app/blobs/sha256:00", 23 * HOUR),
+        ("below", "cache/org/app/worker/blobs/sha256:00", 25 * HOUR),
+        ("above", "cache/org/blobs/sha256:00", 25 * HOUR),
+        ("beside", "cache/org/app-2/blobs/sha256:00", 25 * HOUR),
+        ("foreign", "cache/org/app/blobs.tar", 25 * HOUR),
+    ] {
+        uploads.leave(key, id, age);
+    }
+    let registry = Arc::new(Registry::new(Arc::new(store), Patience::with_bytes(PATIENCE)));
+    let app = registry.writable_repository("org/app".parse().unwrap());
+
+    let swept = app.sweep(Sweep::Remove).await.unwrap();
+
+    assert_eq!(swept, Leftovers { pieces: 0, uploads: 2 });
+    assert_eq!(uploads.listings(), 2);
+    let mut left = uploads.ids();
+    left.sort();
+    assert_eq!(left, ["above", "below", "beside", "foreign", "young"]);
 }
 
 #[tokio::test]
