@@ -357,6 +357,21 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn no_sweep_begins_while_what_runs_is_waited_for() {
+        let (registry, old) = (registry(), piece("app", OLD));
+        put(&registry, &old).await;
+        write(&writable(&registry, "app")).await;
+        let (running, stopping) = (registry.background.token(), Arc::clone(&registry));
+
+        let settled = tokio::spawn(async move { stopping.settle().await });
+        tokio::time::sleep(SETTLED * 2).await;
+        drop(running);
+        settled.await.unwrap();
+
+        assert!(has(&registry, &old).await);
+    }
+
     #[tokio::test]
     async fn only_what_uploads_that_are_over_left_in_this_very_image_goes() {
         let registry = registry();

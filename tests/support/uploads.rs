@@ -40,6 +40,7 @@ struct Held {
     uploads: BTreeMap<(String, String), SystemTime>,
     /// How often they were listed.
     listings: usize,
+    ignores_prefix: bool,
 }
 
 impl Uploads {
@@ -65,6 +66,11 @@ impl Uploads {
     /// Puts an upload to `key` there that is of this age.
     pub fn leave(&self, key: &str, id: &str, age: Duration) {
         self.held().uploads.insert((key.to_owned(), id.to_owned()), SystemTime::now() - age);
+    }
+
+    /// From now on lists them all, whatever is asked for.
+    pub fn ignore_prefix(&self) {
+        self.held().ignores_prefix = true;
     }
 
     /// The ids of those that are there, in the order of their keys.
@@ -108,7 +114,7 @@ impl Held {
     fn page(&mut self, query: &str) -> String {
         self.listings += 1;
         let [prefix, key, id] = ["prefix", "key-marker", "upload-id-marker"].map(|name| value(query, name).unwrap_or_default());
-        let after = (key, id);
+        let (prefix, after) = (if self.ignores_prefix { String::new() } else { prefix }, (key, id));
         let mut found = self.uploads.iter().filter(|(upload, _)| upload.0.starts_with(&prefix) && **upload > after);
         let page: Vec<_> = found.by_ref().take(PAGE).collect();
         let uploads: String = page

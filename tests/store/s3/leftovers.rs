@@ -77,28 +77,33 @@ async fn of_several_uploads_to_one_key_each_is_told_and_only_the_one_meant_is_di
 
 #[tokio::test]
 async fn an_image_is_swept_of_old_uploads_to_its_own_blobs_and_pieces_and_no_others() {
-    let (uploads, store) = bucket().await;
-    for (id, key, age) in [
-        ("blob", "cache/org/app/blobs/sha256:00", 25 * HOUR),
-        ("piece", "cache/org/app/_oci/uploads/x/00000000000000000000", 25 * HOUR),
-        ("young", "cache/org/app/blobs/sha256:00", 23 * HOUR),
-        ("below", "cache/org/app/worker/blobs/sha256:00", 25 * HOUR),
-        ("above", "cache/org/blobs/sha256:00", 25 * HOUR),
-        ("beside", "cache/org/app-2/blobs/sha256:00", 25 * HOUR),
-        ("foreign", "cache/org/app/blobs.tar", 25 * HOUR),
-    ] {
-        uploads.leave(key, id, age);
+    for is_careless in [false, true] {
+        let (uploads, store) = bucket().await;
+        for (id, key, age) in [
+            ("blob", "cache/org/app/blobs/sha256:00", 25 * HOUR),
+            ("piece", "cache/org/app/_oci/uploads/x/00000000000000000000", 25 * HOUR),
+            ("young", "cache/org/app/blobs/sha256:00", 23 * HOUR),
+            ("below", "cache/org/app/worker/blobs/sha256:00", 25 * HOUR),
+            ("above", "cache/org/blobs/sha256:00", 25 * HOUR),
+            ("beside", "cache/org/app-2/blobs/sha256:00", 25 * HOUR),
+            ("foreign", "cache/org/app/blobs.tar", 25 * HOUR),
+        ] {
+            uploads.leave(key, id, age);
+        }
+        if is_careless {
+            uploads.ignore_prefix();
+        }
+        let registry = Arc::new(Registry::new(Arc::new(store), Patience::with_bytes(PATIENCE)));
+        let app = registry.writable_repository("org/app".parse().unwrap());
+
+        let swept = app.sweep(Sweep::Remove).await.unwrap();
+
+        assert_eq!(swept, Leftovers { pieces: 0, uploads: 2 });
+        let mut left = uploads.ids();
+        left.sort();
+        assert_eq!(left, ["above", "below", "beside", "foreign", "young"], "a bucket that ignores the prefix: {is_careless}");
+        assert!(is_careless || uploads.listings() == 2);
     }
-    let registry = Arc::new(Registry::new(Arc::new(store), Patience::with_bytes(PATIENCE)));
-    let app = registry.writable_repository("org/app".parse().unwrap());
-
-    let swept = app.sweep(Sweep::Remove).await.unwrap();
-
-    assert_eq!(swept, Leftovers { pieces: 0, uploads: 2 });
-    assert_eq!(uploads.listings(), 2);
-    let mut left = uploads.ids();
-    left.sort();
-    assert_eq!(left, ["above", "below", "beside", "foreign", "young"]);
 }
 
 #[tokio::test]
