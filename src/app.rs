@@ -1,5 +1,7 @@
 //! The composition root: the one place that reads a [`Config`] and builds the floors from it.
 
+mod sweep;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +17,9 @@ use crate::config::{self, Anonymous, Config, Credentials, Store};
 use crate::registry::{Patience, Registry};
 use crate::server::{self, Limits};
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Credentials, S3Settings, S3Store, StoreError};
+
+pub use crate::registry::{Leftovers, Sweep, Swept};
+pub use sweep::{SweepError, sweep};
 
 /// Most connections at once: what a large farm of builders opens.
 const MAX_CONNECTIONS: u64 = 4096;
@@ -129,8 +134,12 @@ fn listen(wanted: &[config::Listener]) -> Result<Vec<TcpListener>, SetupError> {
 async fn open(store: Store, memory: Arc<MemoryBudget>) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::open(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(S3Store::new(s3_settings(bucket), memory).await)),
+        Store::S3(bucket) => Ok(Arc::new(s3(bucket, memory).await)),
     }
+}
+
+async fn s3(bucket: config::S3, memory: Arc<MemoryBudget>) -> S3Store {
+    S3Store::new(s3_settings(bucket), memory).await
 }
 
 fn s3_settings(bucket: config::S3) -> S3Settings {

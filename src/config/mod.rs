@@ -212,13 +212,37 @@ pub enum Credentials {
 ///
 /// Everything that is wrong with it, in words that hold no secret.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    load_for(sources, Purpose::Serving)
+}
+
+/// Makes a configuration of everything that was stated, for work on the store
+/// that serves nobody: so who may do what need not be stated.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_unserved(sources: &Sources) -> Result<Config, Problems> {
+    load_for(sources, Purpose::StoreOnly)
+}
+
+/// What a configuration is needed for.
+enum Purpose {
+    Serving,
+    StoreOnly,
+}
+
+fn load_for(sources: &Sources, purpose: Purpose) -> Result<Config, Problems> {
     let mut layers = Layers::gather(sources)?;
     let log = log(&mut layers);
     let server = access::server(&mut layers);
     let store = limits(&mut layers);
     let kind = store::decide(&mut layers);
     let profile = kind.and_then(|kind| store::profile(&mut layers, kind, &sources.environment));
-    let access = access::access(&mut layers, server.as_ref(), kind);
+    let (reached, stored) = match purpose {
+        Purpose::Serving => (server.as_ref(), kind),
+        Purpose::StoreOnly => (None, None),
+    };
+    let access = access::access(&mut layers, reached, stored);
     let config = || Some(Config { log: log?, server: server?, access: access?, store: store?, profile: profile? });
     match config() {
         Some(config) if layers.problems.is_empty() => Ok(config),
