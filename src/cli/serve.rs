@@ -11,7 +11,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::app::App;
+use crate::app::{App, Entrance};
 use crate::config::{Config, Log, LogFormat, LogLevel};
 
 use super::welcome::Welcome;
@@ -45,7 +45,7 @@ async fn serve(config: Config) -> ExitCode {
             return ExitCode::from(MISTAKE);
         }
     };
-    welcome.say(format, &app.addresses());
+    welcome.say(format, &app.addresses(Entrance::Registry), &app.addresses(Entrance::Admin));
     app.serve(stop(interrupt, terminate)).await;
     tracing::info!("stopped");
     ExitCode::SUCCESS
