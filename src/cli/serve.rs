@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::App;
+use crate::app::{App, Entrance};
 use crate::config::Config;
 
 use super::welcome::Welcome;
@@ -40,7 +40,7 @@ async fn serve(config: Config) -> ExitCode {
             return ExitCode::from(MISTAKE);
         }
     };
-    welcome.say(format, &app.addresses());
+    welcome.say(format, &app.addresses(Entrance::Registry), &app.addresses(Entrance::Admin));
     app.serve(stop(interrupt, terminate)).await;
     tracing::info!("stopped");
     ExitCode::SUCCESS
