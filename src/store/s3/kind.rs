@@ -31,8 +31,6 @@ pub struct S3Kind {
     pub has_acls: bool,
     /// Whether one request can delete many objects (DeleteObjects), as the SDK asks for it.
     pub deletes_many: bool,
-    /// Which multipart uploads a ListMultipartUploads with a prefix tells of.
-    pub lists_uploads: UploadListing,
 }
 
 /// Where a kind of store answers when nobody says so.
@@ -55,15 +53,6 @@ pub enum S3Region {
     InHost,
 }
 
-/// Which multipart uploads can be found again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UploadListing {
-    /// All whose keys begin with the prefix.
-    ByPrefix,
-    /// Those whose key is the prefix.
-    ByKey,
-}
-
 /// What can be expected of anything that speaks S3, which is found where somebody says.
 const PLAIN: S3Kind = S3Kind {
     name: "generic",
@@ -80,7 +69,6 @@ const PLAIN: S3Kind = S3Kind {
     has_acls: true,
     // Costs requests where it is wrong, but never an object.
     deletes_many: false,
-    lists_uploads: UploadListing::ByPrefix,
 };
 
 /// Every kind, in the order in which they are told.
@@ -140,8 +128,6 @@ impl S3Kind {
         has_acls: false,
         // Older builds want a Content-MD5, which the SDK does not send (apache/arrow-rs#5414).
         deletes_many: false,
-        // minio/minio#20989: a prefix must be the whole key; without one it tells what one node remembers.
-        lists_uploads: UploadListing::ByKey,
         ..PLAIN
     };
 

@@ -9,6 +9,7 @@ mod fault;
 mod get;
 mod health;
 mod kind;
+mod leftovers;
 mod load;
 mod objects;
 mod retry;
@@ -32,7 +33,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::budget::MemoryBudget;
-use super::{Key, Listed, Misconfiguration, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
+use super::{Key, Listed, Misconfiguration, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
 use crate::oci::ByteRange;
 use absence::Listing;
 use client::Connections;
@@ -275,6 +276,21 @@ impl ObjectStore for S3Store {
                 None => return Ok(names),
             }
         }
+    }
+
+    async fn unfinished(
+        &self,
+        prefix: &str,
+        before: SystemTime,
+        patience: Duration,
+    ) -> Result<Option<Vec<Unfinished>>, StoreError> {
+        leftovers::unfinished(&self.shared, prefix, before, patience).await
+    }
+
+    async fn discard(&self, upload: &Unfinished, patience: Duration) -> Result<(), StoreError> {
+        // All that are told here are for a key.
+        let Some(key) = &upload.key else { return Ok(()) };
+        self.shared.retry(patience, |_| leftovers::abort(&self.shared, key, &upload.id)).await
     }
 
     /// Asks for a key that cannot be there: a GET, since the answer to a HEAD does not say why.

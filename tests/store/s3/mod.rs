@@ -3,6 +3,7 @@
 mod absent;
 mod broken_off;
 mod corrected;
+mod leftovers;
 mod objects;
 mod outage;
 mod refused;
