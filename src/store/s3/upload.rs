@@ -338,7 +338,7 @@ async fn complete(
     let Target { shared, key, .. } = target;
     let request = shared.client().complete_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(id);
     let error = match request.multipart_upload(parts).send().await {
-        Ok(completed) => return completed.e_tag.ok_or_else(|| Fault::incomplete("ETag")),
+        Ok(completed) => return etag_of_completed(target, completed.e_tag).await,
         Err(error) => error,
     };
     // The answer to an earlier attempt may have been lost, and then the upload is gone because it succeeded.
@@ -348,6 +348,14 @@ async fn complete(
         Some(meta) => Ok(meta.etag),
         // Nor is it the end that the object is not there yet: somebody else's Complete of ours may still be running.
         None => Err(shared.identity.fault("CompleteMultipartUpload", error)),
+    }
+}
+
+/// The etag of what was completed: Ceph 16 leaves it empty in its answer.
+async fn etag_of_completed(target: &Target, told: Option<String>) -> Result<String, Fault> {
+    match told.filter(|etag| !etag.is_empty()) {
+        Some(etag) => Ok(etag),
+        None => target.shared.head(&target.key).await?.map(|meta| meta.etag).ok_or_else(|| Fault::incomplete("ETag")),
     }
 }
 
