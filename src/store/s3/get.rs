@@ -19,6 +19,10 @@ use crate::store::{Key, Object, ObjectMeta, StoreError, span};
 /// How long a body may bring nothing before it is asked for anew.
 const STILL: Duration = Duration::from_secs(15);
 
+/// The furthest byte that a request names. Some stores ignore a range whose
+/// numbers they cannot hold, others answer 400, and no object reaches so far.
+const FURTHEST: u64 = i64::MAX as u64;
+
 /// A run of bytes of an object, and the response that is bringing them.
 struct Opened {
     meta: ObjectMeta,
@@ -86,9 +90,10 @@ fn parse(content_range: &str) -> Option<(u64, u64)> {
 }
 
 fn header(range: ByteRange) -> String {
+    let near = |position: u64| position.min(FURTHEST);
     match range {
-        ByteRange::From(first) => format!("bytes={first}-"),
-        ByteRange::Within(first, last) => format!("bytes={first}-{last}"),
+        ByteRange::From(first) => format!("bytes={}-", near(first)),
+        ByteRange::Within(first, last) => format!("bytes={}-{}", near(first), near(last)),
         ByteRange::Last(length) => format!("bytes=-{length}"),
     }
 }
