@@ -1,5 +1,7 @@
 //! A store under test, and short words for what is done to it.
 
+use std::any::Any;
+use std::net::SocketAddrV4;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +13,11 @@ use longshore::store::{
     FolderStore, Key, Listed, MemoryBudget, MemoryStore, Object, ObjectMeta, ObjectStore, S3Credentials, S3Kind, S3Objects,
     S3Settings, S3Store, StoreError, Upload,
 };
-use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::support::minio::{ACCESS_KEY_ID, Minio, REGION, SECRET_ACCESS_KEY};
+use crate::support::s3_server::{self, S3Server};
 use crate::support::scratch;
 
 /// Long enough that only a test that has failed waits for it.
@@ -25,16 +27,17 @@ pub const MIB: usize = 1024 * 1024;
 
 pub const BUCKET: &str = "contract";
 
-/// The one MinIO of this process, with a [`BUCKET`]; it ends with the process.
-static MINIO: OnceCell<Minio> = OnceCell::const_new();
+/// Where `server` listens; it has a [`BUCKET`].
+pub async fn address_of(server: S3Server) -> SocketAddrV4 {
+    static BUCKETS: [OnceCell<()>; S3Server::ALL.len()] = [const { OnceCell::const_new() }; S3Server::ALL.len()];
+    BUCKETS[server as usize].get_or_init(|| server.make_bucket(BUCKET)).await;
+    server.address().await
+}
 
+/// The one MinIO of this process, with a [`BUCKET`].
 pub async fn minio() -> &'static Minio {
-    let start = || async {
-        let minio = Minio::start().await;
-        minio.make_bucket(BUCKET);
-        minio
-    };
-    MINIO.get_or_init(start).await
+    address_of(S3Server::Minio).await;
+    s3_server::minio().await
 }
 
 /// How to reach [`BUCKET`] through `endpoint`, under a prefix that nobody else has.
@@ -51,6 +54,16 @@ pub fn settings(endpoint: impl std::fmt::Display) -> S3Settings {
         ca_bundle: None,
         proxy: None,
     }
+}
+
+/// How to reach [`BUCKET`] on `server`.
+pub async fn settings_of(server: S3Server) -> S3Settings {
+    let kind = match server {
+        S3Server::Minio => S3Kind::MINIO,
+        S3Server::Versitygw => S3Kind::GENERIC,
+        S3Server::Ceph => S3Kind::CEPH,
+    };
+    S3Settings { kind, ..settings(address_of(server).await) }
 }
 
 pub fn keys(access_key_id: &str, secret_access_key: &str) -> S3Credentials {
@@ -71,12 +84,13 @@ pub async fn s3_store(settings: S3Settings, memory: usize) -> S3Store {
 pub struct Bench {
     pub store: Arc<dyn ObjectStore>,
     root: String,
-    _folder: Option<Arc<TempDir>>,
+    /// What the store needs for as long as it is used.
+    _under: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Bench {
     pub fn over(store: impl ObjectStore + 'static) -> Self {
-        Self { store: Arc::new(store), root: "root".to_owned(), _folder: None }
+        Self { store: Arc::new(store), root: "root".to_owned(), _under: None }
     }
 
     pub async fn memory() -> Self {
@@ -86,7 +100,7 @@ impl Bench {
     pub async fn folder() -> Self {
         let folder = scratch("folder");
         let bench = Self::in_folder(folder.path());
-        Self { _folder: Some(Arc::new(folder)), ..bench }
+        Self { _under: Some(Arc::new(folder)), ..bench }
     }
 
     /// The store in the folder at `path`.
@@ -100,6 +114,14 @@ impl Bench {
 
     pub async fn s3_with_memory(memory: usize) -> Self {
         Self::over(s3_store(settings(minio().await.address), memory).await)
+    }
+
+    pub async fn versitygw() -> Self {
+        Self::over(s3_store(settings_of(S3Server::Versitygw).await, 64 * MIB).await)
+    }
+
+    pub async fn ceph() -> Self {
+        Self::over(s3_store(settings_of(S3Server::Ceph).await, 64 * MIB).await)
     }
 
     pub fn key(&self, name: &str) -> Key {

@@ -17,6 +17,8 @@ macro_rules! hold_every_store_to {
         hold_every_store_to! { memory { $($promise)* } }
         hold_every_store_to! { folder { $($promise)* } }
         hold_every_store_to! { s3 { $($promise)* } }
+        hold_every_store_to! { versitygw { $($promise)* } }
+        hold_every_store_to! { ceph { $($promise)* } }
     };
     ($store:ident { $($promise:ident)* }) => {
         mod $store {

@@ -8,6 +8,7 @@
 
 pub mod broken_store;
 pub mod buildkit;
+pub mod ceph;
 pub mod client;
 pub mod door;
 pub mod image;
@@ -17,8 +18,10 @@ pub mod minio;
 pub mod ports;
 pub mod project;
 pub mod rclone;
+pub mod s3_server;
 pub mod tools;
 pub mod uploads;
+pub mod versitygw;
 
 use std::future::Future;
 use std::path::PathBuf;
