@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::stage::{Quay, STORES, Store, export, run};
+use crate::stage::{EVERY_STORE, Quay, Store, export, run};
 use crate::support::client;
 use crate::support::door::S3Operation;
 use crate::support::project::Project;
@@ -16,7 +16,7 @@ use crate::support::project::Project;
 #[test]
 fn a_store_holds_exactly_what_was_exported_and_every_blob_hashes_to_its_key() {
     run(async {
-        for store in STORES {
+        for store in EVERY_STORE {
             let (quay, project) = (Quay::on(store).await, Project::new());
             export(&project, &format!("{},mode=max", quay.cache("ghcr.io/org/app:cache"))).await;
 
