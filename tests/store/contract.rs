@@ -19,6 +19,9 @@ macro_rules! hold_every_store_to {
         hold_every_store_to! { s3 { $($promise)* } }
         hold_every_store_to! { versitygw { $($promise)* } }
         hold_every_store_to! { ceph { $($promise)* } }
+        hold_every_store_to! { strict_gcs { $($promise)* } }
+        hold_every_store_to! { strict_r2 { $($promise)* } }
+        hold_every_store_to! { strict_b2 { $($promise)* } }
     };
     ($store:ident { $($promise:ident)* }) => {
         mod $store {

@@ -19,6 +19,7 @@ pub mod ports;
 pub mod project;
 pub mod rclone;
 pub mod s3_server;
+pub mod strict;
 pub mod tools;
 pub mod uploads;
 pub mod versitygw;
