@@ -13,11 +13,11 @@ use tokio::net::TcpListener;
 
 use crate::access::{Access, Profile};
 use crate::api::{Api, Hosts};
-use crate::config::{self, Anonymous, Config, Credentials, Store};
+use crate::config::{self, Anonymous, Config, Store};
 use crate::metrics::Metrics;
 use crate::registry::{Patience, Registry};
 use crate::server::{self, Limits};
-use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Credentials, S3Settings, S3Store, StoreError};
+use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, StoreError};
 
 pub use crate::api::Entrance;
 pub use crate::registry::{Leftovers, Sweep, Swept};
@@ -141,28 +141,7 @@ fn listen(wanted: &[config::Listener], entrance: Entrance) -> Result<Vec<(TcpLis
 async fn open(store: Store, memory: Arc<MemoryBudget>) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::open(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(s3(bucket, memory).await)),
-    }
-}
-
-async fn s3(bucket: config::S3, memory: Arc<MemoryBudget>) -> S3Store {
-    S3Store::new(s3_settings(bucket), memory).await
-}
-
-fn s3_settings(bucket: config::S3) -> S3Settings {
-    let credentials = match bucket.credentials {
-        Credentials::Static { access_key_id, secret_access_key, session_token } => {
-            S3Credentials::Static { access_key_id, secret_access_key, session_token }
-        }
-        Credentials::Default => S3Credentials::Default,
-    };
-    S3Settings {
-        bucket: bucket.bucket,
-        prefix: bucket.prefix,
-        region: bucket.region,
-        endpoint: bucket.endpoint,
-        path_style: bucket.path_style,
-        credentials,
+        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory).await?)),
     }
 }
 

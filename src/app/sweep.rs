@@ -3,10 +3,10 @@
 use std::error::Error as _;
 use std::sync::Arc;
 
-use super::{SetupError, s3};
+use super::SetupError;
 use crate::config::{Config, Store};
 use crate::registry::{Leftovers, Patience, Registry, RegistryError, Sweep, Swept};
-use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, StoreError};
+use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, StoreError};
 
 /// Why a store was not swept, or not all of it. The messages are for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,6 @@ pub async fn sweep(config: Config, sweep: Sweep, mut tell: impl FnMut(Option<&st
 async fn as_it_is(store: Store, memory: Arc<MemoryBudget>) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::at(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(s3(bucket, memory).await)),
+        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory).await?)),
     }
 }

@@ -26,6 +26,7 @@ mod environment;
 mod file;
 mod host;
 mod layers;
+mod objects;
 mod problem;
 mod setting;
 mod sources;
@@ -37,8 +38,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
+use crate::store::S3Settings;
 use layers::Layers;
 
 pub use problem::Problems;
@@ -161,51 +161,7 @@ pub enum Store {
         path: PathBuf,
     },
     /// In a bucket.
-    S3(S3),
-}
-
-/// A bucket, and how to reach it.
-#[derive(Clone, Debug)]
-pub struct S3 {
-    /// A well-formed name.
-    pub bucket: String,
-    /// What every key begins with: components with `/` between, or empty; at most 400 bytes.
-    pub prefix: String,
-    /// Where the bucket is, or what the store takes for that.
-    pub region: String,
-    /// `scheme://host[:port]`; `None` for Amazon's own.
-    pub endpoint: Option<String>,
-    /// Whether the bucket stands in the path of a URL and not in its host name.
-    pub path_style: bool,
-    /// Whose interpretation of S3 it is.
-    pub dialect: S3Dialect,
-    /// How requests are signed.
-    pub credentials: Credentials,
-}
-
-/// Whose interpretation of S3 a store speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum S3Dialect {
-    /// Amazon's, and those that follow it.
-    Aws,
-    /// Google Cloud Storage's XML API.
-    Gcs,
-}
-
-/// How requests to a bucket are signed.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// With these keys.
-    Static {
-        /// The public half.
-        access_key_id: String,
-        /// The secret half.
-        secret_access_key: SecretString,
-        /// What goes with keys that were given out for a while.
-        session_token: Option<SecretString>,
-    },
-    /// With what the SDK's own chain finds.
-    Default,
+    S3(Box<S3Settings>),
 }
 
 /// Makes a configuration of everything that was stated.
@@ -282,20 +238,8 @@ impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder { path } => write!(f, "folder {}", path.display()),
-            Self::S3(s3) => s3.fmt(f),
+            Self::S3(bucket) => bucket.fmt(f),
         }
-    }
-}
-
-impl fmt::Display for S3 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.dialect {
-            S3Dialect::Aws => "s3",
-            S3Dialect::Gcs => "gs",
-        };
-        let slash = if self.prefix.is_empty() { "" } else { "/" };
-        write!(f, "{scheme}://{}{slash}{}, region {}", self.bucket, self.prefix, self.region)?;
-        self.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, ", at {endpoint}"))
     }
 }
 
@@ -314,6 +258,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::store::S3Credentials;
 
     /// The configuration of these flags, by their words, these variables and this file; or all that is wrong, as it is told.
     pub fn loaded(flags: &[(&str, &str)], variables: &[(&str, &str)], file: &str) -> Result<Config, String> {
@@ -394,7 +339,7 @@ mod tests {
         let Store::S3(s3) = config.profile.store else { panic!("a folder") };
         assert_eq!(s3.to_string(), "s3://ci-cache/team, region eu-central-1, at https://objects.example");
         assert!(!s3.path_style);
-        let Credentials::Static { access_key_id, secret_access_key, session_token } = s3.credentials else { panic!("no keys") };
+        let S3Credentials::Static { access_key_id, secret_access_key, session_token } = s3.credentials else { panic!("no keys") };
         assert_eq!([access_key_id.as_str(), secret_access_key.expose_secret()], ["id", "secret"]);
         assert_eq!(session_token.unwrap().expose_secret(), "token");
     }

@@ -24,7 +24,7 @@ pub use budget::MemoryBudget;
 pub use folder::FolderStore;
 pub use key::{InvalidKey, Key};
 pub use memory::MemoryStore;
-pub use s3::{S3Credentials, S3Settings, S3Store};
+pub use s3::{KIND_NAMES, S3Credentials, S3Encryption, S3Endpoint, S3Kind, S3Objects, S3Settings, S3Store};
 
 /// A place that keeps objects under keys, shared by all who hold it.
 ///
@@ -33,7 +33,10 @@ pub use s3::{S3Credentials, S3Settings, S3Store};
 /// win, whole.
 ///
 /// `patience` is how long a call may go on without getting anywhere; inside it
-/// a store tries again whatever is worth trying again.
+/// a store tries again whatever is worth trying again. Once a store is known to
+/// be down, who has 2 s of it or less is told so at once.
+///
+/// What is archived, so that it could not be read now, counts as absent.
 #[async_trait]
 pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// What is known of the object at `key`, `None` when there is none.
@@ -245,6 +248,22 @@ pub enum Misconfiguration {
     #[error("no credentials: {reason}")]
     NoCredentials {
         /// What the source said, free of secrets.
+        reason: String,
+    },
+    /// The certificates to trust cannot be used.
+    #[error("cannot use the certificates in {path:?}: {reason}; correct `ca_bundle`")]
+    CaBundle {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no going through the proxy.
+    #[error("cannot use {url:?} as a proxy: {reason}; correct `proxy`")]
+    Proxy {
+        /// The proxy.
+        url: String,
+        /// What is wrong with it.
         reason: String,
     },
     /// The folder cannot be written.
