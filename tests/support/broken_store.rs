@@ -37,6 +37,7 @@ pub enum Operation {
     Finish,
     Abort,
     Copy,
+    Touch,
     Delete,
     List,
     Folders,
@@ -78,6 +79,7 @@ struct Rule {
 #[derive(Clone)]
 enum Fault {
     Pause(Arc<Gate>),
+    HoldAnswer(Arc<Gate>),
     Fail(Arc<dyn Fn() -> StoreError + Send + Sync>),
     LoseAnswer(Arc<dyn Fn() -> StoreError + Send + Sync>),
     Stall,
@@ -138,8 +140,15 @@ impl When<'_> {
 
     /// The call waits until it is released.
     pub fn pause(self) -> Pause {
-        let gate = Arc::new(Gate { arrived: Semaphore::new(0), released: Semaphore::new(0) });
+        let gate = Gate::new();
         self.make(Fault::Pause(gate.clone()));
+        Pause(gate)
+    }
+
+    /// The call is done, and its answer waits until it is released.
+    pub fn hold_answer(self) -> Pause {
+        let gate = Gate::new();
+        self.make(Fault::HoldAnswer(gate.clone()));
         Pause(gate)
     }
 
@@ -178,6 +187,20 @@ struct Gate {
     released: Semaphore,
 }
 
+impl Gate {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { arrived: Semaphore::new(0), released: Semaphore::new(0) })
+    }
+
+    async fn pass(&self) {
+        self.arrived.add_permits(1);
+        // Closed is released.
+        if let Ok(permit) = self.released.acquire().await {
+            permit.forget();
+        }
+    }
+}
+
 impl Pause {
     /// Waits for the next call to arrive here.
     pub async fn arrived(&self) {
@@ -211,12 +234,8 @@ impl Fault {
     /// Keeps the call waiting, or fails it.
     async fn strike(&self, patience: Duration) -> Result<(), StoreError> {
         match self {
-            Self::Pause(gate) => {
-                gate.arrived.add_permits(1);
-                // Closed is released.
-                if let Ok(permit) = gate.released.acquire().await {
-                    permit.forget();
-                }
+            Self::Pause(gate) | Self::HoldAnswer(gate) => {
+                gate.pass().await;
                 Ok(())
             }
             Self::Fail(error) | Self::LoseAnswer(error) => Err(error()),
@@ -264,6 +283,11 @@ async fn begin<T>(
             call.await?;
             return Err(error());
         }
+        Some(Fault::HoldAnswer(gate)) => {
+            let answer = call.await;
+            gate.pass().await;
+            return Ok((answer?, later));
+        }
         Some(fault) => fault.strike(patience).await?,
         None => {}
     }
@@ -297,6 +321,11 @@ impl ObjectStore for BrokenStore {
     async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError> {
         let call = (Operation::Copy, to.as_str(), patience);
         pass(&self.book, call, self.inner.copy(from, etag, to, patience)).await
+    }
+
+    async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError> {
+        let call = (Operation::Touch, key.as_str(), patience);
+        pass(&self.book, call, self.inner.touch(key, patience)).await
     }
 
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError> {

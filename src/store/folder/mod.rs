@@ -16,7 +16,7 @@ use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -148,6 +148,15 @@ impl ObjectStore for FolderStore {
             // What stands in the file says what it is, too.
             copy.write_from(&mut file)?;
             copy.publish(&to).map(|_| true)
+        })
+        .await
+    }
+
+    async fn touch(&self, key: &Key, _: Duration) -> Result<bool, StoreError> {
+        let key = key.clone();
+        self.run(move |tree| {
+            let Some(file) = tree.file(&key)? else { return Ok(false) };
+            file.set_modified(SystemTime::now()).at(tree.path().join(key.as_str())).map(|()| true)
         })
         .await
     }

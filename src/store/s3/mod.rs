@@ -7,6 +7,7 @@ mod client;
 mod fault;
 mod get;
 mod retry;
+mod touch;
 mod upload;
 
 use std::fmt;
@@ -124,6 +125,12 @@ impl Shared {
         }
     }
 
+    /// `key` as the source of a copy.
+    fn copy_source(&self, key: &Key) -> String {
+        let source = format!("{}/{}", self.bucket, self.object_key(key));
+        percent_encoding::utf8_percent_encode(&source, NOT_IN_A_PATH).to_string()
+    }
+
     async fn delete(&self, key: &Key) -> Result<(), Fault> {
         match self.client().delete_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
             Ok(_) => Ok(()),
@@ -133,10 +140,8 @@ impl Shared {
     }
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<bool, Fault> {
-        let source = format!("{}/{}", self.bucket, self.object_key(from));
         let request = self.client().copy_object().bucket(&self.bucket).key(self.object_key(to));
-        let source = percent_encoding::utf8_percent_encode(&source, NOT_IN_A_PATH).to_string();
-        match request.copy_source(source).copy_source_if_match(etag).send().await {
+        match request.copy_source(self.copy_source(from)).copy_source_if_match(etag).send().await {
             Ok(_) => Ok(true),
             Err(error) if is_absent(&error) || has_changed(&error) => Ok(false),
             Err(error) => Err(self.identity.fault("CopyObject", error)),
@@ -192,6 +197,10 @@ impl ObjectStore for S3Store {
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError> {
         self.shared.retry(patience, |_| self.shared.copy(from, etag, to)).await
+    }
+
+    async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError> {
+        self.shared.retry(patience, |_| self.shared.touch(key)).await
     }
 
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError> {
