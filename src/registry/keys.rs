@@ -38,6 +38,11 @@ impl ImageKeys {
         self.key(&format!("blobs/{digest}"))
     }
 
+    /// What the keys of all blobs begin with.
+    pub(super) fn blobs(&self) -> String {
+        format!("{}/blobs/", self.image)
+    }
+
     /// Where the manifest that a tag points to is.
     pub(super) fn tag(&self, tag: &Tag) -> Key {
         self.key(&format!("_oci/tags/{tag}"))

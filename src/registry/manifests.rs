@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{RegistryError, Repository, WritableRepository, late};
+use super::{Asker, RegistryError, Repository, WritableRepository, late};
 use crate::oci::{Algorithm, Descriptor, Digest, Manifest, ManifestKind, MediaType, Reference, Tag};
 use crate::store::{Key, Object, StoreError};
 
@@ -19,15 +19,6 @@ pub const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How many questions about an image's blobs are asked at once.
 const QUESTIONS_AT_ONCE: usize = 16;
-
-/// Who asks whether a manifest is there. What can be told differs: see [`super::Patience`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
-    /// Somebody about to push it, who will send it if it is not there.
-    Push,
-    /// Somebody who wants to have it.
-    Pull,
-}
 
 /// What a client is told of a manifest before it reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +51,7 @@ impl Repository {
     pub async fn stat_manifest(&self, reference: &Reference, asker: Asker) -> Result<Option<ManifestInfo>, RegistryError> {
         let patience = match asker {
             Asker::Push => self.patience().push,
-            Asker::Pull => self.patience().pull,
+            Asker::Import | Asker::Pull => self.patience().pull,
         };
         let asked = async {
             match reference {
@@ -134,8 +125,7 @@ impl Repository {
 
     async fn ask(&self, digests: HashSet<Digest>, or_manifest: bool, missing: &mut Vec<Digest>) {
         let asked = stream::iter(digests).map(|digest| async move {
-            let is_missing = self.is_absent(&self.keys.blob(&digest)).await
-                && (!or_manifest || self.is_absent(&self.keys.manifest(&digest)).await);
+            let is_missing = self.is_blob_absent(&digest).await && (!or_manifest || self.is_manifest_absent(&digest).await);
             is_missing.then_some(digest)
         });
         let mut answers = std::pin::pin!(asked.buffer_unordered(QUESTIONS_AT_ONCE));
@@ -145,8 +135,17 @@ impl Repository {
     }
 
     /// Whether the store says so. A question that failed does not make anything absent.
-    async fn is_absent(&self, key: &Key) -> bool {
-        matches!(self.head_for_push(key).await, Ok(None))
+    ///
+    /// What the index says is there is not asked for: its client was told so
+    /// too, by the answer to its HEAD or its PUT, and has nothing to send. What
+    /// the index does not know the store must be asked for: it proves no absence.
+    async fn is_blob_absent(&self, digest: &Digest) -> bool {
+        let is_known = self.index().find(&self.keys.blobs(), digest).is_some();
+        !is_known && matches!(self.ask_for_blob(digest).await, Ok(None))
+    }
+
+    async fn is_manifest_absent(&self, digest: &Digest) -> bool {
+        matches!(self.head_for_push(&self.keys.manifest(digest)).await, Ok(None))
     }
 }
 
