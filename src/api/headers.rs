@@ -67,7 +67,7 @@ pub(super) fn asker(headers: &HeaderMap) -> Asker {
 }
 
 /// Who wants to have a manifest, by GET: what that accepts is the one type that it is known to have.
-fn reader(headers: &HeaderMap) -> Asker {
+pub(super) fn reader(headers: &HeaderMap) -> Asker {
     let agent = text(headers, USER_AGENT).unwrap_or_default();
     if agent.starts_with("buildkit/") || agent.starts_with("containerd/") { Asker::Import } else { Asker::Pull }
 }

@@ -55,7 +55,7 @@ impl Repository {
         };
         let asked = async {
             match reference {
-                Reference::Tag(_) => Ok(self.fetch(reference, patience).await?.map(|manifest| manifest.info())),
+                Reference::Tag(_) => self.stat_tag(reference, asker, patience).await,
                 Reference::Digest(digest) => self.head_manifest(digest, patience).await,
             }
         };
@@ -68,12 +68,26 @@ impl Repository {
         }
     }
 
+    async fn stat_tag(&self, tag: &Reference, asker: Asker, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
+        let removals = self.registry.recent.removals();
+        let found = self.fetch(tag, patience).await?;
+        if let (Some(manifest), Asker::Import) = (&found, asker) {
+            self.registry.recent.keep(&self.name, manifest, removals);
+        }
+        Ok(found.map(|manifest| manifest.info()))
+    }
+
     /// The manifest at `reference`, `None` when there is none.
     ///
     /// # Errors
     ///
     /// [`RegistryError::Store`]: it could not be read soon enough for an import to wait.
-    pub async fn read_manifest(&self, reference: &Reference) -> Result<Option<StoredManifest>, RegistryError> {
+    pub async fn read_manifest(&self, reference: &Reference, asker: Asker) -> Result<Option<StoredManifest>, RegistryError> {
+        if let (Reference::Digest(digest), Asker::Import) = (reference, asker)
+            && let Some(manifest) = self.registry.recent.find(&self.name, digest)
+        {
+            return Ok(Some(manifest));
+        }
         let patience = self.patience().pull;
         let reading = tokio::time::timeout(patience, self.fetch(reference, patience));
         reading.await.unwrap_or_else(|_| Err(late().into()))
@@ -231,6 +245,7 @@ impl WritableRepository {
     pub async fn delete_manifest(&self, reference: &Reference) -> Result<bool, RegistryError> {
         let Some(manifest) = self.fetch(reference, self.patience().bytes).await? else { return Ok(false) };
         if let Reference::Digest(digest) = reference {
+            self.registry.recent.forget(&self.name, digest);
             // The reverse of the order of writing: a tag never points to what is gone.
             for key in self.tags_of(&manifest).await? {
                 self.store().delete(&key, self.patience().bytes).await?;

@@ -10,6 +10,7 @@ mod exports;
 mod index;
 mod keys;
 mod manifests;
+mod recent;
 mod referrers;
 mod refresh;
 mod sessions;
@@ -31,6 +32,7 @@ use crate::store::{Cause, Clock, Key, ObjectMeta, ObjectStore, StoreError};
 use exports::Exports;
 use index::Index;
 use keys::ImageKeys;
+use recent::Recent;
 use refresh::Refreshes;
 use sessions::Sessions;
 
@@ -55,6 +57,7 @@ pub struct Registry {
     clock: Clock,
     index: Index,
     refreshes: Refreshes,
+    recent: Recent,
     exports: Exports,
     sessions: Sessions,
     background: TaskTracker,
@@ -127,6 +130,7 @@ impl Registry {
             clock: Clock::default(),
             index: Index::new(&belief),
             refreshes: Refreshes::default(),
+            recent: Recent::default(),
             exports: Exports::default(),
             sessions: Sessions::default(),
             background: TaskTracker::new(),

@@ -8,7 +8,7 @@ use longshore::oci::{Digest, MediaType};
 use serde_json::json;
 
 use crate::stage::{Quay, Store, run};
-use crate::support::client::{self, Answer};
+use crate::support::client::{self, ANY_MANIFEST, Answer};
 use crate::support::door::{Door, S3Operation, S3Operation::*};
 
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -119,5 +119,31 @@ fn a_manifest_costs_its_two_objects() {
 
             assert_eq!(spent(quay.back()), requests(&[(PutObject, 2)]), "{config_type}");
         }
+    });
+}
+
+#[test]
+fn an_import_of_an_unchanged_tag_costs_two_requests() {
+    run(async {
+        let quay = Quay::on(Store::Bucket).await;
+        let blobs = blobs(6);
+        for blob in &blobs {
+            push(&quay, "org/app", blob).await;
+        }
+        put_manifest(&quay, "/v2/org/app/manifests/cache", manifest(MediaType::CACHE_CONFIG, &blobs)).await;
+        spent(quay.back());
+        let ask = async |method: &str, path: &str, accept: &str| {
+            let answer = client::ask_as_buildkit(quay.front.address, method, &format!("/v2/org/app/{path}"), accept).await;
+            assert_eq!(answer.status, StatusCode::OK, "{method} {path}: {answer:?}");
+            answer
+        };
+
+        let tag = ask("HEAD", "manifests/cache", ANY_MANIFEST).await;
+        let (digest, one_type) = (tag.header("docker-content-digest"), format!("{}, */*", MediaType::OCI_MANIFEST));
+        let read = ask("GET", &format!("manifests/{digest}"), &one_type).await;
+        let config = ask("GET", &format!("blobs/{}", Digest::sha256(&blobs[0])), "*/*").await;
+
+        assert_eq!((Digest::sha256(&read.body).to_string().as_str(), &config.body), (digest, &blobs[0]));
+        assert_eq!(spent(quay.back()), requests(&[(GetObject, 2)]));
     });
 }

@@ -8,5 +8,6 @@ mod broken_store;
 
 mod belief;
 mod harbour;
+mod imports;
 mod large;
 mod refresh;
