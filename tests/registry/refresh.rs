@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use longshore::store::{ObjectStore, StoreError};
 
-use crate::broken_store::Operation::{Head, Touch};
+use crate::broken_store::Operation::{Head, List, Touch};
 use crate::broken_store::unavailable;
 use crate::harbour::{Harbour, PATIENCE, Replica, key};
 
@@ -123,6 +123,23 @@ async fn a_blob_that_is_sent_again_is_young() {
 
     assert!(one.has("layer").await);
     assert_eq!(harbour.age("layer").await, Some(Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_was_asked_before_a_blob_was_sent_again_does_not_make_it_old() {
+    let (harbour, _) = aged(MIDDLE).await;
+    let cold = harbour.replica();
+    let list = harbour.store.when(List).hold_answer();
+
+    let (_, ()) = tokio::join!(cold.has("new"), async {
+        list.arrived().await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        cold.push("layer").await;
+        list.release();
+    });
+
+    assert!(cold.has("layer").await);
+    assert_eq!((harbour.store.calls(Touch), harbour.store.calls(List)), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
