@@ -64,7 +64,7 @@ impl Repository {
                 tracing::warn!(repository = %self.name, %reference, %error, "manifest not found in time, taken as absent");
                 Ok(None)
             }
-            (outcome, _) => outcome,
+            (outcome, _) => outcome.inspect(|found| found.iter().for_each(|info| self.mark_used(&info.digest))),
         }
     }
 
@@ -90,7 +90,9 @@ impl Repository {
         }
         let patience = self.patience().pull;
         let reading = tokio::time::timeout(patience, self.fetch(reference, patience));
-        reading.await.unwrap_or_else(|_| Err(late().into()))
+        let found = reading.await.unwrap_or_else(|_| Err(late().into()))?;
+        found.iter().for_each(|manifest| self.mark_used(&manifest.digest));
+        Ok(found)
     }
 
     async fn head_manifest(&self, digest: &Digest, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
@@ -234,6 +236,7 @@ impl WritableRepository {
             self.registry.exports.received(&self.name, digest);
         }
         self.registry.exports.complete(&self.name, manifest.digests());
+        self.mark_used(&digest);
         Ok(Written { digest, subject })
     }
 
@@ -256,6 +259,9 @@ impl WritableRepository {
             }
         }
         self.store().delete(&self.manifest_key(reference), self.patience().bytes).await?;
+        if let Reference::Digest(digest) = reference {
+            self.unmark(digest).await;
+        }
         Ok(true)
     }
 

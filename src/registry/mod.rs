@@ -16,6 +16,7 @@ mod refresh;
 mod sessions;
 mod tags;
 mod uploads;
+mod used;
 
 use std::fmt;
 use std::ops::Deref;
@@ -35,6 +36,7 @@ use keys::ImageKeys;
 use recent::Recent;
 use refresh::Refreshes;
 use sessions::Sessions;
+use used::Marks;
 
 pub use blobs::Blob;
 pub use catalog::Catalog;
@@ -57,6 +59,7 @@ pub struct Registry {
     clock: Clock,
     index: Index,
     refreshes: Refreshes,
+    marks: Marks,
     recent: Recent,
     exports: Exports,
     sessions: Sessions,
@@ -130,6 +133,7 @@ impl Registry {
             clock: Clock::default(),
             index: Index::new(&belief),
             refreshes: Refreshes::default(),
+            marks: Marks::default(),
             recent: Recent::default(),
             exports: Exports::default(),
             sessions: Sessions::default(),

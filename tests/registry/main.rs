@@ -10,4 +10,5 @@ mod belief;
 mod harbour;
 mod imports;
 mod large;
+mod marks;
 mod refresh;
