@@ -14,6 +14,7 @@ mod recent;
 mod referrers;
 mod refresh;
 mod sessions;
+mod sweep;
 mod tags;
 mod uploads;
 mod used;
@@ -36,6 +37,7 @@ use keys::ImageKeys;
 use recent::Recent;
 use refresh::Refreshes;
 use sessions::Sessions;
+use sweep::Sweeps;
 use used::Marks;
 
 pub use blobs::Blob;
@@ -44,6 +46,7 @@ pub use error::RegistryError;
 pub use index::IndexFigures;
 pub use manifests::{MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
 pub use referrers::Referrers;
+pub use sweep::{Leftovers, Sweep, Swept};
 pub use tags::Tags;
 pub use uploads::{InvalidUploadId, LastChunk, UploadId};
 
@@ -63,6 +66,7 @@ pub struct Registry {
     recent: Recent,
     exports: Exports,
     sessions: Sessions,
+    sweeps: Sweeps,
     background: TaskTracker,
 }
 
@@ -137,6 +141,7 @@ impl Registry {
             recent: Recent::default(),
             exports: Exports::default(),
             sessions: Sessions::default(),
+            sweeps: Sweeps::default(),
             background: TaskTracker::new(),
         }
     }

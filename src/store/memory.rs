@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 
-use super::{Clock, Key, Listed, OCTET_STREAM, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
+use super::{Clock, Key, Listed, OCTET_STREAM, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
 use crate::oci::ByteRange;
 
 /// Most objects in one page of a listing, as many as S3 gives.
@@ -132,6 +132,15 @@ impl ObjectStore for MemoryStore {
         let below = shelf.objects.keys().filter_map(|key| key.as_str().strip_prefix(prefix)?.split_once('/'));
         let names: BTreeSet<_> = below.map(|(name, _)| name.to_owned()).collect();
         Ok(names.into_iter().collect())
+    }
+
+    // What is being written is its writer's, and goes with it.
+    async fn unfinished(&self, _: &str, _: SystemTime, _: Duration) -> Result<Option<Vec<Unfinished>>, StoreError> {
+        Ok(Some(Vec::new()))
+    }
+
+    async fn discard(&self, _: &Unfinished, _: Duration) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn probe(&self, _: Duration) -> Result<(), StoreError> {

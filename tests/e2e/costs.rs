@@ -1,4 +1,5 @@
 //! What a push and a pull cost, counted at the door of the S3 server. The marks of use are counted apart: they are best effort.
+//! So is the daily sweep, which begins half a minute after an image was first used.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,17 +11,18 @@ use serde_json::json;
 
 use crate::stage::{Quay, Store, run};
 use crate::support::client::{self, ANY_MANIFEST, Answer};
-use crate::support::door::{Door, S3Operation, S3Operation::*};
+use crate::support::door::{Door, S3Operation, S3Operation::*, Seen};
 use crate::support::eventually;
 
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 const MIB: usize = 1024 * 1024;
 
-/// What was asked of the server behind `door` since this was last asked, and how often, without the marks.
+/// What was asked of the server behind `door` since this was last asked, and how often, without marks and sweeps.
 fn spent(door: &Door) -> BTreeMap<S3Operation, usize> {
     let mut requests = BTreeMap::new();
-    for seen in door.seen().iter().filter(|seen| !seen.path.contains("/_oci/used/")) {
+    let is_sweep = |seen: &Seen| seen.operation() == ListMultipartUploads || seen.query.contains("_oci%2Fuploads");
+    for seen in door.seen().iter().filter(|seen| !seen.path.contains("/_oci/used/") && !is_sweep(seen)) {
         *requests.entry(seen.operation()).or_default() += 1;
     }
     door.forget();

@@ -43,9 +43,10 @@ impl Harbour {
         replica_over(Arc::clone(&self.store) as Arc<dyn ObjectStore>, belief, &self.clock)
     }
 
-    /// How often the store was asked anything that `operations` name.
+    /// How often the store was asked anything that `operations` name, sweeps apart.
     pub fn calls(&self, operations: &[Operation]) -> usize {
-        operations.iter().map(|operation| self.store.calls(*operation)).sum()
+        let swept = |operation| self.store.calls_for(operation, "_oci/uploads/");
+        operations.iter().map(|operation| self.store.calls(*operation) - swept(*operation)).sum()
     }
 
     /// How old the blob `content` is, `None` when it is not there.

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use longshore::oci::{ByteRange, Digest};
 use longshore::registry::{Asker, Belief};
-use longshore::store::{Clock, Key, MemoryStore, OCTET_STREAM, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
+use longshore::store::{
+    Clock, Key, MemoryStore, OCTET_STREAM, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload,
+};
 use tokio::time::Instant;
 
 use crate::harbour::{PATIENCE, Replica, replica_over};
@@ -39,7 +41,7 @@ impl ObjectStore for Distant {
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, patience: Duration) -> Result<Page, StoreError> {
-        self.lists.fetch_add(1, Ordering::Relaxed);
+        self.lists.fetch_add(usize::from(prefix.starts_with("app/blobs/")), Ordering::Relaxed);
         tokio::time::sleep(LATENCY).await;
         self.memory.list(prefix, after, patience).await
     }
@@ -70,6 +72,19 @@ impl ObjectStore for Distant {
 
     async fn folders(&self, prefix: &str, patience: Duration) -> Result<Vec<String>, StoreError> {
         self.memory.folders(prefix, patience).await
+    }
+
+    async fn unfinished(
+        &self,
+        prefix: &str,
+        before: SystemTime,
+        patience: Duration,
+    ) -> Result<Option<Vec<Unfinished>>, StoreError> {
+        self.memory.unfinished(prefix, before, patience).await
+    }
+
+    async fn discard(&self, upload: &Unfinished, patience: Duration) -> Result<(), StoreError> {
+        self.memory.discard(upload, patience).await
     }
 
     async fn probe(&self, patience: Duration) -> Result<(), StoreError> {

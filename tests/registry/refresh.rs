@@ -139,7 +139,7 @@ async fn a_listing_that_was_asked_before_a_blob_was_sent_again_does_not_make_it_
     });
 
     assert!(cold.has("layer").await);
-    assert_eq!((harbour.store.calls(Touch), harbour.store.calls(List)), (0, 1));
+    assert_eq!((harbour.store.calls(Touch), harbour.calls(&[List])), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,17 +13,16 @@
 //! Rules count the calls that fit them, from 1, since they were made. The first
 //! made that fires decides; without [`nth`](When::nth) a rule fires at each.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{FutureExt, TryStreamExt, stream};
 use longshore::oci::ByteRange;
-use longshore::store::{ByteStream, Key, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
+use longshore::store::{ByteStream, Key, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
 use tokio::sync::Semaphore;
 
 /// A call that can go wrong. `Write`, `Finish` and `Abort` are those of an upload.
@@ -41,6 +40,8 @@ pub enum Operation {
     Delete,
     List,
     Folders,
+    Unfinished,
+    Discard,
     Probe,
 }
 
@@ -59,7 +60,8 @@ pub struct BrokenStore {
 #[derive(Default)]
 struct Book {
     rules: Vec<Rule>,
-    calls: HashMap<Operation, usize>,
+    /// Every call, with its key.
+    calls: Vec<(Operation, String)>,
 }
 
 fn open(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
@@ -108,7 +110,12 @@ impl BrokenStore {
 
     /// How often `operation` was called.
     pub fn calls(&self, operation: Operation) -> usize {
-        open(&self.book).calls.get(&operation).copied().unwrap_or(0)
+        self.calls_for(operation, "")
+    }
+
+    /// How often `operation` was called for keys (of a listing: prefixes) that contain `part`.
+    pub fn calls_for(&self, operation: Operation, part: &str) -> usize {
+        open(&self.book).calls.iter().filter(|(called, key)| *called == operation && key.contains(part)).count()
     }
 }
 
@@ -254,7 +261,7 @@ type Trap = Option<(u64, Fault)>;
 impl Book {
     /// What is to happen at this call, and inside the body that it begins.
     fn enter(&mut self, operation: Operation, key: &str) -> (Option<Fault>, Trap) {
-        *self.calls.entry(operation).or_default() += 1;
+        self.calls.push((operation, key.to_owned()));
         let fired: Vec<_> = self.rules.iter_mut().filter_map(|rule| rule.meets(operation, key).then(|| rule.clone())).collect();
         let now = fired.iter().find(|rule| rule.after.is_none()).map(|rule| rule.fault.clone());
         let later = fired.iter().find_map(|rule| Some((rule.after?, rule.fault.clone())));
@@ -341,6 +348,21 @@ impl ObjectStore for BrokenStore {
     async fn folders(&self, prefix: &str, patience: Duration) -> Result<Vec<String>, StoreError> {
         let call = (Operation::Folders, prefix, patience);
         pass(&self.book, call, self.inner.folders(prefix, patience)).await
+    }
+
+    async fn unfinished(
+        &self,
+        prefix: &str,
+        before: SystemTime,
+        patience: Duration,
+    ) -> Result<Option<Vec<Unfinished>>, StoreError> {
+        let call = (Operation::Unfinished, prefix, patience);
+        pass(&self.book, call, self.inner.unfinished(prefix, before, patience)).await
+    }
+
+    async fn discard(&self, upload: &Unfinished, patience: Duration) -> Result<(), StoreError> {
+        let call = (Operation::Discard, upload.key.as_ref().map_or("", Key::as_str), patience);
+        pass(&self.book, call, self.inner.discard(upload, patience)).await
     }
 
     async fn probe(&self, patience: Duration) -> Result<(), StoreError> {
