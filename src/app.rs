@@ -13,9 +13,9 @@ use tokio::net::TcpListener;
 
 use crate::access::{Access, Profile};
 use crate::api::{Api, Hosts};
-use crate::config::{self, Anonymous, Config, Store};
+use crate::config::{self, Anonymous, Config, Store, StoreLimits};
 use crate::metrics::Metrics;
-use crate::registry::{Patience, Registry};
+use crate::registry::{Belief, Patience, Registry};
 use crate::server::{self, Limits};
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, StoreError};
 
@@ -91,7 +91,8 @@ impl App {
         let store = open(config.profile.store, memory).await.map_err(mistake)?;
         probe(&*store, &name).await.map_err(mistake)?;
 
-        let registry = Arc::new(Registry::new(store, Patience::with_bytes(config.store.patience)));
+        let registry = Registry::new(store, Patience::with_bytes(config.store.patience)).with_belief(belief(&config.store));
+        let registry = Arc::new(registry);
         let profile = Profile::new(name, Arc::clone(&registry), access(config.access.anonymous));
         let api = Arc::new(Api::new(profile, Hosts::new(config.server.hosts), Metrics::new(IMAGES_COUNTED)));
         let limits = Limits { connections: connections(), drain: config.server.drain };
@@ -136,6 +137,10 @@ fn listen(wanted: &[config::Listener], entrance: Entrance) -> Result<Vec<(TcpLis
         Err(cause) => Some(Err(SetupError::CannotListen { address: *address, cause })),
     });
     listeners.collect()
+}
+
+fn belief(limits: &StoreLimits) -> Belief {
+    Belief { index_ttl: limits.index_ttl, index_bytes: limits.index_memory, touch_after: limits.touch_after, grace: limits.grace }
 }
 
 async fn open(store: Store, memory: Arc<MemoryBudget>) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {

@@ -4,6 +4,7 @@
 //! [`ObjectStore`] and [`Upload`], and `tests/store` holds every store to it.
 
 mod budget;
+mod clock;
 mod folder;
 mod key;
 mod memory;
@@ -21,6 +22,7 @@ use futures_util::Stream;
 use crate::oci::ByteRange;
 
 pub use budget::MemoryBudget;
+pub use clock::Clock;
 pub use folder::FolderStore;
 pub use key::{InvalidKey, Key};
 pub use memory::MemoryStore;
@@ -66,6 +68,14 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// nothing at `from`, or something else than what had `etag`. Its bytes do
     /// not pass through here.
     async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError>;
+
+    /// Makes the object at `key` as young as if it had just been written;
+    /// `false` when there is none. Its bytes and its content type stay.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooLarge`] when so large an object can't be.
+    async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError>;
 
     /// Removes the object at `key`; there need not be one.
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError>;

@@ -13,7 +13,6 @@
 //! Rules count the calls that fit them, from 1, since they were made. The first
 //! made that fires decides; without [`nth`](When::nth) a rule fires at each.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -37,6 +36,7 @@ pub enum Operation {
     Finish,
     Abort,
     Copy,
+    Touch,
     Delete,
     List,
     Folders,
@@ -60,7 +60,8 @@ pub struct BrokenStore {
 #[derive(Default)]
 struct Book {
     rules: Vec<Rule>,
-    calls: HashMap<Operation, usize>,
+    /// Every call, with its key.
+    calls: Vec<(Operation, String)>,
 }
 
 fn open(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
@@ -80,6 +81,7 @@ struct Rule {
 #[derive(Clone)]
 enum Fault {
     Pause(Arc<Gate>),
+    HoldAnswer(Arc<Gate>),
     Fail(Arc<dyn Fn() -> StoreError + Send + Sync>),
     LoseAnswer(Arc<dyn Fn() -> StoreError + Send + Sync>),
     Stall,
@@ -108,7 +110,12 @@ impl BrokenStore {
 
     /// How often `operation` was called.
     pub fn calls(&self, operation: Operation) -> usize {
-        open(&self.book).calls.get(&operation).copied().unwrap_or(0)
+        self.calls_for(operation, "")
+    }
+
+    /// How often `operation` was called for keys (of a listing: prefixes) that contain `part`.
+    pub fn calls_for(&self, operation: Operation, part: &str) -> usize {
+        open(&self.book).calls.iter().filter(|(called, key)| *called == operation && key.contains(part)).count()
     }
 }
 
@@ -140,8 +147,15 @@ impl When<'_> {
 
     /// The call waits until it is released.
     pub fn pause(self) -> Pause {
-        let gate = Arc::new(Gate { arrived: Semaphore::new(0), released: Semaphore::new(0) });
+        let gate = Gate::new();
         self.make(Fault::Pause(gate.clone()));
+        Pause(gate)
+    }
+
+    /// The call is done, and its answer waits until it is released.
+    pub fn hold_answer(self) -> Pause {
+        let gate = Gate::new();
+        self.make(Fault::HoldAnswer(gate.clone()));
         Pause(gate)
     }
 
@@ -180,6 +194,20 @@ struct Gate {
     released: Semaphore,
 }
 
+impl Gate {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { arrived: Semaphore::new(0), released: Semaphore::new(0) })
+    }
+
+    async fn pass(&self) {
+        self.arrived.add_permits(1);
+        // Closed is released.
+        if let Ok(permit) = self.released.acquire().await {
+            permit.forget();
+        }
+    }
+}
+
 impl Pause {
     /// Waits for the next call to arrive here.
     pub async fn arrived(&self) {
@@ -213,12 +241,8 @@ impl Fault {
     /// Keeps the call waiting, or fails it.
     async fn strike(&self, patience: Duration) -> Result<(), StoreError> {
         match self {
-            Self::Pause(gate) => {
-                gate.arrived.add_permits(1);
-                // Closed is released.
-                if let Ok(permit) = gate.released.acquire().await {
-                    permit.forget();
-                }
+            Self::Pause(gate) | Self::HoldAnswer(gate) => {
+                gate.pass().await;
                 Ok(())
             }
             Self::Fail(error) | Self::LoseAnswer(error) => Err(error()),
@@ -237,7 +261,7 @@ type Trap = Option<(u64, Fault)>;
 impl Book {
     /// What is to happen at this call, and inside the body that it begins.
     fn enter(&mut self, operation: Operation, key: &str) -> (Option<Fault>, Trap) {
-        *self.calls.entry(operation).or_default() += 1;
+        self.calls.push((operation, key.to_owned()));
         let fired: Vec<_> = self.rules.iter_mut().filter_map(|rule| rule.meets(operation, key).then(|| rule.clone())).collect();
         let now = fired.iter().find(|rule| rule.after.is_none()).map(|rule| rule.fault.clone());
         let later = fired.iter().find_map(|rule| Some((rule.after?, rule.fault.clone())));
@@ -265,6 +289,11 @@ async fn begin<T>(
         Some(Fault::LoseAnswer(error)) => {
             call.await?;
             return Err(error());
+        }
+        Some(Fault::HoldAnswer(gate)) => {
+            let answer = call.await;
+            gate.pass().await;
+            return Ok((answer?, later));
         }
         Some(fault) => fault.strike(patience).await?,
         None => {}
@@ -299,6 +328,11 @@ impl ObjectStore for BrokenStore {
     async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError> {
         let call = (Operation::Copy, to.as_str(), patience);
         pass(&self.book, call, self.inner.copy(from, etag, to, patience)).await
+    }
+
+    async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError> {
+        let call = (Operation::Touch, key.as_str(), patience);
+        pass(&self.book, call, self.inner.touch(key, patience)).await
     }
 
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ mod leftovers;
 mod load;
 mod objects;
 mod retry;
+mod touch;
 mod upload;
 mod wire;
 
@@ -172,6 +173,12 @@ impl Shared {
         }
     }
 
+    /// `key` as the source of a copy.
+    fn copy_source(&self, key: &Key) -> String {
+        let source = format!("{}/{}", self.bucket, self.object_key(key));
+        percent_encoding::utf8_percent_encode(&source, NOT_IN_A_PATH).to_string()
+    }
+
     async fn delete(&self, key: &Key) -> Result<(), Fault> {
         match self.client().delete_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
             Ok(_) => Ok(()),
@@ -181,10 +188,8 @@ impl Shared {
     }
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<bool, Fault> {
-        let source = format!("{}/{}", self.bucket, self.object_key(from));
         let request = self.client().copy_object().bucket(&self.bucket).key(self.object_key(to));
-        let source = percent_encoding::utf8_percent_encode(&source, NOT_IN_A_PATH).to_string();
-        match request.copy_source(source).copy_source_if_match(etag).send().await {
+        match request.copy_source(self.copy_source(from)).copy_source_if_match(etag).send().await {
             Ok(_) => Ok(true),
             Err(error) if is_absent(&error) || has_changed(&error) => Ok(false),
             Err(error) => Err(self.identity.fault("CopyObject", error)),
@@ -248,6 +253,10 @@ impl ObjectStore for S3Store {
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError> {
         self.shared.retry(patience, |_| self.shared.copy(from, etag, to)).await
+    }
+
+    async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError> {
+        self.shared.retry(patience, |_| self.shared.touch(key)).await
     }
 
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError> {

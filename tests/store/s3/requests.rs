@@ -30,7 +30,7 @@ async fn an_upload_costs_one_request_or_one_for_each_part_and_two() {
 }
 
 #[tokio::test]
-async fn every_other_call_costs_one_request() {
+async fn every_other_call_costs_one_request_and_touching_two() {
     let doorway = Doorway::open().await;
     let (bench, door) = (&doorway.bench, &doorway.door);
 
@@ -52,6 +52,9 @@ async fn every_other_call_costs_one_request() {
     let etag = doorway.beside.head("it").await.unwrap().etag;
     assert!(bench.store.copy(&bench.key("it"), &etag, &bench.key("other"), PATIENCE).await.unwrap());
     assert_eq!(doorway.requests(), counts(&[(CopyObject, 1)]));
+    door.forget();
+    assert!(bench.store.touch(&bench.key("it"), PATIENCE).await.unwrap());
+    assert_eq!(doorway.requests(), counts(&[(HeadObject, 1), (CopyObject, 1)]), "what it is must be said again");
     door.forget();
     bench.delete("it").await;
     assert_eq!(doorway.requests(), counts(&[(DeleteObject, 1)]));
