@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{Body, RegistryError, Repository, WritableRepository};
 use crate::oci::{ByteRange, Digest, Hasher};
-use crate::store::{ByteStream, StoreError, Upload};
+use crate::store::{ByteStream, Key, Object, ObjectMeta, StoreError, Upload};
 
 /// How long a client that has begun to send a body may pause. Not counted
 /// before the first byte: BuildKit sends the headers of a layer that it has
@@ -62,11 +62,29 @@ impl Repository {
             Err(StoreError::OutOfRange) => return self.out_of_range(digest).await,
             object => object?,
         };
-        Ok(object.filter(|object| can_be(digest, object.meta.size)).map(|object| {
-            let is_whole = object.length == object.meta.size;
-            let body = if is_whole { verified(*digest, object.length, object.body) } else { as_it_comes(object.body) };
-            Blob { size: object.meta.size, offset: object.offset, length: object.length, body }
+        let is_bad = |object: &Object| self.registry.corrupt.is_bad(&key, &object.meta.etag);
+        Ok(object.filter(|object| can_be(digest, object.meta.size) && !is_bad(object)).map(|object| {
+            let Object { meta, offset, length, body } = object;
+            let body = if length == meta.size { self.verified(*digest, meta.etag, length, body) } else { as_it_comes(body) };
+            Blob { size: meta.size, offset, length, body }
         }))
+    }
+
+    /// `body`, which is all of the object with `etag`, and is looked into where it is wrong.
+    fn verified(
+        &self,
+        digest: Digest,
+        etag: String,
+        length: u64,
+        body: ByteStream,
+    ) -> stream::BoxStream<'static, Result<Bytes, RegistryError>> {
+        let repository = self.clone();
+        let look_into = move |error: &RegistryError| {
+            if let RegistryError::Corrupt(digest) = error {
+                repository.suspect(*digest, etag.clone());
+            }
+        };
+        verified(digest, length, body).inspect_err(look_into).boxed()
     }
 
     async fn out_of_range(&self, digest: &Digest) -> Result<Option<Blob>, RegistryError> {
@@ -88,10 +106,13 @@ impl WritableRepository {
     /// - [`RegistryError::Store`]: it could not be stored.
     pub async fn write_blob(&self, digest: &Digest, length: Option<u64>, body: Body) -> Result<(), RegistryError> {
         let _uploading = self.registry.exports.upload(&self.name);
-        let mut upload = self.store().upload(&self.keys.blob(digest), length, self.patience().bytes).await?;
+        let key = self.keys.blob(digest);
+        let mut upload = self.store().upload(&key, length, self.patience().bytes).await?;
         // Where it fails the upload is dropped: who sent something wrong need not wait until that is cleared away.
         receive(body, &mut *upload, digest, length).await?;
+        let writing = self.registry.corrupt.writing(&key).await;
         upload.finish(sha256(digest)).await?;
+        writing.succeeded();
         self.registry.exports.received(&self.name, *digest);
         Ok(())
     }
@@ -104,12 +125,21 @@ impl WritableRepository {
     ///
     /// [`RegistryError::Store`]: the store could not do it.
     pub async fn mount_blob(&self, digest: &Digest, from: &Repository) -> Result<bool, RegistryError> {
-        let key = from.keys.blob(digest);
-        let found = self.store().head(&key, self.patience().push).await?;
-        match found.filter(|meta| meta.size <= LARGEST_MOUNT) {
-            Some(meta) => Ok(self.store().copy(&key, &meta.etag, &self.keys.blob(digest), self.patience().bytes).await?),
-            None => Ok(false),
+        let (source, key) = (from.keys.blob(digest), self.keys.blob(digest));
+        let found = self.store().head(&source, self.patience().push).await?;
+        let is_fit = |meta: &ObjectMeta| meta.size <= LARGEST_MOUNT && !self.registry.corrupt.is_bad(&source, &meta.etag);
+        let Some(meta) = found.filter(is_fit) else { return Ok(false) };
+        self.copy_blob(&source, &meta.etag, &key).await
+    }
+
+    /// Makes what has `etag` at `from` the blob at `key`, if it is still there.
+    pub(super) async fn copy_blob(&self, from: &Key, etag: &str, key: &Key) -> Result<bool, RegistryError> {
+        let writing = self.registry.corrupt.writing(key).await;
+        let is_copied = self.store().copy(from, etag, key, self.patience().bytes).await?;
+        if is_copied {
+            writing.succeeded();
         }
+        Ok(is_copied)
     }
 
     /// Removes the blob `digest`; whether it was there.

@@ -5,6 +5,7 @@
 
 mod blobs;
 mod catalog;
+mod corrupt;
 mod error;
 mod exports;
 mod keys;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::oci::RepoName;
 use crate::store::{Cause, Key, ObjectMeta, ObjectStore, StoreError};
+use corrupt::Corrupt;
 use exports::Exports;
 use keys::ImageKeys;
 use sessions::Sessions;
@@ -48,6 +50,7 @@ pub struct Registry {
     patience: Patience,
     exports: Exports,
     sessions: Sessions,
+    corrupt: Corrupt,
     background: TaskTracker,
 }
 
@@ -79,7 +82,14 @@ impl Registry {
     /// A registry that keeps everything in `store`.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, patience: Patience) -> Self {
-        Self { store, patience, exports: Exports::default(), sessions: Sessions::default(), background: TaskTracker::new() }
+        Self {
+            store,
+            patience,
+            exports: Exports::default(),
+            sessions: Sessions::default(),
+            corrupt: Corrupt::default(),
+            background: TaskTracker::new(),
+        }
     }
 
     /// The repository `name`, to read from; it need not exist.
@@ -137,10 +147,11 @@ impl Repository {
     }
 
     /// What the store says of `key` as long as a push waits for it. A store
-    /// promises to be no slower, but a disk that hangs keeps no promise.
+    /// promises to be no slower, but a disk that hangs keeps no promise. What is known to be wrong is not there.
     async fn head_for_push(&self, key: &Key) -> Result<Option<ObjectMeta>, StoreError> {
         let patience = self.patience().push;
-        tokio::time::timeout(patience, self.store().head(key, patience)).await.unwrap_or_else(|_| Err(late()))
+        let meta = tokio::time::timeout(patience, self.store().head(key, patience)).await.unwrap_or_else(|_| Err(late()))?;
+        Ok(meta.filter(|meta| !self.registry.corrupt.is_bad(key, &meta.etag)))
     }
 }
 

@@ -78,6 +78,9 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// Finds out whether the store can be used as it is set up.
     async fn probe(&self, patience: Duration) -> Result<(), StoreError>;
 
+    /// Asks over new connections from now on, where there are any to make anew.
+    fn reconnect(&self) {}
+
     /// Waits until nothing that was begun here still runs in the background.
     async fn settle(&self);
 }

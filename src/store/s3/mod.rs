@@ -227,6 +227,10 @@ impl ObjectStore for S3Store {
         self.shared.retry(patience, |_| ask()).await
     }
 
+    fn reconnect(&self) {
+        self.shared.connections.renew();
+    }
+
     async fn settle(&self) {
         self.shared.background.close();
         self.shared.background.wait().await;
