@@ -14,7 +14,9 @@ use crate::api::{Api, Hosts};
 use crate::config::{self, Anonymous, Config, Credentials, Store};
 use crate::registry::{Patience, Registry};
 use crate::server::{self, Limits};
-use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Credentials, S3Settings, S3Store, StoreError};
+use crate::store::{
+    FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Credentials, S3Settings, S3Store, Share, StoreError,
+};
 
 /// Most connections at once: what a large farm of builders opens.
 const MAX_CONNECTIONS: u64 = 4096;
@@ -77,7 +79,7 @@ impl App {
         let mistake = |mistake| SetupError::Store { profile: name.clone(), mistake };
 
         let memory = Arc::new(MemoryBudget::new(config.store.upload_memory));
-        let store = open(config.profile.store, memory).await.map_err(mistake)?;
+        let store = open(config.profile.store, memory.share()).await.map_err(mistake)?;
         probe(&*store, &name).await.map_err(mistake)?;
 
         let registry = Arc::new(Registry::new(store, Patience::with_bytes(config.store.patience)));
@@ -126,7 +128,7 @@ fn listen(wanted: &[config::Listener]) -> Result<Vec<TcpListener>, SetupError> {
     listeners.collect()
 }
 
-async fn open(store: Store, memory: Arc<MemoryBudget>) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
+async fn open(store: Store, memory: Share) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::open(&path)?)),
         Store::S3(bucket) => Ok(Arc::new(S3Store::new(s3_settings(bucket), memory).await)),

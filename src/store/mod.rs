@@ -20,7 +20,7 @@ use futures_util::Stream;
 
 use crate::oci::ByteRange;
 
-pub use budget::MemoryBudget;
+pub use budget::{MemoryBudget, Share};
 pub use folder::FolderStore;
 pub use key::{InvalidKey, Key};
 pub use memory::MemoryStore;

@@ -22,7 +22,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
-use super::budget::MemoryBudget;
+use super::budget::Share;
 use super::{Key, Listed, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
 use crate::oci::ByteRange;
 use client::Connections;
@@ -78,14 +78,14 @@ struct Shared {
     /// Empty, or ends in `/`.
     prefix: String,
     identity: Identity,
-    memory: Arc<MemoryBudget>,
+    memory: Share,
     /// Aborts, and whatever else outlives the call that began it.
     background: TaskTracker,
 }
 
 impl S3Store {
     /// The bucket that `settings` name. Nothing is sent yet.
-    pub async fn new(settings: S3Settings, memory: Arc<MemoryBudget>) -> Self {
+    pub async fn new(settings: S3Settings, memory: Share) -> Self {
         let connections = Connections::to(&settings).await;
         let prefix = if settings.prefix.is_empty() { String::new() } else { format!("{}/", settings.prefix) };
         let identity = Identity::of(&settings);
