@@ -120,6 +120,7 @@ struct Multipart {
 enum UploadId {
     Creating(JoinHandle<Result<String, StoreError>>),
     Created(String),
+    Failed,
 }
 
 impl S3Upload {
@@ -288,12 +289,14 @@ impl Multipart {
 impl UploadId {
     async fn get(&mut self) -> Result<String, StoreError> {
         if let Self::Creating(creating) = self {
-            let created = creating.await.map_err(|panic| StoreError::Unavailable(panic.into()))?;
-            *self = Self::Created(created?);
+            let created = creating.await.map_err(|panic| StoreError::Unavailable(panic.into()));
+            // A task tells its outcome once.
+            *self = Self::Failed;
+            *self = Self::Created(created??);
         }
         match self {
             Self::Created(id) => Ok(id.clone()),
-            Self::Creating(_) => Err(StoreError::Unavailable("no upload id".into())),
+            Self::Creating(_) | Self::Failed => Err(StoreError::Unavailable("no upload id".into())),
         }
     }
 }
@@ -343,12 +346,17 @@ async fn complete(
         Ok(completed) => return completed.e_tag.ok_or_else(|| Fault::incomplete("ETag")),
         Err(error) => error,
     };
+    if !is_absent(&error) {
+        return Err(shared.identity.fault("CompleteMultipartUpload", error));
+    }
     // The answer to an earlier attempt may have been lost, and then the upload is gone because it succeeded.
-    let may_be_done = !is_first && is_absent(&error);
-    let done = if may_be_done { shared.head(key).await?.filter(|meta| meta.size == size) } else { None };
-    match done {
+    match shared.head(key).await?.filter(|meta| meta.size == size) {
         Some(meta) => Ok(meta.etag),
-        // Nor is it the end that the object is not there yet: somebody else's Complete of ours may still be running.
+        // Somebody else aborted it, such as a lifecycle rule: it does not come back.
+        None if is_first => {
+            Err(Fault::lasting(StoreError::Unavailable("the multipart upload was aborted by somebody else".into())))
+        }
+        // What an earlier attempt began may still be going on.
         None => Err(shared.identity.fault("CompleteMultipartUpload", error)),
     }
 }
