@@ -1,5 +1,6 @@
 //! What only a bucket can get wrong: requests that are counted, lost, cut off or refused.
 
+mod ahead;
 mod broken_off;
 mod outage;
 mod refused;
