@@ -106,6 +106,7 @@ impl WritableRepository {
     /// - [`RegistryError::Store`]: it could not be stored.
     pub async fn write_blob(&self, digest: &Digest, length: Option<u64>, body: Body) -> Result<(), RegistryError> {
         let _uploading = self.registry.exports.upload(&self.name);
+        self.note_use();
         let key = self.keys.blob(digest);
         let mut upload = self.store().upload(&key, length, self.patience().bytes).await?;
         // Where it fails the upload is dropped: who sent something wrong need not wait until that is cleared away.

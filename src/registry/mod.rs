@@ -12,6 +12,7 @@ mod keys;
 mod manifests;
 mod referrers;
 mod sessions;
+mod sweep;
 mod tags;
 mod uploads;
 
@@ -31,12 +32,14 @@ use corrupt::Corrupt;
 use exports::Exports;
 use keys::ImageKeys;
 use sessions::Sessions;
+use sweep::Sweeps;
 
 pub use blobs::Blob;
 pub use catalog::Catalog;
 pub use error::RegistryError;
 pub use manifests::{Asker, MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
 pub use referrers::Referrers;
+pub use sweep::{Leftovers, Sweep, Swept};
 pub use tags::Tags;
 pub use uploads::{InvalidUploadId, LastChunk, UploadId};
 
@@ -51,6 +54,7 @@ pub struct Registry {
     exports: Exports,
     sessions: Sessions,
     corrupt: Corrupt,
+    sweeps: Sweeps,
     background: TaskTracker,
 }
 
@@ -88,6 +92,7 @@ impl Registry {
             exports: Exports::default(),
             sessions: Sessions::default(),
             corrupt: Corrupt::default(),
+            sweeps: Sweeps::default(),
             background: TaskTracker::new(),
         }
     }

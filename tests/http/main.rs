@@ -14,6 +14,7 @@ mod chunks;
 mod corrupt;
 mod listings;
 mod manifests;
+mod metrics;
 mod patience;
 mod refused;
 mod serving;

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod broken_off;
+mod leftovers;
 mod outage;
 mod refused;
 mod requests;
