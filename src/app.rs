@@ -17,7 +17,7 @@ use crate::config::{self, Anonymous, Config, Store, StoreLimits};
 use crate::metrics::Metrics;
 use crate::registry::{Belief, Patience, Registry};
 use crate::server::{self, Limits};
-use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, StoreError};
+use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
 
 pub use crate::api::Entrance;
 pub use crate::registry::{Leftovers, Sweep, Swept};
@@ -88,7 +88,7 @@ impl App {
         let mistake = |mistake| SetupError::Store { profile: name.clone(), mistake };
 
         let memory = Arc::new(MemoryBudget::new(config.store.upload_memory));
-        let store = open(config.profile.store, memory).await.map_err(mistake)?;
+        let store = open(config.profile.store, memory.share()).await.map_err(mistake)?;
         probe(&*store, &name).await.map_err(mistake)?;
 
         let registry = Registry::new(store, Patience::with_bytes(config.store.patience)).with_belief(belief(&config.store));
@@ -143,7 +143,7 @@ fn belief(limits: &StoreLimits) -> Belief {
     Belief { index_ttl: limits.index_ttl, index_bytes: limits.index_memory, touch_after: limits.touch_after, grace: limits.grace }
 }
 
-async fn open(store: Store, memory: Arc<MemoryBudget>) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
+async fn open(store: Store, memory: Share) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::open(&path)?)),
         Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory).await?)),

@@ -137,7 +137,7 @@ pub enum Anonymous {
 /// How much the store may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreLimits {
-    /// Bytes of memory for bodies on their way to the store, all together.
+    /// Bytes of memory for bodies on their way to and from a bucket, all together.
     pub upload_memory: u64,
     /// How long a layer may wait for the store.
     pub patience: Duration,

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::index::{Asked, Found};
 use super::{Asker, Body, RegistryError, Repository, WritableRepository, late};
 use crate::oci::{ByteRange, Digest, Hasher};
-use crate::store::{ByteStream, Key, StoreError, Upload};
+use crate::store::{ByteStream, Key, Object, ObjectMeta, StoreError, Upload};
 
 /// How long a client that has begun to send a body may pause. Not counted
 /// before the first byte: BuildKit sends the headers of a layer that it has
@@ -72,10 +72,11 @@ impl Repository {
             object => object?,
         };
         self.note_answer(digest, object.as_ref().map(|object| &object.meta), asked);
-        Ok(object.filter(|object| can_be(digest, object.meta.size)).map(|object| {
-            let is_whole = object.length == object.meta.size;
-            let body = if is_whole { verified(*digest, object.length, object.body) } else { as_it_comes(object.body) };
-            Blob { size: object.meta.size, offset: object.offset, length: object.length, body }
+        let is_bad = |object: &Object| self.registry.corrupt.is_bad(&key, &object.meta.etag);
+        Ok(object.filter(|object| can_be(digest, object.meta.size) && !is_bad(object)).map(|object| {
+            let Object { meta, offset, length, body } = object;
+            let body = if length == meta.size { self.verified(*digest, meta.etag, length, body) } else { as_it_comes(body) };
+            Blob { size: meta.size, offset, length, body }
         }))
     }
 
@@ -83,6 +84,23 @@ impl Repository {
     pub(super) fn note_written(&self, digest: &Digest, size: u64, asked: Asked) {
         let found = Found::new(size, self.registry.clock.now());
         self.index().wrote(&self.keys.blobs(), digest, found, asked);
+    }
+
+    /// `body`, which is all of the object with `etag`, and is looked into where it is wrong.
+    fn verified(
+        &self,
+        digest: Digest,
+        etag: String,
+        length: u64,
+        body: ByteStream,
+    ) -> stream::BoxStream<'static, Result<Bytes, RegistryError>> {
+        let repository = self.clone();
+        let look_into = move |error: &RegistryError| {
+            if let RegistryError::Corrupt(digest) = error {
+                repository.suspect(*digest, etag.clone());
+            }
+        };
+        verified(digest, length, body).inspect_err(look_into).boxed()
     }
 
     async fn out_of_range(&self, digest: &Digest) -> Result<Option<Blob>, RegistryError> {
@@ -105,11 +123,14 @@ impl WritableRepository {
     pub async fn write_blob(&self, digest: &Digest, length: Option<u64>, body: Body) -> Result<(), RegistryError> {
         let _uploading = self.registry.exports.upload(&self.name);
         self.note_use();
-        let mut upload = self.store().upload(&self.keys.blob(digest), length, self.patience().bytes).await?;
+        let key = self.keys.blob(digest);
+        let mut upload = self.store().upload(&key, length, self.patience().bytes).await?;
         // Where it fails the upload is dropped: who sent something wrong need not wait until that is cleared away.
         let size = receive(body, &mut *upload, digest, length).await?;
+        let writing = self.registry.corrupt.writing(&key).await;
         let asked = self.index().asking();
         upload.finish(sha256(digest)).await?;
+        writing.succeeded();
         self.note_written(digest, size, asked);
         self.registry.exports.received(&self.name, *digest);
         Ok(())
@@ -123,19 +144,21 @@ impl WritableRepository {
     ///
     /// [`RegistryError::Store`]: the store could not do it.
     pub async fn mount_blob(&self, digest: &Digest, from: &Repository) -> Result<bool, RegistryError> {
-        let key = from.keys.blob(digest);
-        let found = self.store().head(&key, self.patience().push).await?;
-        match found.filter(|meta| meta.size <= LARGEST_MOUNT) {
-            Some(meta) => self.copy_blob(&key, &meta.etag, digest, meta.size).await,
-            None => Ok(false),
-        }
+        let source = from.keys.blob(digest);
+        let found = self.store().head(&source, self.patience().push).await?;
+        let is_fit = |meta: &ObjectMeta| meta.size <= LARGEST_MOUNT && !self.registry.corrupt.is_bad(&source, &meta.etag);
+        let Some(meta) = found.filter(is_fit) else { return Ok(false) };
+        self.copy_blob(&source, &meta.etag, digest, meta.size).await
     }
 
     /// Makes what is at `from` the blob `digest`, of `size` bytes, if it still has `etag`; whether it has.
     pub(super) async fn copy_blob(&self, from: &Key, etag: &str, digest: &Digest, size: u64) -> Result<bool, RegistryError> {
+        let key = self.keys.blob(digest);
+        let writing = self.registry.corrupt.writing(&key).await;
         let asked = self.index().asking();
-        let is_copied = self.store().copy(from, etag, &self.keys.blob(digest), self.patience().bytes).await?;
+        let is_copied = self.store().copy(from, etag, &key, self.patience().bytes).await?;
         if is_copied {
+            writing.succeeded();
             self.note_written(digest, size, asked);
         }
         Ok(is_copied)

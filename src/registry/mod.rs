@@ -5,6 +5,7 @@
 
 mod blobs;
 mod catalog;
+mod corrupt;
 mod error;
 mod exports;
 mod index;
@@ -31,6 +32,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::oci::RepoName;
 use crate::store::{Cause, Clock, Key, ObjectMeta, ObjectStore, StoreError};
+use corrupt::Corrupt;
 use exports::Exports;
 use index::Index;
 use keys::ImageKeys;
@@ -66,6 +68,7 @@ pub struct Registry {
     recent: Recent,
     exports: Exports,
     sessions: Sessions,
+    corrupt: Corrupt,
     sweeps: Sweeps,
     background: TaskTracker,
 }
@@ -141,6 +144,7 @@ impl Registry {
             recent: Recent::default(),
             exports: Exports::default(),
             sessions: Sessions::default(),
+            corrupt: Corrupt::default(),
             sweeps: Sweeps::default(),
             background: TaskTracker::new(),
         }
@@ -230,10 +234,11 @@ impl Repository {
     }
 
     /// What the store says of `key` as long as a push waits for it. A store
-    /// promises to be no slower, but a disk that hangs keeps no promise.
+    /// promises to be no slower, but a disk that hangs keeps no promise. What is known to be wrong is not there.
     async fn head_for_push(&self, key: &Key) -> Result<Option<ObjectMeta>, StoreError> {
         let patience = self.patience().push;
-        tokio::time::timeout(patience, self.store().head(key, patience)).await.unwrap_or_else(|_| Err(late()))
+        let meta = tokio::time::timeout(patience, self.store().head(key, patience)).await.unwrap_or_else(|_| Err(late()))?;
+        Ok(meta.filter(|meta| !self.registry.corrupt.is_bad(key, &meta.etag)))
     }
 }
 

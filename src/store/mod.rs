@@ -21,7 +21,7 @@ use futures_util::Stream;
 
 use crate::oci::ByteRange;
 
-pub use budget::MemoryBudget;
+pub use budget::{MemoryBudget, Share};
 pub use clock::Clock;
 pub use folder::FolderStore;
 pub use key::{InvalidKey, Key};
@@ -105,6 +105,9 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
 
     /// Finds out whether the store can be used as it is set up.
     async fn probe(&self, patience: Duration) -> Result<(), StoreError>;
+
+    /// Asks over new connections from now on, where there are any to make anew.
+    fn reconnect(&self) {}
 
     /// Waits until nothing that was begun here still runs in the background.
     async fn settle(&self);

@@ -86,6 +86,7 @@ enum Fault {
     LoseAnswer(Arc<dyn Fn() -> StoreError + Send + Sync>),
     Stall,
     Hang,
+    Garble,
 }
 
 impl BrokenStore {
@@ -179,6 +180,11 @@ impl When<'_> {
         self.make(Fault::Hang);
     }
 
+    /// One byte of what a `Get` brings is another than what is stored: the first, or that [`after`](Self::after) so many.
+    pub fn garble(self) {
+        Self { after: Some(self.after.unwrap_or(0)), ..self }.make(Fault::Garble);
+    }
+
     fn make(self, fault: Fault) {
         let Self { book, operation, key, nth, after } = self;
         open(book).rules.push(Rule { operation, key, nth, after, seen: 0, fault });
@@ -251,6 +257,7 @@ impl Fault {
                 Err(unavailable())
             }
             Self::Hang => future::pending().await,
+            Self::Garble => Ok(()),
         }
     }
 }
@@ -369,6 +376,10 @@ impl ObjectStore for BrokenStore {
         pass(&self.book, (Operation::Probe, "", patience), self.inner.probe(patience)).await
     }
 
+    fn reconnect(&self) {
+        self.inner.reconnect();
+    }
+
     async fn settle(&self) {
         self.inner.settle().await;
     }
@@ -410,8 +421,24 @@ impl Upload for BrokenUpload {
 /// `body`, with `trap` in it.
 fn trapped(body: ByteStream, trap: Trap, patience: Duration) -> ByteStream {
     let Some((after, fault)) = trap else { return body };
+    if let Fault::Garble = fault {
+        return garbled(body, after);
+    }
     let state = Trapped { body, rest: Bytes::new(), left: after, fault: Some(fault), patience };
     Box::pin(stream::try_unfold(state, Trapped::next))
+}
+
+/// `body`, with another byte at `at`.
+fn garbled(body: ByteStream, at: u64) -> ByteStream {
+    let mut passed = 0;
+    Box::pin(body.map_ok(move |chunk| {
+        let mut bytes = chunk.to_vec();
+        if let Some(byte) = bytes.get_mut((at - passed.min(at)) as usize).filter(|_| passed <= at) {
+            *byte ^= 1;
+        }
+        passed += bytes.len() as u64;
+        bytes.into()
+    }))
 }
 
 struct Trapped {

@@ -33,7 +33,7 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::budget::MemoryBudget;
+use super::budget::Share;
 use super::{Key, Listed, Misconfiguration, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
 use crate::oci::ByteRange;
 use absence::Listing;
@@ -113,7 +113,7 @@ struct Shared {
     /// Empty, or ends in `/`.
     prefix: String,
     identity: Identity,
-    memory: Arc<MemoryBudget>,
+    memory: Share,
     /// Aborts, and whatever else outlives the call that began it.
     background: TaskTracker,
 }
@@ -124,7 +124,7 @@ impl S3Store {
     /// # Errors
     ///
     /// The certificates or the proxy that they name cannot be used.
-    pub async fn new(settings: S3Settings, memory: Arc<MemoryBudget>) -> Result<Self, Misconfiguration> {
+    pub async fn new(settings: S3Settings, memory: Share) -> Result<Self, Misconfiguration> {
         let connections = Connections::to(&settings).await?;
         let prefix = if settings.prefix.is_empty() { String::new() } else { format!("{}/", settings.prefix) };
         let identity = Identity::of(&settings);
@@ -313,6 +313,10 @@ impl ObjectStore for S3Store {
             }
         };
         self.shared.retry(patience, |_| ask()).await
+    }
+
+    fn reconnect(&self) {
+        self.shared.connections.renew();
     }
 
     async fn settle(&self) {
