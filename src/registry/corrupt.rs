@@ -72,6 +72,11 @@ impl Corrupt {
         self.book().bad.iter().any(|(bad, had)| bad == key && had == etag)
     }
 
+    /// Whether some object at `key` is known to be wrong.
+    pub(super) fn is_known_of(&self, key: &Key) -> bool {
+        self.book().bad.iter().any(|(bad, _)| bad == key)
+    }
+
     /// Announces that the right bytes are about to be written to `key`.
     pub(super) async fn writing<'a>(&'a self, key: &'a Key) -> Writing<'a> {
         loop {

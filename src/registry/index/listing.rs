@@ -33,6 +33,10 @@ impl Repository {
     /// The blob `digest` as somebody who pushes or pulls is to be told of it, `None` when it is not there.
     pub(in crate::registry) async fn find_blob(&self, digest: &Digest, asker: Asker) -> Result<Option<Found>, StoreError> {
         let blobs = self.keys.blobs();
+        // A listing shows what is wrong like anything else.
+        if self.registry.corrupt.is_known_of(&self.keys.blob(digest)) {
+            return self.ask_for_blob(digest).await;
+        }
         let mut advice = self.index().advise(&blobs, digest, asker);
         let listing = match &advice {
             Advice::Wait(listing) => Some(listing.clone()),
