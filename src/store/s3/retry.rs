@@ -358,6 +358,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_hangs_on_from_an_outage_is_given_up_soon_after_it() {
+        let (endpoint, attempts, began) = (Endpoint::new(), Cell::new(0), Instant::now());
+        let hanging = retry(Duration::from_mins(3), &endpoint, time_helps, |_| async {
+            attempts.set(attempts.get() + 1);
+            if attempts.get() == 1 { std::future::pending().await } else { Ok(()) }
+        });
+        let outage = async {
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                endpoint.health.failed(&endpoint.health.call(PATIENCE), &passing().error);
+            }
+            endpoint.health.succeeded();
+        };
+
+        let (outcome, ()) = tokio::join!(hanging, outage);
+
+        assert!(outcome.is_ok() && attempts.get() == 2, "{outcome:?}");
+        assert!(began.elapsed() < Duration::from_secs(3) + STILL_WHEN_WELL + MAX_PAUSE, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_body_that_outlives_its_attempt_lets_go_of_the_bytes() {
         let bytes = Bytes::from(vec![0; 3 * SLICE]);
         let kept = Cell::new(None);
