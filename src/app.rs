@@ -91,10 +91,11 @@ impl App {
         let store = open(config.profile.store, memory.share()).await.map_err(mistake)?;
         probe(&*store, &name).await.map_err(mistake)?;
 
-        let registry = Registry::new(store, Patience::with_bytes(config.store.patience)).with_belief(belief(&config.store));
-        let registry = Arc::new(registry);
+        let metrics = Metrics::new(IMAGES_COUNTED);
+        let registry = Registry::new(store, Patience::with_bytes(config.store.patience));
+        let registry = Arc::new(registry.with_belief(belief(&config.store)).with_metrics(metrics.profile(&name)));
         let profile = Profile::new(name, Arc::clone(&registry), access(config.access.anonymous));
-        let api = Arc::new(Api::new(profile, Hosts::new(config.server.hosts), Metrics::new(IMAGES_COUNTED)));
+        let api = Arc::new(Api::new(profile, Hosts::new(config.server.hosts), metrics));
         let limits = Limits { connections: connections(), drain: config.server.drain };
         Ok(Self { listeners, api, registry, limits })
     }

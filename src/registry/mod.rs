@@ -30,6 +30,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio_util::task::TaskTracker;
 
+use crate::metrics::{Metrics, ProfileMetrics};
 use crate::oci::RepoName;
 use crate::store::{Cause, Clock, Key, ObjectMeta, ObjectStore, StoreError};
 use corrupt::Corrupt;
@@ -45,7 +46,6 @@ use used::Marks;
 pub use blobs::Blob;
 pub use catalog::Catalog;
 pub use error::RegistryError;
-pub use index::IndexFigures;
 pub use manifests::{MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
 pub use referrers::Referrers;
 pub use sweep::{Leftovers, Sweep, Swept};
@@ -63,6 +63,7 @@ pub struct Registry {
     belief: Belief,
     clock: Clock,
     index: Index,
+    metrics: ProfileMetrics,
     refreshes: Refreshes,
     marks: Marks,
     recent: Recent,
@@ -132,13 +133,14 @@ impl Registry {
     /// A registry that keeps everything in `store`.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, patience: Patience) -> Self {
-        let belief = Belief::default();
+        let (belief, metrics) = (Belief::default(), Metrics::new(0).profile(""));
         Self {
             store,
             patience,
             belief,
             clock: Clock::default(),
-            index: Index::new(&belief),
+            index: Index::new(&belief, metrics.clone()),
+            metrics,
             refreshes: Refreshes::default(),
             marks: Marks::default(),
             recent: Recent::default(),
@@ -153,7 +155,13 @@ impl Registry {
     /// The same, with `belief` in place of the default.
     #[must_use]
     pub fn with_belief(self, belief: Belief) -> Self {
-        Self { index: Index::new(&belief), belief, ..self }
+        Self { index: Index::new(&belief, self.metrics.clone()), belief, ..self }
+    }
+
+    /// The same, counting into `metrics`.
+    #[must_use]
+    pub fn with_metrics(self, metrics: ProfileMetrics) -> Self {
+        Self { index: Index::new(&self.belief, metrics.clone()), metrics, ..self }
     }
 
     /// The same, going by `clock`.
@@ -180,10 +188,10 @@ impl Registry {
         self.exports.are_open()
     }
 
-    /// What the existence index came to so far.
+    /// How much memory the index of what is there takes, in bytes.
     #[must_use]
-    pub fn index_figures(&self) -> IndexFigures {
-        self.index.figures()
+    pub fn index_bytes(&self) -> usize {
+        self.index.bytes()
     }
 
     /// How often a blob could not be made young again.

@@ -1,8 +1,10 @@
 //! What a replica believes while others write, remove and list.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use longshore::registry::{Belief, RegistryError};
+use longshore::metrics::Metrics;
+use longshore::registry::{Asker, Belief, Registry, RegistryError};
 use longshore::store::{ObjectStore, StoreError};
 
 use crate::broken_store::Operation::{Delete, Finish, Get, Head, List, Put, Touch};
@@ -271,6 +273,22 @@ async fn an_answer_does_not_bring_back_what_was_removed_after_it_was_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_came_just_before_the_removal_does_not_outlive_it() {
+    let harbour = Harbour::new();
+    let one = harbour.replica();
+    one.push("layer").await;
+    let delete = harbour.store.when(Delete).pause();
+
+    let (was_there, ()) = tokio::join!(one.remove("layer"), async {
+        delete.arrived().await;
+        assert!(one.has_for_others("layer").await, "it is there still");
+        delete.release();
+    });
+
+    assert!(was_there && !one.has("layer").await && !one.has_for_others("layer").await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_does_not_undo_a_push_that_came_after_it_was_asked() {
     let harbour = Harbour::new();
     let one = harbour.replica();
@@ -310,7 +328,7 @@ async fn a_size_that_was_believed_gives_way_to_the_one_that_is_read() {
     let blob = one.app.read_blob(&digest("layer"), None).await.unwrap().unwrap();
 
     assert_eq!(blob.size, 10);
-    assert_eq!(one.app.stat_blob(&digest("layer"), longshore::registry::Asker::Push).await, Some(10));
+    assert_eq!(one.app.stat_blob(&digest("layer"), Asker::Push).await, Some(10));
 }
 
 #[tokio::test(start_paused = true)]
@@ -393,20 +411,44 @@ async fn what_lies_among_the_blobs_and_is_none_is_passed_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_knew_is_counted_and_so_is_the_memory_that_it_takes() {
+    let harbour = Harbour::new();
+    harbour.replica().push("layer").await;
+    let metrics = Metrics::new(0);
+    let registry = Registry::new(Arc::clone(&harbour.store) as Arc<dyn ObjectStore>, PATIENCE);
+    let registry = Arc::new(registry.with_metrics(metrics.profile("default")));
+    let app = registry.writable_repository("app".parse().unwrap());
+
+    for (content, asker) in [("layer", Asker::Push), ("layer", Asker::Pull), ("new", Asker::Push), ("new", Asker::Pull)] {
+        app.stat_blob(&digest(content), asker).await;
+    }
+
+    let (told, bytes) = (metrics.to_text(), registry.index_bytes());
+    for line in [
+        r#"longshore_blob_questions_total{profile="default",answered_by="index_present"} 2"#.to_owned(),
+        r#"longshore_blob_questions_total{profile="default",answered_by="index_absent"} 1"#.to_owned(),
+        r#"longshore_blob_questions_total{profile="default",answered_by="store"} 1"#.to_owned(),
+        format!(r#"longshore_index_bytes{{profile="default"}} {bytes}"#),
+    ] {
+        assert!(told.contains(&line), "{line}\n{told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_is_remembered_than_the_bound_and_the_image_that_was_not_used_the_longest_is_forgotten() {
     let harbour = Harbour::new();
     let one = harbour.believing(Belief { index_bytes: 64 * 1024, ..Belief::default() });
     for number in 0..500 {
         let repository = one.registry.writable_repository(format!("app{number}").parse().unwrap());
-        repository.stat_blob(&digest("layer"), longshore::registry::Asker::Push).await;
-        assert!(one.registry.index_figures().bytes <= 64 * 1024);
+        repository.stat_blob(&digest("layer"), Asker::Push).await;
+        assert!(one.registry.index_bytes() <= 64 * 1024);
     }
     let listed = harbour.calls(&[List]);
     assert_eq!(listed, 500);
 
     for (name, questions) in [("app499", 0), ("app0", 1)] {
         let repository = one.registry.writable_repository(name.parse().unwrap());
-        repository.stat_blob(&digest("layer"), longshore::registry::Asker::Push).await;
+        repository.stat_blob(&digest("layer"), Asker::Push).await;
         assert_eq!(harbour.calls(&[List]) - listed, questions, "{name}");
     }
     assert_eq!(harbour.calls(&[Put]), 0);

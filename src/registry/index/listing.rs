@@ -4,12 +4,11 @@
 //! larger one the rest is listed in the background, by the first digits of the
 //! hashes side by side, while those who ask get their answers blob by blob.
 
-use std::sync::atomic::Ordering;
-
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::{Advice, Asked, Found, Index, PAUSE_AFTER_FAILURE, Walk};
+use crate::metrics::AnsweredBy;
 use crate::oci::Digest;
 use crate::registry::{Asker, Repository, late};
 use crate::store::{Key, Listed, ObjectMeta, Page, StoreError};
@@ -48,9 +47,11 @@ impl Repository {
             let _ = tokio::time::timeout(self.patience().push / SHARE_OF_LISTING, listing.cancelled()).await;
             advice = self.index().advise_again(&blobs, digest);
         }
-        let index = self.index();
-        let counter = if matches!(advice, Advice::There(_) | Advice::NotThere) { &index.hits } else { &index.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.index().metrics.blob_asked(match advice {
+            Advice::There(_) => AnsweredBy::IndexPresent,
+            Advice::NotThere => AnsweredBy::IndexAbsent,
+            Advice::Ask | Advice::Wait(_) | Advice::List(_) => AnsweredBy::Store,
+        });
         match advice {
             Advice::There(found) => Ok(Some(found)),
             Advice::NotThere => Ok(None),

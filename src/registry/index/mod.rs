@@ -14,7 +14,6 @@ mod entries;
 mod listing;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Asker, Belief};
+use crate::metrics::ProfileMetrics;
 use crate::oci::Digest;
 use entries::{Entries, Fact, Known, Moment};
 
@@ -59,8 +59,7 @@ pub(super) struct Index {
     questions: Semaphore,
     /// Permits to ask for a page of a listing that nobody waits for.
     pages: Semaphore,
-    hits: AtomicU64,
-    misses: AtomicU64,
+    metrics: ProfileMetrics,
 }
 
 #[derive(Debug)]
@@ -69,6 +68,7 @@ struct Shelf {
     ttl: Duration,
     most_bytes: usize,
     bytes: usize,
+    metrics: ProfileMetrics,
     /// How often an image was used, how many things went away, how many listings were begun.
     uses: u64,
     departures: u32,
@@ -120,31 +120,26 @@ enum Advice {
     List(Walk),
 }
 
-/// What the index came to, for people to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IndexFigures {
-    /// Questions that cost the store nothing.
-    pub hits: u64,
-    /// Questions that it was asked.
-    pub misses: u64,
-    /// Bytes of memory held.
-    pub bytes: usize,
-    /// Images of which something is known.
-    pub images: usize,
-}
-
 impl Index {
-    pub(super) fn new(belief: &Belief) -> Self {
+    pub(super) fn new(belief: &Belief, metrics: ProfileMetrics) -> Self {
         let most_bytes = usize::try_from(belief.index_bytes).unwrap_or(usize::MAX);
         let images = HashMap::new();
-        let shelf = Shelf { images, ttl: belief.index_ttl, most_bytes, bytes: 0, uses: 0, departures: 0, walks: 0 };
+        let shelf = Shelf {
+            images,
+            ttl: belief.index_ttl,
+            most_bytes,
+            bytes: 0,
+            metrics: metrics.clone(),
+            uses: 0,
+            departures: 0,
+            walks: 0,
+        };
         Self {
             began: Instant::now(),
             shelf: Mutex::new(shelf),
             questions: Semaphore::new(QUESTIONS_AT_ONCE),
             pages: Semaphore::new(listing::PAGES_AT_ONCE),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
+            metrics,
         }
     }
 
@@ -190,10 +185,9 @@ impl Index {
         self.lock().depart(blobs, digest, now);
     }
 
-    pub(super) fn figures(&self) -> IndexFigures {
-        let shelf = self.lock();
-        let (hits, misses) = (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed));
-        IndexFigures { hits, misses, bytes: shelf.bytes, images: shelf.images.len() }
+    /// How much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
     }
 
     fn advise(&self, blobs: &str, digest: &Digest, asker: Asker) -> Advice {
@@ -279,7 +273,7 @@ impl Shelf {
         self.uses += 1;
         if !self.images.contains_key(blobs) {
             self.make_room(blobs, IMAGE_BYTES);
-            self.bytes += IMAGE_BYTES;
+            self.hold(self.bytes + IMAGE_BYTES);
         }
         let image = self.images.entry(blobs.to_owned()).or_default();
         image.last_used = self.uses;
@@ -316,7 +310,7 @@ impl Shelf {
         self.make_room(blobs, growth);
         let has_room = self.bytes + growth <= self.most_bytes;
         if has_room {
-            self.bytes += growth;
+            self.hold(self.bytes + growth);
             self.image(blobs).entries.insert(digest, known);
         } else {
             self.image(blobs).overflow(known.as_of);
@@ -343,7 +337,12 @@ impl Shelf {
         let bytes = image.bytes();
         image.entries.retain(is_kept);
         let freed = bytes - image.bytes();
-        self.bytes -= freed;
+        self.hold(self.bytes - freed);
+    }
+
+    fn hold(&mut self, bytes: usize) {
+        self.bytes = bytes;
+        self.metrics.index_held(bytes as u64);
     }
 
     /// Whether the listing `walk` of an image is the one that goes on.
@@ -357,7 +356,7 @@ impl Shelf {
             let others = self.images.iter().filter(|(prefix, _)| *prefix != blobs);
             let Some(oldest) = others.min_by_key(|(_, image)| image.last_used).map(|(prefix, _)| prefix.clone()) else { return };
             if let Some(image) = self.images.remove(&oldest) {
-                self.bytes -= image.bytes();
+                self.hold(self.bytes - image.bytes());
             }
         }
     }
