@@ -129,8 +129,12 @@ settings! {
     HOSTS:             "server.hosts",                       "hosts",             List("NAME"),                 Value(""),                              "Names this server may be called by, besides localhost and loopback addresses";
     DRAIN:             "server.drain",                       "drain",             Duration,                     Value("120s"),                          "How long running exports may go on once we are told to stop, at most 1h";
     ANONYMOUS:         "access.anonymous",                   "anonymous",         Choice(&["none", "read", "write"]), Told("write for a folder served on loopback only; else it must be stated"), "What clients without credentials may do";
-    UPLOAD_MEMORY:     "store.upload_memory",                "upload-memory",     Size,                         Value("64MiB"),                         "Memory for bodies on their way to the store, all together, from 32MiB to 64GiB";
+    UPLOAD_MEMORY:     "store.upload_memory",                "upload-memory",     Size,                         Value("64MiB"),                         "Memory for bodies on their way to and from a bucket, all together, from 32MiB to 64GiB";
     PATIENCE:          "store.patience",                     "patience",          Duration,                     Value("3m"),                            "How long a layer may wait for the store, from 1s to 1h";
+    INDEX_MEMORY:      "store.index_memory",                 "index-memory",      Size,                         Value("16MiB"),                         "Memory for what is known to be in the store, from 1MiB to 16GiB";
+    INDEX_TTL:         "store.index_ttl",                    "index-ttl",         Duration,                     Value("10m"),                           "How long a layer that was in the store is taken to be there still, from 1s to 24h";
+    TOUCH_AFTER:       "store.touch_after",                  "touch-after",       Duration,                     Value("3d"),                            "How old a layer that is still in use may get before it is made young again, from 1h to 365d";
+    GRACE:             "store.grace",                        "grace",             Duration,                     Value("7d"),                            "How old a layer that nobody needs is at least when it is removed; more than index_ttl, touch_after and 24h together";
     LOG_FORMAT:        "log.format",                         "log-format",        Choice(&["text", "json"]),    Value("text"),                          "How a line of the log is written";
     LOG_LEVEL:         "log.level",                          "log-level",         Choice(&["error", "warn", "info", "debug", "trace"]), Value("info"),  "What is worth a line of the log";
 }

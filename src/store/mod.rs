@@ -4,6 +4,7 @@
 //! [`ObjectStore`] and [`Upload`], and `tests/store` holds every store to it.
 
 mod budget;
+mod clock;
 mod folder;
 mod key;
 mod memory;
@@ -20,7 +21,8 @@ use futures_util::Stream;
 
 use crate::oci::ByteRange;
 
-pub use budget::MemoryBudget;
+pub use budget::{MemoryBudget, Share};
+pub use clock::Clock;
 pub use folder::FolderStore;
 pub use key::{InvalidKey, Key};
 pub use memory::MemoryStore;
@@ -67,6 +69,14 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// not pass through here.
     async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError>;
 
+    /// Makes the object at `key` as young as if it had just been written;
+    /// `false` when there is none. Its bytes and its content type stay.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooLarge`] when so large an object can't be.
+    async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError>;
+
     /// Removes the object at `key`; there need not be one.
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError>;
 
@@ -95,6 +105,9 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
 
     /// Finds out whether the store can be used as it is set up.
     async fn probe(&self, patience: Duration) -> Result<(), StoreError>;
+
+    /// Asks over new connections from now on, where there are any to make anew.
+    fn reconnect(&self) {}
 
     /// Waits until nothing that was begun here still runs in the background.
     async fn settle(&self);

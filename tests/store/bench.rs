@@ -89,7 +89,7 @@ pub fn keys(access_key_id: &str, secret_access_key: &str) -> S3Credentials {
 
 /// The bucket of `settings`, for uploads that hold up to `memory` bytes.
 pub async fn s3_store(settings: S3Settings, memory: usize) -> S3Store {
-    S3Store::new(settings, Arc::new(MemoryBudget::new(memory as u64))).await.unwrap()
+    S3Store::new(settings, Arc::new(MemoryBudget::new(memory as u64)).share()).await.unwrap()
 }
 
 /// A store of which one test has all that lies under a root.

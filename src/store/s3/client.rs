@@ -70,7 +70,7 @@ impl Connections {
     }
 
     /// Uses new connections from now on; running requests end on theirs.
-    fn renew(&self) {
+    pub(super) fn renew(&self) {
         let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
         // Requests that stood still side by side need only one renewal.
         if pool.since.elapsed() >= RENEWAL_PAUSE {

@@ -13,6 +13,7 @@ mod leftovers;
 mod load;
 mod objects;
 mod retry;
+mod touch;
 mod upload;
 mod wire;
 
@@ -32,7 +33,7 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::budget::MemoryBudget;
+use super::budget::Share;
 use super::{Key, Listed, Misconfiguration, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
 use crate::oci::ByteRange;
 use absence::Listing;
@@ -112,7 +113,7 @@ struct Shared {
     /// Empty, or ends in `/`.
     prefix: String,
     identity: Identity,
-    memory: Arc<MemoryBudget>,
+    memory: Share,
     /// Aborts, and whatever else outlives the call that began it.
     background: TaskTracker,
 }
@@ -123,7 +124,7 @@ impl S3Store {
     /// # Errors
     ///
     /// The certificates or the proxy that they name cannot be used.
-    pub async fn new(settings: S3Settings, memory: Arc<MemoryBudget>) -> Result<Self, Misconfiguration> {
+    pub async fn new(settings: S3Settings, memory: Share) -> Result<Self, Misconfiguration> {
         let connections = Connections::to(&settings).await?;
         let prefix = if settings.prefix.is_empty() { String::new() } else { format!("{}/", settings.prefix) };
         let identity = Identity::of(&settings);
@@ -172,6 +173,12 @@ impl Shared {
         }
     }
 
+    /// `key` as the source of a copy.
+    fn copy_source(&self, key: &Key) -> String {
+        let source = format!("{}/{}", self.bucket, self.object_key(key));
+        percent_encoding::utf8_percent_encode(&source, NOT_IN_A_PATH).to_string()
+    }
+
     async fn delete(&self, key: &Key) -> Result<(), Fault> {
         match self.client().delete_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
             Ok(_) => Ok(()),
@@ -181,10 +188,8 @@ impl Shared {
     }
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<bool, Fault> {
-        let source = format!("{}/{}", self.bucket, self.object_key(from));
         let request = self.client().copy_object().bucket(&self.bucket).key(self.object_key(to));
-        let source = percent_encoding::utf8_percent_encode(&source, NOT_IN_A_PATH).to_string();
-        match request.copy_source(source).copy_source_if_match(etag).send().await {
+        match request.copy_source(self.copy_source(from)).copy_source_if_match(etag).send().await {
             Ok(_) => Ok(true),
             Err(error) if is_absent(&error) || has_changed(&error) => Ok(false),
             Err(error) => Err(self.identity.fault("CopyObject", error)),
@@ -250,6 +255,10 @@ impl ObjectStore for S3Store {
         self.shared.retry(patience, |_| self.shared.copy(from, etag, to)).await
     }
 
+    async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError> {
+        self.shared.retry(patience, |_| self.shared.touch(key)).await
+    }
+
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError> {
         self.shared.retry(patience, |_| self.shared.delete(key)).await
     }
@@ -304,6 +313,10 @@ impl ObjectStore for S3Store {
             }
         };
         self.shared.retry(patience, |_| ask()).await
+    }
+
+    fn reconnect(&self) {
+        self.shared.connections.renew();
     }
 
     async fn settle(&self) {

@@ -1,6 +1,7 @@
 //! What only a bucket can get wrong: requests that are counted, lost, cut off or refused.
 
 mod absent;
+mod ahead;
 mod broken_off;
 mod corrected;
 mod leftovers;

@@ -162,7 +162,7 @@ async fn certificates_that_cannot_be_used_are_a_mistake_told_at_once() {
         }
         let settings = S3Settings { ca_bundle: Some(path), ..stand_in.settings() };
 
-        let opened = S3Store::new(settings, Arc::new(MemoryBudget::new(1))).await;
+        let opened = S3Store::new(settings, Arc::new(MemoryBudget::new(1)).share()).await;
 
         let Err(mistake @ Misconfiguration::CaBundle { .. }) = opened else { panic!("{name}: {opened:?}") };
         assert!(mistake.to_string().contains(reason) && mistake.to_string().contains("correct `ca_bundle`"), "{mistake}");
