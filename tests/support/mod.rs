@@ -15,8 +15,10 @@ pub mod keeper;
 pub mod longshore;
 pub mod minio;
 pub mod ports;
+pub mod process;
 pub mod project;
 pub mod rclone;
+pub mod shape;
 pub mod tools;
 
 use std::future::Future;
@@ -29,8 +31,12 @@ use tempfile::TempDir;
 ///
 /// It lies under `$LONGSHORE_TEST_TMP`, else `/tmp`.
 pub fn scratch(name: &str) -> TempDir {
-    let parent = std::env::var_os("LONGSHORE_TEST_TMP").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    tempfile::Builder::new().prefix(&format!("longshore-{name}-")).tempdir_in(parent).expect("a scratch directory")
+    tempfile::Builder::new().prefix(&format!("longshore-{name}-")).tempdir_in(scratch_parent()).expect("a scratch directory")
+}
+
+/// Where scratch directories lie.
+pub fn scratch_parent() -> PathBuf {
+    std::env::var_os("LONGSHORE_TEST_TMP").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
 }
 
 /// Asks `probe` again and again until it answers; panics with `what` after `limit`.

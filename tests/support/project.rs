@@ -33,25 +33,27 @@ impl Project {
 
     /// As [`new`](Self::new), with layers of these sizes in bytes before the source.
     pub fn with_layers(sizes: &[u64]) -> Self {
-        let mut dockerfile = String::from(
-            "FROM scratch AS made\n\
-             SHELL [\"/busybox\", \"sh\", \"-c\"]\n\
-             COPY busybox seed /\n\
-             RUN /busybox mkdir /result\n",
-        );
-        for (index, size) in sizes.iter().enumerate() {
-            writeln!(dockerfile, "RUN /busybox head -c {size} /dev/urandom > /result/layer-{index}").expect("a string");
-        }
+        let mut dockerfile = made_of(sizes);
         dockerfile.push_str(
             "COPY source /result/source\n\
              RUN /busybox head -c 10000 /dev/urandom > /result/made-from-source\n\
              FROM scratch\n\
              COPY --from=made /result /\n",
         );
-        let project = Self::of(&dockerfile);
+        let project = Self::with_busybox(&dockerfile);
+        project.change_source();
+        project
+    }
+
+    /// Nothing but layers of these sizes in bytes, one on top of the other, all of them in the result.
+    pub fn stacked(sizes: &[u64]) -> Self {
+        Self::with_busybox(&made_of(sizes))
+    }
+
+    fn with_busybox(dockerfile: &str) -> Self {
+        let project = Self::of(dockerfile);
         fs::copy(tools::debian_tool("busybox"), project.path().join("busybox")).expect("busybox is there");
         project.write_anew("seed");
-        project.change_source();
         project
     }
 
@@ -88,6 +90,20 @@ impl Project {
         let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000 + WRITTEN.fetch_add(1, Ordering::Relaxed));
         file.set_modified(time).expect("a file of ours");
     }
+}
+
+/// The lines of a stage `made` whose layers have these sizes in bytes.
+fn made_of(sizes: &[u64]) -> String {
+    let mut dockerfile = String::from(
+        "FROM scratch AS made\n\
+         SHELL [\"/busybox\", \"sh\", \"-c\"]\n\
+         COPY busybox seed /\n\
+         RUN /busybox mkdir /result\n",
+    );
+    for (index, size) in sizes.iter().enumerate() {
+        writeln!(dockerfile, "RUN /busybox head -c {size} /dev/urandom > /result/layer-{index}").expect("a string");
+    }
+    dockerfile
 }
 
 /// What a build put out: every file with its permissions and the hash of its bytes.
