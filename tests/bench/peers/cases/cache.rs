@@ -1,0 +1,99 @@
+//! A cache of 2 GB, exported and imported by a real buildkitd.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use tokio::sync::OnceCell;
+
+use super::{Case, REGION, Scale, Station};
+use crate::bucket::{Bucket, Way};
+use crate::report::{Reading, Unit};
+use crate::sides::{Registry, Side};
+use crate::support::buildkit::{Build, Buildkit};
+use crate::support::minio;
+use crate::support::project::Project;
+
+pub fn case(scale: Scale) -> Case {
+    let (large, small) = scale.pick((512_000_000, vec![10_000_000; 150]), (20_000_000, vec![100_000; 5]));
+    let sizes = [vec![large], small].concat();
+    let bytes: u64 = sizes.iter().sum();
+    let built = Arc::new(OnceCell::new());
+    Case {
+        name: "cache",
+        sides: vec![Side::Longshore, Side::Distribution, Side::TypeS3],
+        rounds: scale.pick(2, 1),
+        limit: Duration::from_secs(420),
+        // What was built, unpacked and packed; the bucket, and what the one before it had; what was imported.
+        disk_bytes: 2 * bytes + 2 * bytes + 2 * bytes,
+        measure: Box::new(move |station| {
+            let (built, sizes) = (Arc::clone(&built), sizes.clone());
+            async move { measure(station, built.get_or_init(|| Built::new(&sizes)).await).await }.boxed_local()
+        }),
+    }
+}
+
+/// What all sides export: built once, and packed.
+#[derive(Debug)]
+struct Built {
+    daemon: Buildkit,
+    project: Project,
+    bytes: u64,
+}
+
+impl Built {
+    async fn new(sizes: &[u64]) -> Self {
+        let built =
+            Self { daemon: Buildkit::start("that builds").await, project: Project::stacked(sizes), bytes: sizes.iter().sum() };
+        built.daemon.must_build(&built.with_all_layers()).await;
+        built
+    }
+
+    /// A build whose result is packed, layer by layer, and thrown away.
+    fn with_all_layers(&self) -> Build {
+        Build::of(self.project.path()).output("type=oci,dest=/dev/null")
+    }
+}
+
+async fn measure(station: Station, built: &Built) -> Vec<Reading> {
+    let bucket = station.bucket(Way::Through(REGION));
+    let (_registry, place) = match station.side {
+        Side::TypeS3 => (None, type_s3(&bucket)),
+        side => {
+            let registry = Registry::start(side, &bucket).await;
+            let place = format!("type=registry,ref={}/bench:cache", registry.address);
+            (Some(registry), place)
+        }
+    };
+    let export = Build::of(built.project.path()).export_cache(&format!("{place},mode=max"));
+    let mut readings = timed(&bucket, "2 GB cache exported, region", &built.daemon, &export).await.0;
+
+    let cold = Buildkit::start("that imports").await;
+    let import = built.with_all_layers().import_cache(&place);
+    let (imported, pulled_bytes) = timed(&bucket, "2 GB cache imported, region", &cold, &import).await;
+    assert!(pulled_bytes >= built.bytes, "only {pulled_bytes} bytes were imported");
+    readings.extend(imported);
+    readings
+}
+
+/// How long `build` takes and what it asks of the store, and how many bytes that gave.
+async fn timed(bucket: &Bucket, row: &str, daemon: &Buildkit, build: &Build) -> (Vec<Reading>, u64) {
+    let _ = bucket.take_requests();
+    let began = Instant::now();
+    daemon.must_build(build).await;
+    let mut readings = vec![Reading::new(row, Unit::Seconds, began.elapsed().as_secs_f64())];
+    let requests = bucket.take_requests().unwrap_or_default();
+    readings.extend(requests.readings(row, 1));
+    (readings, requests.downloaded_bytes)
+}
+
+fn type_s3(bucket: &Bucket) -> String {
+    format!(
+        "type=s3,endpoint_url=http://{},use_path_style=true,region={},bucket={},prefix=cache/,name=bench,access_key_id={},secret_access_key={}",
+        bucket.endpoint,
+        minio::REGION,
+        bucket.name,
+        minio::ACCESS_KEY_ID,
+        minio::SECRET_ACCESS_KEY
+    )
+}
