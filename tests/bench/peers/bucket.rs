@@ -57,6 +57,10 @@ impl Bucket {
 
 impl Drop for Bucket {
     fn drop(&mut self) {
+        // Why a side was not done in time is said by what it still waits for.
+        for seen in self.door.iter().flat_map(Door::seen).filter(|seen| seen.status().is_none()) {
+            eprintln!("not answered after {:.0?}: {} {}?{}", seen.came.elapsed(), seen.method, seen.path, seen.query);
+        }
         if !self.rclone.purge(&self.name) {
             eprintln!("what {} held is still there", self.name);
         }

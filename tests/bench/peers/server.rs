@@ -1,6 +1,6 @@
 //! A server that is measured.
 
-use std::net::SocketAddrV4;
+use std::net::{SocketAddrV4, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ pub struct Recipe {
 #[derive(Debug)]
 pub struct Server {
     pub process: Process,
+    address: SocketAddrV4,
     _kept: Kept,
     _root: TempDir,
 }
@@ -45,13 +46,14 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let process = kept.server().expect("it answered");
-        Self { process, _kept: kept, _root: root }
+        Self { process, address: recipe.address, _kept: kept, _root: root }
     }
 
     /// Ends it without warning, and waits until its port is free.
     pub async fn kill(&self) {
         self.process.signal(Signal::KILL);
-        eventually("the server has ended", START, async || self.process.has_ended().then_some(())).await;
+        // Gone is a process when its first thread is, but the port when the last one is.
+        eventually("the server has ended", START, async || TcpListener::bind(self.address).ok()).await;
     }
 }
 

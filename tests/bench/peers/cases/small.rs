@@ -48,7 +48,7 @@ fn case(scale: Scale, variant: Variant) -> Case {
         name: "small",
         sides,
         rounds: scale.pick(2, 1),
-        limit: Duration::from_secs(60),
+        limit: Duration::from_secs(120),
         disk_bytes: 100_000_000,
         measure: Box::new(move |station| measure(station, variant).boxed_local()),
     }
