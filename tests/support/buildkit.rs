@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::keeper::Kept;
-use super::{eventually, scratch, tools};
+use super::{eventually, scratch_in, scratch_parent, tools};
 
 /// A running buildkitd; gone with everything it kept when dropped.
 #[derive(Debug)]
@@ -78,15 +78,20 @@ impl Buildkit {
 
     /// Starts the BuildKit of `tests/tools/<tool>`, with nothing in its cache.
     pub async fn start_version(name: &'static str, tool: &'static str) -> Self {
-        let buildkit = match Self::try_start(name, tool, "overlayfs").await {
+        Self::start_in(&scratch_parent(), name, tool).await
+    }
+
+    /// The same, with all its files somewhere under `parent`.
+    pub async fn start_in(parent: &Path, name: &'static str, tool: &'static str) -> Self {
+        let buildkit = match Self::try_start(parent, name, tool, "overlayfs").await {
             Ok(buildkit) => Ok(buildkit),
-            Err(_) => Self::try_start(name, tool, "native").await,
+            Err(_) => Self::try_start(parent, name, tool, "native").await,
         };
         buildkit.unwrap_or_else(|log| panic!("buildkitd does not start:\n{log}"))
     }
 
-    async fn try_start(name: &'static str, tool: &'static str, snapshotter: &str) -> Result<Self, String> {
-        let root = scratch("buildkit");
+    async fn try_start(parent: &Path, name: &'static str, tool: &'static str, snapshotter: &str) -> Result<Self, String> {
+        let root = scratch_in(parent, "buildkit");
         let at = |file: &str| root.path().join(file).display().to_string();
         fs::write(at("buildkitd.toml"), "").expect("a file");
         fs::create_dir(at("tmp")).expect("a directory");

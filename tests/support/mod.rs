@@ -22,7 +22,7 @@ pub mod shape;
 pub mod tools;
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -31,7 +31,12 @@ use tempfile::TempDir;
 ///
 /// It lies under `$LONGSHORE_TEST_TMP`, else `/tmp`.
 pub fn scratch(name: &str) -> TempDir {
-    tempfile::Builder::new().prefix(&format!("longshore-{name}-")).tempdir_in(scratch_parent()).expect("a scratch directory")
+    scratch_in(&scratch_parent(), name)
+}
+
+/// The same in `parent`.
+pub fn scratch_in(parent: &Path, name: &str) -> TempDir {
+    tempfile::Builder::new().prefix(&format!("longshore-{name}-")).tempdir_in(parent).expect("a scratch directory")
 }
 
 /// Where scratch directories lie.

@@ -119,8 +119,7 @@ async fn measure(cases: Vec<Case>) -> Report {
 fn check_disk(cases: &[Case]) -> Result<(), String> {
     let needed = DISK_MARGIN + cases.iter().map(|case| case.disk_bytes).max().unwrap_or(0);
     let folder = support::scratch_parent();
-    let disk = rustix::fs::statvfs(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let free = disk.f_bavail * disk.f_frsize;
+    let free = cases::free_bytes(&folder);
     if free < needed {
         let gigabytes = |bytes: u64| bytes as f64 / 1e9;
         return Err(format!(

@@ -7,6 +7,7 @@ mod large;
 mod small;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +84,11 @@ pub fn all(scale: Scale) -> Vec<Case> {
     cases.push(fanout::case(scale));
     cases.push(cache::case(scale));
     cases
+}
+
+/// What is free where `folder` lies, in bytes; nothing, when there is no such folder.
+pub fn free_bytes(folder: &Path) -> u64 {
+    rustix::fs::statvfs(folder).map_or(0, |disk| disk.f_bavail * disk.f_frsize)
 }
 
 /// As far as a bucket is from a machine in the same region: what one connection to S3 carries, and four of them.
