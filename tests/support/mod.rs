@@ -20,6 +20,7 @@ pub mod project;
 pub mod rclone;
 pub mod shape;
 pub mod tools;
+pub mod uploads;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
