@@ -26,6 +26,7 @@ pub struct Build {
     exports: Vec<String>,
     imports: Vec<String>,
     outputs: Vec<String>,
+    options: Vec<String>,
 }
 
 /// What came of a build.
@@ -39,7 +40,7 @@ pub struct Outcome {
 impl Build {
     /// Of the `Dockerfile` in `context`; exports, imports and puts out nothing.
     pub fn of(context: &Path) -> Self {
-        Self { context: context.to_owned(), exports: Vec::new(), imports: Vec::new(), outputs: Vec::new() }
+        Self { context: context.to_owned(), exports: Vec::new(), imports: Vec::new(), outputs: Vec::new(), options: Vec::new() }
     }
 
     /// `--export-cache`, as buildctl takes it; may be given more than once.
@@ -60,6 +61,13 @@ impl Build {
     #[must_use]
     pub fn output(mut self, attributes: &str) -> Self {
         self.outputs.push(attributes.to_owned());
+        self
+    }
+
+    /// Stops at the stage called `name`.
+    #[must_use]
+    pub fn target(mut self, name: &str) -> Self {
+        self.options.push(format!("target={name}"));
         self
     }
 
@@ -122,6 +130,7 @@ impl Buildkit {
         arguments.extend(build.exports.iter().flat_map(|attributes| ["--export-cache", attributes]));
         arguments.extend(build.imports.iter().flat_map(|attributes| ["--import-cache", attributes]));
         arguments.extend(build.outputs.iter().flat_map(|attributes| ["--output", attributes]));
+        arguments.extend(build.options.iter().flat_map(|option| ["--opt", option]));
         let mut outcome = self.buildctl(&arguments).await;
         if !outcome.succeeded {
             outcome.log = format!("{arguments:?} on {}:\n{}", self.name, outcome.log);

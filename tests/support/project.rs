@@ -45,9 +45,15 @@ impl Project {
         project
     }
 
-    /// Nothing but layers of these sizes in bytes, one on top of the other, all of them in the result.
-    pub fn stacked(sizes: &[u64]) -> Self {
-        Self::with_busybox(&made_of(sizes))
+    /// A stage `stage-<index>` of layers of these sizes in bytes for each of `stages`, and a last one that needs them all.
+    pub fn with_stages(stages: &[Vec<u64>]) -> Self {
+        let (mut dockerfile, mut last) = (made_of(&[]), String::from("FROM scratch\n"));
+        for (index, sizes) in stages.iter().enumerate() {
+            writeln!(dockerfile, "FROM made AS stage-{index}\n{}", layers(&format!("{index}-"), sizes)).expect("a string");
+            writeln!(dockerfile, "RUN echo {index} > /result/end").expect("a string");
+            writeln!(last, "COPY --from=stage-{index} /result/end /end-{index}").expect("a string");
+        }
+        Self::with_busybox(&(dockerfile + &last))
     }
 
     fn with_busybox(dockerfile: &str) -> Self {
@@ -94,16 +100,21 @@ impl Project {
 
 /// The lines of a stage `made` whose layers have these sizes in bytes.
 fn made_of(sizes: &[u64]) -> String {
-    let mut dockerfile = String::from(
-        "FROM scratch AS made\n\
+    let dockerfile = "FROM scratch AS made\n\
          SHELL [\"/busybox\", \"sh\", \"-c\"]\n\
          COPY busybox seed /\n\
-         RUN /busybox mkdir /result\n",
-    );
+         RUN /busybox mkdir /result\n";
+    dockerfile.to_owned() + &layers("", sizes)
+}
+
+/// A line for each layer of one of these sizes in bytes. `stage` tells those of one stage from
+/// those of another, for what two stages have in common is built only once.
+fn layers(stage: &str, sizes: &[u64]) -> String {
+    let mut lines = String::new();
     for (index, size) in sizes.iter().enumerate() {
-        writeln!(dockerfile, "RUN /busybox head -c {size} /dev/urandom > /result/layer-{index}").expect("a string");
+        writeln!(lines, "RUN /busybox head -c {size} /dev/urandom > /result/layer-{stage}{index}").expect("a string");
     }
-    dockerfile
+    lines
 }
 
 /// What a build put out: every file with its permissions and the hash of its bytes.

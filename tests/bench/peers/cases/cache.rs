@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
 use super::{Case, REGION, Scale, Station, free_bytes};
@@ -17,10 +18,11 @@ use crate::support::project::Project;
 use crate::support::scratch_parent;
 
 pub fn case(scale: Scale) -> Case {
-    let (large, small) = scale.pick((512_000_000, vec![10_000_000; 150]), (20_000_000, vec![100_000; 5]));
-    // The largest comes last, when nothing is left to be moved beside it.
-    let sizes = [small, vec![large]].concat();
-    let bytes: u64 = sizes.iter().sum();
+    // A stage of one large layer, and ten of small ones. For each step BuildKit looks at every layer below it, and below
+    // those again: more layers in one stage would measure that.
+    let (large, small) = scale.pick((512_000_000, vec![10_000_000; 15]), (20_000_000, vec![100_000; 2]));
+    let stages = [vec![vec![large]], vec![small; scale.pick(10, 2)]].concat();
+    let bytes: u64 = stages.iter().flatten().sum();
     let built = Arc::new(OnceCell::new());
     Case {
         name: "cache",
@@ -28,10 +30,10 @@ pub fn case(scale: Scale) -> Case {
         rounds: scale.pick(2, 1),
         limit: Duration::from_secs(420),
         // What was built, unpacked and packed; the bucket, and what the one before it had; what was imported.
-        disk_bytes: 2 * bytes + 2 * bytes + 2 * bytes,
+        disk_bytes: 2 * bytes + 2 * bytes + bytes,
         measure: Box::new(move |station| {
-            let (built, sizes) = (Arc::clone(&built), sizes.clone());
-            async move { measure(station, built.get_or_init(|| Built::new(&sizes)).await).await }.boxed_local()
+            let (built, stages) = (Arc::clone(&built), stages.clone());
+            async move { measure(station, built.get_or_init(|| Built::new(&stages)).await).await }.boxed_local()
         }),
     }
 }
@@ -41,20 +43,32 @@ pub fn case(scale: Scale) -> Case {
 struct Built {
     daemon: Buildkit,
     project: Project,
+    stages: usize,
     bytes: u64,
 }
 
 impl Built {
-    async fn new(sizes: &[u64]) -> Self {
-        let built =
-            Self { daemon: Buildkit::start("that builds").await, project: Project::stacked(sizes), bytes: sizes.iter().sum() };
-        built.daemon.must_build(&built.with_all_layers()).await;
+    async fn new(stages: &[Vec<u64>]) -> Self {
+        let built = Self {
+            daemon: Buildkit::start("that builds").await,
+            project: Project::with_stages(stages),
+            stages: stages.len(),
+            bytes: stages.iter().flatten().sum(),
+        };
+        join_all(built.each_stage().iter().map(|stage| built.daemon.must_build(stage))).await;
+        built.daemon.must_build(&built.all()).await;
         built
     }
 
-    /// A build whose result is packed, layer by layer, and thrown away.
-    fn with_all_layers(&self) -> Build {
-        Build::of(self.project.path()).output("type=oci,dest=/dev/null")
+    /// A build of all stages.
+    fn all(&self) -> Build {
+        Build::of(self.project.path())
+    }
+
+    /// A build of each stage, whose result is packed, layer by layer, and thrown away.
+    fn each_stage(&self) -> Vec<Build> {
+        let packed = || self.all().output("type=oci,dest=/dev/null");
+        (0..self.stages).map(|index| packed().target(&format!("stage-{index}"))).collect()
     }
 }
 
@@ -68,31 +82,28 @@ async fn measure(station: Station, built: &Built) -> Vec<Reading> {
             (Some(registry), place)
         }
     };
-    let export = Build::of(built.project.path()).export_cache(&format!("{place},mode=max"));
-    let mut readings = timed(&bucket, "2 GB cache exported, region", &built.daemon, &export).await.0;
+    let export = built.all().export_cache(&format!("{place},mode=max"));
+    let mut readings = timed(&bucket, "2 GB cache exported, region", &built.daemon, &[export]).await.0;
 
     let cold = Buildkit::start_in(&cold_parent(built.bytes), "that imports", "buildkit").await;
-    let import = built.with_all_layers().import_cache(&place);
+    let import: Vec<_> = built.each_stage().into_iter().map(|stage| stage.import_cache(&place)).collect();
     let (imported, pulled_bytes) = timed(&bucket, "2 GB cache imported, region", &cold, &import).await;
     assert!(pulled_bytes >= built.bytes, "only {pulled_bytes} bytes were imported");
     readings.extend(imported);
     readings
 }
 
-/// Where a daemon lies that will import `bytes`: in memory, if that has room.
-///
-/// For each step of a build BuildKit takes note of every layer below it, and
-/// has that synced, ten thousand times for this one: a disk would be measured.
+/// Where a daemon lies that will import `bytes`: in memory, if that has room, for else its disk would be measured.
 fn cold_parent(bytes: u64) -> PathBuf {
     let memory = Path::new("/dev/shm");
     if free_bytes(memory) > 2 * bytes { memory.to_owned() } else { scratch_parent() }
 }
 
-/// How long `build` takes and what it asks of the store, and how many bytes that gave.
-async fn timed(bucket: &Bucket, row: &str, daemon: &Buildkit, build: &Build) -> (Vec<Reading>, u64) {
+/// How long `builds` take side by side and what they ask of the store, and how many bytes that gave.
+async fn timed(bucket: &Bucket, row: &str, daemon: &Buildkit, builds: &[Build]) -> (Vec<Reading>, u64) {
     let _ = bucket.take_requests();
     let began = Instant::now();
-    daemon.must_build(build).await;
+    join_all(builds.iter().map(|build| daemon.must_build(build))).await;
     let mut readings = vec![Reading::new(row, Unit::Seconds, began.elapsed().as_secs_f64())];
     let requests = bucket.take_requests().unwrap_or_default();
     readings.extend(requests.readings(row, 1));
