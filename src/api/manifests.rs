@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::body::{ManifestMemory, ResponseBody, full};
 use super::error::ApiError;
 use super::headers::{
-    OCI_SUBJECT, OCI_TAG, asker, content_length, has_already, insert, insert_digest, insert_location, query_values, text,
+    OCI_SUBJECT, OCI_TAG, asker, content_length, has_already, insert, insert_digest, insert_location, query_values, reader, text,
 };
 use super::{Call, bare};
 use crate::oci::{InvalidReference, MediaType, Reference, Tag};
@@ -35,7 +35,7 @@ pub(super) async fn get(
     reference: &Reference,
     headers: &HeaderMap,
 ) -> Result<Response<ResponseBody>, ApiError> {
-    let found = repository.read_manifest(reference).await?;
+    let found = repository.read_manifest(reference, reader(headers)).await?;
     let manifest = found.ok_or_else(|| ApiError::ManifestUnknown(reference.clone()))?;
     let is_held = has_already(headers, &manifest.digest);
     let mut response = if is_held { bare(StatusCode::NOT_MODIFIED) } else { Response::new(full(manifest.bytes.clone())) };

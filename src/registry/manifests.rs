@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{RegistryError, Repository, WritableRepository, late};
+use super::{Asker, RegistryError, Repository, WritableRepository, late};
 use crate::oci::{Algorithm, Descriptor, Digest, Manifest, ManifestKind, MediaType, Reference, Tag};
 use crate::store::{Key, Object, StoreError};
 
@@ -19,15 +19,6 @@ pub const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How many questions about an image's blobs are asked at once.
 const QUESTIONS_AT_ONCE: usize = 16;
-
-/// Who asks whether a manifest is there. What can be told differs: see [`super::Patience`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
-    /// Somebody about to push it, who will send it if it is not there.
-    Push,
-    /// Somebody who wants to have it.
-    Pull,
-}
 
 /// What a client is told of a manifest before it reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +51,11 @@ impl Repository {
     pub async fn stat_manifest(&self, reference: &Reference, asker: Asker) -> Result<Option<ManifestInfo>, RegistryError> {
         let patience = match asker {
             Asker::Push => self.patience().push,
-            Asker::Pull => self.patience().pull,
+            Asker::Import | Asker::Pull => self.patience().pull,
         };
         let asked = async {
             match reference {
-                Reference::Tag(_) => Ok(self.fetch(reference, patience).await?.map(|manifest| manifest.info())),
+                Reference::Tag(_) => self.stat_tag(reference, asker, patience).await,
                 Reference::Digest(digest) => self.head_manifest(digest, patience).await,
             }
         };
@@ -73,8 +64,17 @@ impl Repository {
                 tracing::warn!(repository = %self.name, %reference, %error, "manifest not found in time, taken as absent");
                 Ok(None)
             }
-            (outcome, _) => outcome,
+            (outcome, _) => outcome.inspect(|found| found.iter().for_each(|info| self.mark_used(&info.digest))),
         }
+    }
+
+    async fn stat_tag(&self, tag: &Reference, asker: Asker, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
+        let removals = self.registry.recent.removals();
+        let found = self.fetch(tag, patience).await?;
+        if let (Some(manifest), Asker::Import) = (&found, asker) {
+            self.registry.recent.keep(&self.name, manifest, removals);
+        }
+        Ok(found.map(|manifest| manifest.info()))
     }
 
     /// The manifest at `reference`, `None` when there is none.
@@ -82,10 +82,17 @@ impl Repository {
     /// # Errors
     ///
     /// [`RegistryError::Store`]: it could not be read soon enough for an import to wait.
-    pub async fn read_manifest(&self, reference: &Reference) -> Result<Option<StoredManifest>, RegistryError> {
+    pub async fn read_manifest(&self, reference: &Reference, asker: Asker) -> Result<Option<StoredManifest>, RegistryError> {
+        if let (Reference::Digest(digest), Asker::Import) = (reference, asker)
+            && let Some(manifest) = self.registry.recent.find(&self.name, digest)
+        {
+            return Ok(Some(manifest));
+        }
         let patience = self.patience().pull;
         let reading = tokio::time::timeout(patience, self.fetch(reference, patience));
-        reading.await.unwrap_or_else(|_| Err(late().into()))
+        let found = reading.await.unwrap_or_else(|_| Err(late().into()))?;
+        found.iter().for_each(|manifest| self.mark_used(&manifest.digest));
+        Ok(found)
     }
 
     async fn head_manifest(&self, digest: &Digest, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
@@ -135,8 +142,7 @@ impl Repository {
 
     async fn ask(&self, digests: HashSet<Digest>, or_manifest: bool, missing: &mut Vec<Digest>) {
         let asked = stream::iter(digests).map(|digest| async move {
-            let is_missing = self.is_absent(&self.keys.blob(&digest)).await
-                && (!or_manifest || self.is_absent(&self.keys.manifest(&digest)).await);
+            let is_missing = self.is_blob_absent(&digest).await && (!or_manifest || self.is_manifest_absent(&digest).await);
             is_missing.then_some(digest)
         });
         let mut answers = std::pin::pin!(asked.buffer_unordered(QUESTIONS_AT_ONCE));
@@ -146,8 +152,17 @@ impl Repository {
     }
 
     /// Whether the store says so. A question that failed does not make anything absent.
-    async fn is_absent(&self, key: &Key) -> bool {
-        matches!(self.head_for_push(key).await, Ok(None))
+    ///
+    /// What the index says is there is not asked for: its client was told so
+    /// too, by the answer to its HEAD or its PUT, and has nothing to send. What
+    /// the index does not know the store must be asked for: it proves no absence.
+    async fn is_blob_absent(&self, digest: &Digest) -> bool {
+        let is_known = self.index().find(&self.keys.blobs(), digest).is_some();
+        !is_known && matches!(self.ask_for_blob(digest).await, Ok(None))
+    }
+
+    async fn is_manifest_absent(&self, digest: &Digest) -> bool {
+        matches!(self.head_for_push(&self.keys.manifest(digest)).await, Ok(None))
     }
 }
 
@@ -223,6 +238,7 @@ impl WritableRepository {
             self.registry.exports.received(&self.name, digest);
         }
         self.registry.exports.complete(&self.name, manifest.digests());
+        self.mark_used(&digest);
         Ok(Written { digest, subject })
     }
 
@@ -234,6 +250,7 @@ impl WritableRepository {
     pub async fn delete_manifest(&self, reference: &Reference) -> Result<bool, RegistryError> {
         let Some(manifest) = self.fetch(reference, self.patience().bytes).await? else { return Ok(false) };
         if let Reference::Digest(digest) = reference {
+            self.registry.recent.forget(&self.name, digest);
             // The reverse of the order of writing: a tag never points to what is gone.
             for key in self.tags_of(&manifest).await? {
                 self.store().delete(&key, self.patience().bytes).await?;
@@ -244,6 +261,9 @@ impl WritableRepository {
             }
         }
         self.store().delete(&self.manifest_key(reference), self.patience().bytes).await?;
+        if let Reference::Digest(digest) = reference {
+            self.unmark(digest).await;
+        }
         Ok(true)
     }
 
