@@ -72,7 +72,8 @@ fn requests(report: &Report) -> Bars {
         ("2 GB export", "2 GB cache exported, region"),
         ("2 GB import", "2 GB cache imported, region"),
     ] {
-        bars.add_group(label, |side| report.median(row, Unit::Requests, side));
+        let median = |side| report.median(row, Unit::Requests, side);
+        bars.add_group(label, |side| median(side).filter(|_| side != Side::OnDisk));
     }
     bars
 }
