@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::stage::{Quay, STORES, Store, export, run};
+use crate::stage::{EVERY_STORE, Quay, Store, export, run};
 use crate::support::door::S3Operation;
 use crate::support::project::Project;
 use crate::support::{client, eventually};
@@ -17,7 +17,7 @@ use crate::support::{client, eventually};
 #[test]
 fn a_store_holds_exactly_what_was_exported_and_every_blob_hashes_to_its_key() {
     run(async {
-        for store in STORES {
+        for store in EVERY_STORE {
             let (quay, project) = (Quay::on(store).await, Project::new());
             export(&project, &format!("{},mode=max", quay.cache("ghcr.io/org/app:cache"))).await;
 

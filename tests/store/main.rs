@@ -11,4 +11,5 @@ mod contract;
 mod crowded;
 mod folder;
 mod s3;
+mod strict;
 mod words;

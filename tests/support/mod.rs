@@ -8,6 +8,7 @@
 
 pub mod broken_store;
 pub mod buildkit;
+pub mod ceph;
 pub mod client;
 pub mod door;
 pub mod image;
@@ -18,9 +19,12 @@ pub mod ports;
 pub mod process;
 pub mod project;
 pub mod rclone;
+pub mod s3_server;
 pub mod shape;
+pub mod strict;
 pub mod tools;
 pub mod uploads;
+pub mod versitygw;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

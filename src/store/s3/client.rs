@@ -13,7 +13,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::{Client, Config};
-use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
+use aws_smithy_runtime_api::client::interceptors::{SharedInterceptor, dyn_dispatch_hint};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
@@ -121,6 +121,9 @@ async fn client(settings: &S3Settings, http: SharedHttpClient, metrics: ProfileM
         .interceptor(ObjectHeaders::of(&settings.objects))
         .interceptor(ContentLengthOfNothing)
         .interceptor(Counting(metrics));
+    if settings.kind.copies_as_ceph {
+        config.push_interceptor(SharedInterceptor::new(CopyConditionOfCeph));
+    }
     config.set_endpoint_url(settings.endpoint.clone());
     Client::from_conf(config.build())
 }
@@ -172,6 +175,31 @@ impl Intercept for ContentLengthOfNothing {
         let is_silent = request.headers().get("content-length").is_none() && request.body().content_length() == Some(0);
         if matches!(request.method(), "PUT" | "POST") && is_silent {
             request.headers_mut().insert("content-length", "0");
+        }
+        Ok(())
+    }
+}
+
+/// Says the condition of a copy in Ceph's words too: it does not know Amazon's
+/// and copies whatever it finds (ceph/ceph#30866).
+#[derive(Debug)]
+struct CopyConditionOfCeph;
+
+#[dyn_dispatch_hint]
+impl Intercept for CopyConditionOfCeph {
+    fn name(&self) -> &'static str {
+        "CopyConditionOfCeph"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = context.request_mut().headers_mut();
+        if let Some(etag) = headers.get("x-amz-copy-source-if-match").map(str::to_owned) {
+            headers.try_insert("x-amz-copy-if-match", etag)?;
         }
         Ok(())
     }

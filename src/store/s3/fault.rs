@@ -152,7 +152,10 @@ impl Identity {
             "NoSuchBucket" => {
                 Some(Misconfiguration::NoSuchBucket { bucket: self.bucket.clone(), endpoint: self.endpoint.clone() })
             }
-            "InvalidAccessKeyId" => Some(Misconfiguration::UnknownAccessKey { access_key_id, endpoint: self.endpoint.clone() }),
+            // The second is versitygw's word for it.
+            "InvalidAccessKeyId" | "XAdminUserNotFound" => {
+                Some(Misconfiguration::UnknownAccessKey { access_key_id, endpoint: self.endpoint.clone() })
+            }
             "SignatureDoesNotMatch" => Some(Misconfiguration::WrongSecret { access_key_id }),
             _ => None,
         }

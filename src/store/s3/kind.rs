@@ -31,6 +31,8 @@ pub struct S3Kind {
     pub has_acls: bool,
     /// Whether one request can delete many objects (DeleteObjects), as the SDK asks for it.
     pub deletes_many: bool,
+    /// Whether it may be Ceph, which has a header of its own for the condition of a copy.
+    pub copies_as_ceph: bool,
 }
 
 /// Where a kind of store answers when nobody says so.
@@ -69,6 +71,7 @@ const PLAIN: S3Kind = S3Kind {
     has_acls: true,
     // Costs requests where it is wrong, but never an object.
     deletes_many: false,
+    copies_as_ceph: false,
 };
 
 /// Every kind, in the order in which they are told.
@@ -138,6 +141,7 @@ impl S3Kind {
         region: S3Region::Named("default"),
         // Measured on 16.2.
         deletes_many: true,
+        copies_as_ceph: true,
         ..PLAIN
     };
 
@@ -182,7 +186,11 @@ impl S3Kind {
     };
 
     /// Whatever else speaks S3.
-    pub const GENERIC: Self = PLAIN;
+    pub const GENERIC: Self = Self {
+        // Many a hoster's store is Ceph under another name, and what does not know a header lets it be.
+        copies_as_ceph: true,
+        ..PLAIN
+    };
 
     /// The kind with this name.
     #[must_use]

@@ -343,7 +343,7 @@ async fn complete(
     let Target { shared, key, .. } = target;
     let request = shared.client().complete_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(id);
     let error = match request.multipart_upload(parts).send().await {
-        Ok(completed) => return completed.e_tag.ok_or_else(|| Fault::incomplete("ETag")),
+        Ok(completed) => return etag_of_completed(target, completed.e_tag).await,
         Err(error) => error,
     };
     if !is_absent(&error) {
@@ -358,6 +358,14 @@ async fn complete(
         }
         // What an earlier attempt began may still be going on.
         None => Err(shared.identity.fault("CompleteMultipartUpload", error)),
+    }
+}
+
+/// The etag of what was completed: Ceph 16 leaves it empty in its answer.
+async fn etag_of_completed(target: &Target, told: Option<String>) -> Result<String, Fault> {
+    match told.filter(|etag| !etag.is_empty()) {
+        Some(etag) => Ok(etag),
+        None => target.shared.head(&target.key).await?.map(|meta| meta.etag).ok_or_else(|| Fault::incomplete("ETag")),
     }
 }
 

@@ -22,6 +22,10 @@ use crate::oci::ByteRange;
 use crate::store::budget::PART;
 use crate::store::{ByteStream, Key, Object, ObjectMeta, StoreError, span};
 
+/// The furthest byte that a request names. Some stores ignore a range whose
+/// numbers they cannot hold, others answer 400, and no object reaches so far.
+const FURTHEST: u64 = i64::MAX as u64;
+
 /// An object that is being read, and what it was when it was found.
 struct Source {
     shared: Arc<Shared>,
@@ -130,9 +134,10 @@ fn parse(content_range: &str) -> Option<(u64, u64)> {
 }
 
 fn header(range: ByteRange) -> String {
+    let near = |position: u64| position.min(FURTHEST);
     match range {
-        ByteRange::From(first) => format!("bytes={first}-"),
-        ByteRange::Within(first, last) => format!("bytes={first}-{last}"),
+        ByteRange::From(first) => format!("bytes={}-", near(first)),
+        ByteRange::Within(first, last) => format!("bytes={}-{}", near(first), near(last)),
         ByteRange::Last(length) => format!("bytes=-{length}"),
     }
 }
