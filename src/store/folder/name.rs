@@ -102,6 +102,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_component_comes_back(component in "\\PC{1,40}") {
+            // What no key has: see `decode`.
+            prop_assume!(!matches!(&*component, "." | ".."));
             prop_assert_eq!(decode(&encode(&component)), Some(component));
         }
 
