@@ -12,6 +12,7 @@ mod manifests;
 mod referrers;
 mod sessions;
 mod tags;
+mod upload_id;
 mod uploads;
 
 use std::fmt;
@@ -36,7 +37,8 @@ pub use error::RegistryError;
 pub use manifests::{Asker, MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
 pub use referrers::Referrers;
 pub use tags::Tags;
-pub use uploads::{InvalidUploadId, LastChunk, UploadId};
+pub use upload_id::{InvalidUploadId, UploadId};
+pub use uploads::LastChunk;
 
 /// Bytes that a client is sending; the error is whatever broke its connection.
 pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Cause>> + Send>>;
