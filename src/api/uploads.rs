@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::body::{ResponseBody, bytes_of};
 use super::error::ApiError;
-use super::headers::{DOCKER_UPLOAD_UUID, content_length, insert, insert_digest, insert_location, query_value, text};
+use super::headers::{DOCKER_UPLOAD_UUID, content_length, insert, insert_digest, insert_location, text};
+use super::query::query_value;
 use super::{Call, bare};
 use crate::access::Profile;
 use crate::oci::{Algorithm, ChunkRange, Digest, InvalidChunkRange};
