@@ -26,15 +26,19 @@ impl UploadId {
     /// The name of an upload that begins now.
     #[must_use]
     pub fn begin() -> Self {
-        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self { random: Uuid::new_v4(), began }
+        Self { random: Uuid::new_v4(), began: now() }
     }
 
-    /// Whether it was begun too long ago to go on. One from the future is a replica whose clock is ahead.
+    /// Whether it was begun too long ago to go on. One from the future is a replica whose clock is
+    /// ahead; but so far ahead is none, and what such a name held would never be swept.
     pub(super) fn is_over(self) -> bool {
-        let began = UNIX_EPOCH + Duration::from_secs(self.began);
-        SystemTime::now().duration_since(began).is_ok_and(|age| age > MAX_AGE)
+        now().abs_diff(self.began) > MAX_AGE.as_secs()
     }
+}
+
+/// Seconds after 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 impl fmt::Display for UploadId {
@@ -59,6 +63,8 @@ impl FromStr for UploadId {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -67,6 +73,39 @@ mod tests {
 
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_ne!(id, UploadId::begin());
+    }
+
+    #[test]
+    fn only_what_was_begun_about_now_can_go_on() {
+        let (id, day) = (UploadId::begin(), MAX_AGE.as_secs());
+        for (began, is_over) in [
+            (id.began, false),
+            (id.began - day + 60, false),
+            (id.began - day - 60, true),
+            (id.began + 60, false),
+            (id.began + day + 60, true),
+            (0, true),
+            (u64::MAX, true),
+        ] {
+            assert_eq!(UploadId { began, ..id }.is_over(), is_over, "{began}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_a_name_is_written_just_so_and_has_an_age(text in "[0-9a-f]{31,33}-[0-9a-f]{9,17}") {
+            if let Ok(id) = text.parse::<UploadId>() {
+                id.is_over();
+                prop_assert_eq!(id.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn every_name_reads_back(random in any::<u128>(), began in any::<u64>()) {
+            let id = UploadId { random: Uuid::from_u128(random), began };
+
+            prop_assert_eq!(id.to_string().parse(), Ok(id));
+        }
     }
 
     #[test]
