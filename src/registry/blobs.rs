@@ -87,6 +87,10 @@ impl WritableRepository {
     /// - [`RegistryError::TooLarge`]: more than the store can keep.
     /// - [`RegistryError::Store`]: it could not be stored.
     pub async fn write_blob(&self, digest: &Digest, length: Option<u64>, body: Body) -> Result<(), RegistryError> {
+        self.write_chunks(digest, length, sent(body)).await
+    }
+
+    pub(super) async fn write_chunks(&self, digest: &Digest, length: Option<u64>, body: Chunks) -> Result<(), RegistryError> {
         let _uploading = self.registry.exports.upload(&self.name);
         let mut upload = self.store().upload(&self.keys.blob(digest), length, self.patience().bytes).await?;
         // Where it fails the upload is dropped: who sent something wrong need not wait until that is cleared away.
@@ -134,8 +138,24 @@ fn sha256(digest: &Digest) -> Option<[u8; 32]> {
     }
 }
 
+/// The bytes of a blob on their way in, wherever they come from.
+pub(super) type Chunks = stream::BoxStream<'static, Result<Bytes, RegistryError>>;
+
+/// What a client sends. Where it breaks off, the client has gone.
+pub(super) fn sent(body: Body) -> Chunks {
+    let mut received = 0;
+    body.map(move |chunk| match chunk {
+        Ok(bytes) => {
+            received += bytes.len() as u64;
+            Ok(bytes)
+        }
+        Err(cause) => Err(RegistryError::BodyBroken { received, cause }),
+    })
+    .boxed()
+}
+
 /// Pours `body` into `upload`; fine only if it is what was announced.
-async fn receive(body: Body, upload: &mut dyn Upload, expected: &Digest, length: Option<u64>) -> Result<(), RegistryError> {
+async fn receive(body: Chunks, upload: &mut dyn Upload, expected: &Digest, length: Option<u64>) -> Result<(), RegistryError> {
     let mut hasher = Hasher::new(expected.algorithm());
     pour(body, upload, &mut hasher, length).await?;
     match hasher.finish() {
@@ -146,7 +166,7 @@ async fn receive(body: Body, upload: &mut dyn Upload, expected: &Digest, length:
 
 /// Pours `body`, of `length` bytes if that is known, into `upload`, hashing as it goes; the number of bytes poured.
 pub(super) async fn pour(
-    mut body: Body,
+    mut body: Chunks,
     upload: &mut dyn Upload,
     hasher: &mut Hasher,
     length: Option<u64>,
@@ -154,7 +174,7 @@ pub(super) async fn pour(
     let mut received = 0;
     let mut next = body.next().await;
     while let Some(chunk) = next {
-        let chunk = chunk.map_err(|cause| RegistryError::BodyBroken { received, cause })?;
+        let chunk = chunk?;
         received += chunk.len() as u64;
         hasher.update(&chunk);
         upload.write(chunk).await?;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::blobs::pour;
+use super::blobs::{Chunks, pour, sent};
 use super::keys::UPLOAD_END;
 use super::sessions::{Session, WrittenPiece};
 use super::{Body, RegistryError, Repository, UploadId, WritableRepository};
@@ -153,7 +153,7 @@ impl WritableRepository {
         let received = in_order(&self.open_pieces(id).await?, start)?;
         let mut hasher = session.hasher.take().filter(|_| received > 0).unwrap_or_else(|| Hasher::new(Algorithm::Sha256));
         let mut upload = self.store().upload(&self.keys.piece(id, received), length, self.patience().bytes).await?;
-        let poured = match pour(body, &mut *upload, &mut hasher, length).await {
+        let poured = match pour(sent(body), &mut *upload, &mut hasher, length).await {
             // Nothing came, and an empty piece would stand in the way of the next.
             Ok(0) => Ok(0),
             Ok(poured) => {
@@ -177,21 +177,25 @@ impl WritableRepository {
     /// [`RegistryError::DigestMismatch`]: what it holds is something else; it is kept.
     pub async fn finish_upload(&self, id: UploadId, digest: &Digest, last: LastChunk) -> Result<(), RegistryError> {
         let session = self.registry.sessions.enter(id).await;
-        let pieces = match self.open_pieces(id).await {
-            // The answer to an earlier request may have been lost.
-            Err(RegistryError::UploadUnknown) if self.has_become(id, digest).await? => return Ok(()),
-            pieces => pieces?,
-        };
+        match self.assemble(id, digest, last, &session).await {
+            // The answer to an earlier request may have been lost, or another one have been quicker.
+            Err(RegistryError::UploadUnknown) if self.has_become(id, digest).await? => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    async fn assemble(&self, id: UploadId, digest: &Digest, last: LastChunk, session: &Session) -> Result<(), RegistryError> {
+        let pieces = self.open_pieces(id).await?;
         let received = in_order(&pieces, last.start)?;
-        let copyable = pieces.copyable(&session, digest).filter(|_| last.length == Some(0));
+        let copyable = pieces.copyable(session, digest).filter(|_| last.length == Some(0));
         let is_copied = match copyable {
             Some(piece) => self.store().copy(&piece.key, &piece.etag, &self.keys.blob(digest), self.patience().bytes).await?,
             None => false,
         };
         if !is_copied {
             let length = last.length.map(|length| received + length);
-            let body = self.read_back(&pieces).chain(last.body).boxed();
-            self.write_blob(digest, length, body).await?;
+            let body = self.read_back(&pieces).chain(sent(last.body)).boxed();
+            self.write_chunks(digest, length, body).await?;
         }
         if !pieces.run.is_empty() {
             self.end(id, &pieces, digest.to_string()).await?;
@@ -258,18 +262,24 @@ impl WritableRepository {
         }
     }
 
-    fn read_back(&self, pieces: &Pieces) -> Body {
+    fn read_back(&self, pieces: &Pieces) -> Chunks {
         let (store, patience) = (Arc::clone(&self.registry.store), self.patience().bytes);
         let keys: Vec<_> = pieces.run.iter().map(|piece| (piece.key.clone(), piece.size)).collect();
         let opened = stream::iter(keys).then(move |(key, size)| {
             let store = Arc::clone(&store);
-            async move {
-                let object = store.get(&key, None, patience).await?.filter(|object| object.length == size);
-                object.map(|object| object.body).ok_or_else(|| StoreError::Unavailable("a piece of the upload is gone".into()))
-            }
+            async move { read_piece(&*store, &key, size, patience).await }
         });
-        Box::pin(opened.try_flatten().map_err(Into::into))
+        opened.try_flatten().boxed()
     }
+}
+
+async fn read_piece(store: &dyn ObjectStore, key: &Key, size: u64, patience: Duration) -> Result<Chunks, RegistryError> {
+    // Pieces go when their upload has ended.
+    let object = store.get(key, None, patience).await?.ok_or(RegistryError::UploadUnknown)?;
+    if object.length != size {
+        return Err(StoreError::Unavailable("another replica took a chunk for the same place".into()).into());
+    }
+    Ok(object.body.map_err(RegistryError::from).boxed())
 }
 
 /// How much `pieces` hold, if a chunk that begins at `start` follows them.

@@ -11,9 +11,12 @@ mod client;
 
 mod blobs;
 mod chunks;
+mod deaths;
 mod listings;
 mod manifests;
 mod patience;
+mod races;
 mod refused;
 mod serving;
 mod stand;
+mod world;
