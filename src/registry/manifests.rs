@@ -204,17 +204,21 @@ impl WritableRepository {
         let manifest = Manifest::parse(media_type, &bytes)?;
         self.require_content(&manifest).await?;
 
-        let content_type = manifest.media_type.as_str();
         // By digest first, tags last: a tag is never there without what it announces.
-        self.store().put(&self.keys.manifest(&digest), bytes.clone(), content_type, self.patience().bytes).await?;
-        let subject = self.write_referrer(&manifest, &digest, &bytes).await?;
+        let subject = self.keep(&manifest, &digest, &bytes).await?;
         let own = match reference {
             Reference::Tag(tag) => Some(tag),
             Reference::Digest(_) => None,
         };
         let content_type = tag_content_type(&manifest.media_type, &digest);
-        for tag in own.into_iter().chain(tags) {
-            self.store().put(&self.keys.tag(tag), bytes.clone(), &content_type, self.patience().bytes).await?;
+        for key in own.into_iter().chain(tags).map(|tag| self.keys.tag(tag)) {
+            let _turn = self.registry.turns.to_write(&key).await;
+            self.store().put(&key, bytes.clone(), &content_type, self.patience().bytes).await?;
+        }
+        let is_announced = own.is_some() || !tags.is_empty() || subject.is_some();
+        // Who deletes it meanwhile either sees what announces it, or was done before this looks.
+        if is_announced && self.is_absent(&self.keys.manifest(&digest)).await {
+            self.keep(&manifest, &digest, &bytes).await?;
         }
         if own.is_none() && tags.is_empty() {
             // An index will name it.
@@ -224,25 +228,65 @@ impl WritableRepository {
         Ok(Written { digest, subject })
     }
 
+    /// Stores a manifest by its digest, and notes what it refers to; that.
+    async fn keep(&self, manifest: &Manifest, digest: &Digest, bytes: &Bytes) -> Result<Option<Digest>, RegistryError> {
+        let (key, content_type) = (self.keys.manifest(digest), manifest.media_type.as_str());
+        self.store().put(&key, bytes.clone(), content_type, self.patience().bytes).await?;
+        self.write_referrer(manifest, digest, bytes).await
+    }
+
     /// Removes a tag, or a manifest with every tag that points to it; whether it was there.
+    ///
+    /// A manifest that is pushed meanwhile may stay, and then stays whole.
     ///
     /// # Errors
     ///
     /// [`RegistryError::Store`]: the store could not do all of it; asking again does the rest.
     pub async fn delete_manifest(&self, reference: &Reference) -> Result<bool, RegistryError> {
         let Some(manifest) = self.fetch(reference, self.patience().bytes).await? else { return Ok(false) };
-        if let Reference::Digest(digest) = reference {
-            // The reverse of the order of writing: a tag never points to what is gone.
-            for key in self.tags_of(&manifest).await? {
-                self.store().delete(&key, self.patience().bytes).await?;
-            }
-            let read = manifest.media_type.parse().ok().and_then(|media_type| Manifest::parse(media_type, &manifest.bytes).ok());
-            if let Some(subject) = read.and_then(|read| read.subject) {
-                self.store().delete(&self.keys.referrer(&subject.digest, digest), self.patience().bytes).await?;
-            }
+        match reference {
+            Reference::Tag(tag) => self.store().delete(&self.keys.tag(tag), self.patience().bytes).await?,
+            Reference::Digest(digest) => self.delete_everywhere(digest, &manifest).await?,
         }
-        self.store().delete(&self.manifest_key(reference), self.patience().bytes).await?;
         Ok(true)
+    }
+
+    async fn delete_everywhere(&self, digest: &Digest, stored: &StoredManifest) -> Result<(), RegistryError> {
+        let read = stored.media_type.parse().ok().and_then(|media_type| Manifest::parse(media_type, &stored.bytes).ok());
+        let subject = read.as_ref().and_then(|manifest| manifest.subject.as_ref());
+        let referrer = subject.map(|subject| self.keys.referrer(&subject.digest, digest));
+        // The reverse of the order of writing: a tag never points to what is gone.
+        for key in self.tags_of(stored).await? {
+            self.delete_tag_of(&key, stored).await?;
+        }
+        if let Some(key) = &referrer {
+            self.store().delete(key, self.patience().bytes).await?;
+        }
+        self.store().delete(&self.keys.manifest(digest), self.patience().bytes).await?;
+        // A push that had written it may have announced it after the looks above.
+        if let Some(manifest) = read
+            && self.is_announced(stored, referrer.as_ref()).await?
+        {
+            self.keep(&manifest, digest, &stored.bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a tag, unless it has moved away from `manifest`.
+    async fn delete_tag_of(&self, key: &Key, manifest: &StoredManifest) -> Result<(), RegistryError> {
+        let _turn = self.registry.turns.to_remove(key).await;
+        if self.read_bytes(key).await?.is_some_and(|bytes| bytes == manifest.bytes) {
+            self.store().delete(key, self.patience().bytes).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_announced(&self, manifest: &StoredManifest, referrer: Option<&Key>) -> Result<bool, RegistryError> {
+        let is_listed = match referrer {
+            Some(key) => self.store().head(key, self.patience().bytes).await?.is_some(),
+            None => false,
+        };
+        Ok(is_listed || !self.tags_of(manifest).await?.is_empty())
     }
 
     /// The keys of the tags that point to `manifest`: tags of its size, read to be sure.

@@ -12,6 +12,7 @@ mod manifests;
 mod referrers;
 mod sessions;
 mod tags;
+mod turns;
 mod upload_id;
 mod uploads;
 
@@ -30,6 +31,7 @@ use crate::store::{Cause, Key, ObjectMeta, ObjectStore, StoreError};
 use exports::Exports;
 use keys::ImageKeys;
 use sessions::Sessions;
+use turns::Turns;
 
 pub use blobs::Blob;
 pub use catalog::Catalog;
@@ -50,6 +52,7 @@ pub struct Registry {
     patience: Patience,
     exports: Exports,
     sessions: Sessions,
+    turns: Turns,
     background: TaskTracker,
 }
 
@@ -81,7 +84,14 @@ impl Registry {
     /// A registry that keeps everything in `store`.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, patience: Patience) -> Self {
-        Self { store, patience, exports: Exports::default(), sessions: Sessions::default(), background: TaskTracker::new() }
+        Self {
+            store,
+            patience,
+            exports: Exports::default(),
+            sessions: Sessions::default(),
+            turns: Turns::new(),
+            background: TaskTracker::new(),
+        }
     }
 
     /// The repository `name`, to read from; it need not exist.

@@ -78,6 +78,69 @@ async fn a_push_of_a_tag_and_its_deletion_leave_the_new_manifest_or_no_tag() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_manifest_that_is_pushed_while_it_is_deleted_is_there_by_tag_and_digest_or_not_at_all() {
+    race(
+        &Place::ANY,
+        async |client| assert_eq!(client.push_manifest("before", &cache("a")).await, CREATED),
+        async |client, ()| client.push_manifest("t", &cache("a")).await,
+        async |client, ()| client.delete(&format!("/v2/app/manifests/{}", digest(&cache("a")))).await,
+        async |client, (), push, deletion| {
+            assert_eq!((push, deletion), (CREATED, ACCEPTED));
+            assert_eq!(client.manifest("before").await, None);
+            let tagged = client.manifest("t").await;
+            assert!(tagged.is_none() || client.manifest(&digest(&cache("a"))).await == tagged);
+        },
+    )
+    .await;
+}
+
+/// Moves the tag `t` from one manifest to another, while the former is deleted.
+async fn move_away(places: &[Place], judge: impl AsyncFn(Option<String>)) {
+    race(
+        places,
+        async |client| assert_eq!(client.push_manifest("t", &cache("old")).await, CREATED),
+        async |client, ()| client.push_manifest("t", &cache("new")).await,
+        async |client, ()| client.delete(&format!("/v2/app/manifests/{}", digest(&cache("old")))).await,
+        async |client, (), push, deletion| {
+            assert_eq!((push, deletion), (CREATED, ACCEPTED));
+            assert_eq!(client.manifest(&digest(&cache("new"))).await, Some(cache("new")));
+            assert_eq!(client.manifest(&digest(&cache("old"))).await, None);
+            judge(client.manifest("t").await).await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_moves_while_its_old_manifest_is_deleted_is_there() {
+    move_away(&[Place::Together], async |tagged| assert_eq!(tagged, Some(cache("new")))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_another_replica_moves_while_its_old_manifest_is_deleted_never_points_back() {
+    // Where it moves between the look and the removal it is gone: not all stores can tell.
+    move_away(&[Place::Apart], async |tagged| assert!(tagged.is_none_or(|tagged| tagged == cache("new")))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_referrer_that_is_pushed_while_it_is_deleted_is_listed_only_if_it_is_there() {
+    let own = digest(&referrer("subject"));
+    race(
+        &Place::ANY,
+        async |client| assert_eq!(client.push_manifest(&own, &referrer("subject")).await, CREATED),
+        async |client, ()| client.push_manifest(&own, &referrer("subject")).await,
+        async |client, ()| client.delete(&format!("/v2/app/manifests/{own}")).await,
+        async |client, (), push, deletion| {
+            assert_eq!((push, deletion), (CREATED, ACCEPTED));
+            let listed = client.get(&format!("/v2/app/referrers/{}", digest("subject"))).await;
+            let is_listed = String::from_utf8_lossy(&listed.body).contains(&own);
+            assert_eq!(client.manifest(&own).await.is_some(), is_listed);
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_blob_that_is_pushed_twice_at_once_is_there() {
     race(
         &Place::ANY,
