@@ -3,6 +3,7 @@
 
 mod digest;
 mod error_code;
+mod json;
 mod manifest;
 mod media_type;
 mod name;

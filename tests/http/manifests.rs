@@ -125,11 +125,22 @@ async fn what_is_no_manifest_is_refused_and_told_why() {
     let stand = stand_with_blobs().await;
     let other = Digest::sha256(b"other");
     let stated = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": []}).to_string();
-    let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let deep = image(IMAGE_CONFIG).replacen('{', &format!("{{\"x\":{}{},", "[".repeat(10_000), "]".repeat(10_000)), 1);
+    let twice = image(IMAGE_CONFIG).replacen('{', "{\"layers\":[],", 1);
+    let many = |layers| {
+        let layers: Vec<_> = (0..layers).map(|number: u32| descriptor("a/b", &number.to_string())).collect();
+        json!({"schemaVersion": 2, "config": descriptor(IMAGE_CONFIG, "config"), "layers": layers}).to_string()
+    };
+    let itself = json!({"schemaVersion": 2, "manifests": [descriptor(MediaType::OCI_INDEX, "other")]}).to_string();
     for (reference, media_type, manifest, status, code_expected, why) in [
         ("t", MediaType::OCI_MANIFEST, "no json".to_owned(), 400, "MANIFEST_INVALID", "not a JSON object"),
         ("t", MediaType::OCI_MANIFEST, "{".to_owned(), 400, "MANIFEST_INVALID", "EOF"),
-        ("t", MediaType::OCI_MANIFEST, deep, 400, "MANIFEST_INVALID", "schemaVersion"),
+        ("t", MediaType::OCI_MANIFEST, "[]".to_owned(), 400, "MANIFEST_INVALID", "not a JSON object"),
+        ("t", MediaType::OCI_MANIFEST, deep, 400, "MANIFEST_INVALID", "recursion limit"),
+        ("t", MediaType::OCI_MANIFEST, twice, 400, "MANIFEST_INVALID", "duplicate field"),
+        ("t", MediaType::OCI_MANIFEST, many(100_000), 413, "MANIFEST_INVALID", "4194304"),
+        ("t", MediaType::OCI_MANIFEST, many(25_000), 400, "MANIFEST_BLOB_UNKNOWN", "24997 more"),
+        (&other.to_string(), MediaType::OCI_INDEX, itself, 400, "DIGEST_INVALID", "received"),
         ("t", MediaType::OCI_MANIFEST, stated, 400, "MANIFEST_INVALID", "mediaType"),
         ("t", "", image(IMAGE_CONFIG), 400, "MANIFEST_INVALID", "Content-Type"),
         ("t", "json", image(IMAGE_CONFIG), 400, "MANIFEST_INVALID", "Content-Type"),
