@@ -122,26 +122,31 @@ impl Repository {
         }
     }
 
-    /// Which of `digests` the store says soon that it does not have, as a blob or, if `or_manifest`, as a manifest.
-    async fn missing(&self, digests: HashSet<Digest>, or_manifest: bool) -> Vec<Digest> {
+    /// Which of `wanted` the store says soon that it does not have, as a blob or, if `or_manifest`, as a manifest.
+    async fn missing(&self, wanted: HashSet<Wanted>, or_manifest: bool) -> Vec<Digest> {
         let mut missing = Vec::new();
-        let asking = self.ask(digests, or_manifest, &mut missing);
+        let asking = self.ask(wanted, or_manifest, &mut missing);
         if tokio::time::timeout(self.patience().push, asking).await.is_err() {
             tracing::warn!(repository = %self.name, "the store did not say in time whether an image is complete; taken as complete");
         }
         missing
     }
 
-    async fn ask(&self, digests: HashSet<Digest>, or_manifest: bool, missing: &mut Vec<Digest>) {
-        let asked = stream::iter(digests).map(|digest| async move {
-            let is_missing = self.is_absent(&self.keys.blob(&digest)).await
-                && (!or_manifest || self.is_absent(&self.keys.manifest(&digest)).await);
+    async fn ask(&self, wanted: HashSet<Wanted>, or_manifest: bool, missing: &mut Vec<Digest>) {
+        let asked = stream::iter(wanted).map(|Wanted { digest, size }| async move {
+            let is_missing = self.lacks(&self.keys.blob(&digest), size).await
+                && (!or_manifest || self.lacks(&self.keys.manifest(&digest), size).await);
             is_missing.then_some(digest)
         });
         let mut answers = std::pin::pin!(asked.buffer_unordered(QUESTIONS_AT_ONCE));
         while let Some(answer) = answers.next().await {
             missing.extend(answer);
         }
+    }
+
+    /// Whether the store says that what is at `key` is not there, or not of `size` bytes: who pulls it would refuse it.
+    async fn lacks(&self, key: &Key, size: u64) -> bool {
+        matches!(self.head_for_push(key).await, Ok(meta) if meta.as_ref().is_none_or(|meta| meta.size != size))
     }
 
     /// Whether the store says so. A question that failed does not make anything absent.
@@ -321,19 +326,27 @@ impl WritableRepository {
         let missing = match &manifest.kind {
             _ if manifest.is_cache() => return Ok(()),
             ManifestKind::Opaque => return Ok(()),
-            ManifestKind::Image { config, layers } => self.missing(digests(layers.iter().chain([config])), false).await,
-            ManifestKind::Index(children) => self.missing(digests(children), true).await,
+            ManifestKind::Image { config, layers } => self.missing(wanted(layers.iter().chain([config])), false).await,
+            ManifestKind::Index(children) => self.missing(wanted(children), true).await,
         };
         if missing.is_empty() { Ok(()) } else { Err(RegistryError::ManifestBlobUnknown(missing)) }
     }
 }
 
+/// What a manifest says of something that it is made of.
+#[derive(PartialEq, Eq, Hash)]
+struct Wanted {
+    digest: Digest,
+    size: u64,
+}
+
 /// What must be here, each once. Layers that may not be distributed stay where their `urls` say.
-fn digests<'a>(descriptors: impl IntoIterator<Item = &'a Descriptor>) -> HashSet<Digest> {
+fn wanted<'a>(descriptors: impl IntoIterator<Item = &'a Descriptor>) -> HashSet<Wanted> {
     let is_kept_here = |descriptor: &&Descriptor| {
         !descriptor.media_type.contains(".nondistributable.") && !descriptor.media_type.contains(".foreign.")
     };
-    descriptors.into_iter().filter(is_kept_here).map(|descriptor| descriptor.digest).collect()
+    let kept = descriptors.into_iter().filter(is_kept_here);
+    kept.map(|descriptor| Wanted { digest: descriptor.digest, size: descriptor.size }).collect()
 }
 
 fn matching(expected: &Digest, bytes: &[u8]) -> Result<Digest, RegistryError> {

@@ -156,6 +156,33 @@ async fn what_is_no_manifest_is_refused_and_told_why() {
 }
 
 #[tokio::test]
+async fn a_manifest_that_lies_about_sizes_is_refused_unless_it_is_a_cache() {
+    let stand = stand_with_blobs().await;
+    let child = image(IMAGE_CONFIG);
+    stand.put_manifest("/v2/app/manifests/child", MediaType::OCI_MANIFEST, child.clone()).await;
+    let lying = |media_type: &str, content: &str| {
+        let mut lie = descriptor(media_type, content);
+        lie["size"] = json!(content.len() + 1);
+        lie
+    };
+    let image = |config: Value, layer: Value| json!({"schemaVersion": 2, "config": config, "layers": [layer]});
+    let index = |child: Value| json!({"schemaVersion": 2, "manifests": [child]});
+    for (media_type, manifest, liar) in [
+        (MediaType::OCI_MANIFEST, image(descriptor(IMAGE_CONFIG, "config"), lying(GZIP, "layer")), "layer"),
+        (MediaType::OCI_MANIFEST, image(lying(IMAGE_CONFIG, "config"), descriptor(GZIP, "layer")), "config"),
+        (MediaType::OCI_INDEX, index(lying(MediaType::OCI_MANIFEST, &child)), &child),
+        (MediaType::OCI_INDEX, index(lying(GZIP, "layer")), "layer"),
+    ] {
+        let put = stand.put_manifest("/v2/app/manifests/t", media_type, manifest.to_string()).await;
+
+        assert_eq!((put.status.as_u16(), code(&put).as_str()), (400, "MANIFEST_BLOB_UNKNOWN"), "{manifest}: {put:?}");
+        assert!(message(&put).contains(&Digest::sha256(liar.as_bytes()).to_string()), "{manifest}: {put:?}");
+    }
+    let cache = image(lying(MediaType::CACHE_CONFIG, "config"), lying(GZIP, "layer")).to_string();
+    assert_eq!(stand.put_manifest("/v2/app/manifests/t", MediaType::OCI_MANIFEST, cache).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn the_largest_manifest_is_taken() {
     let stand = stand_with_blobs().await;
     let mut manifest = cache_index();
