@@ -1,4 +1,4 @@
-//! What a client sees, over real sockets.
+//! What a client sees, over real sockets; and what replicas make of one store, whatever comes between.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
@@ -12,6 +12,7 @@ mod client;
 mod blobs;
 mod chunks;
 mod deaths;
+mod grammar;
 mod listings;
 mod manifests;
 mod patience;
