@@ -158,6 +158,33 @@ mod tests {
         }
 
         #[test]
+        fn a_range_means_the_bytes_that_it_counts(first in 0u64..30, last in 0u64..30, size in 0u64..30) {
+            for (range, bytes) in [
+                (ByteRange::Within(first, last), first..size.min(last + 1)),
+                (ByteRange::From(first), first..size),
+                (ByteRange::Last(last), size.saturating_sub(last)..size),
+            ] {
+                let expected = (!bytes.is_empty()).then(|| (bytes.start, bytes.end - bytes.start));
+
+                prop_assert_eq!(range.within(size), expected, "{:?} of {}", range, size);
+            }
+        }
+
+        #[test]
+        fn a_range_is_read_as_it_is_written(first in any::<u64>(), last in any::<u64>()) {
+            prop_assert_eq!(format!("bytes={first}-{last}").parse(), Ok(ByteRange::Within(first, last)));
+            prop_assert_eq!(format!("bytes={first}-").parse(), Ok(ByteRange::From(first)));
+            prop_assert_eq!(format!("bytes=-{last}").parse(), Ok(ByteRange::Last(last)));
+        }
+
+        #[test]
+        fn a_chunk_is_read_as_it_is_written(first in any::<u64>(), more in any::<u64>()) {
+            if let Some((last, length)) = first.checked_add(more).zip(more.checked_add(1)) {
+                prop_assert_eq!(format!("{first}-{last}").parse(), Ok(ChunkRange { first, length }));
+            }
+        }
+
+        #[test]
         fn a_chunk_never_ends_past_the_last_number(text in "[0-9]{0,21}-?[0-9]{0,21}") {
             if let Ok(ChunkRange { first, length }) = text.parse() {
                 prop_assert!(length > 0 && first.checked_add(length - 1).is_some());
