@@ -96,6 +96,7 @@ impl Repository {
     async fn fetch(&self, reference: &Reference, patience: Duration) -> Result<Option<StoredManifest>, RegistryError> {
         let key = self.manifest_key(reference);
         let Some(object) = self.store().get(&key, None, patience).await? else { return Ok(None) };
+        self.note_use();
         let content_type = object.meta.content_type.clone();
         let (media_type, algorithm) = match content_type.strip_suffix(SHA512) {
             Some(media_type) => (media_type.to_owned(), Algorithm::Sha512),
@@ -209,6 +210,7 @@ impl WritableRepository {
         let manifest = Manifest::parse(media_type, &bytes)?;
         self.require_content(&manifest).await?;
 
+        self.note_use();
         // By digest first, tags last: a tag is never there without what it announces.
         let subject = self.keep(&manifest, &digest, &bytes).await?;
         let own = match reference {

@@ -11,6 +11,7 @@ mod keys;
 mod manifests;
 mod referrers;
 mod sessions;
+mod sweep;
 mod tags;
 mod turns;
 mod upload_id;
@@ -31,6 +32,7 @@ use crate::store::{Cause, Key, ObjectMeta, ObjectStore, StoreError};
 use exports::Exports;
 use keys::ImageKeys;
 use sessions::Sessions;
+use sweep::Sweeps;
 use turns::Turns;
 
 pub use blobs::Blob;
@@ -38,6 +40,7 @@ pub use catalog::Catalog;
 pub use error::RegistryError;
 pub use manifests::{Asker, MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
 pub use referrers::Referrers;
+pub use sweep::{Leftovers, Sweep, Swept};
 pub use tags::Tags;
 pub use upload_id::{InvalidUploadId, UploadId};
 pub use uploads::LastChunk;
@@ -52,6 +55,7 @@ pub struct Registry {
     patience: Patience,
     exports: Exports,
     sessions: Sessions,
+    sweeps: Sweeps,
     turns: Turns,
     background: TaskTracker,
 }
@@ -89,6 +93,7 @@ impl Registry {
             patience,
             exports: Exports::default(),
             sessions: Sessions::default(),
+            sweeps: Sweeps::default(),
             turns: Turns::new(),
             background: TaskTracker::new(),
         }

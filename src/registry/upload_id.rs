@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 /// How long an upload may take. What is older is refused, and swept.
-const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The name of an upload: random, with the time it was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,11 @@ impl UploadId {
     /// ahead; but so far ahead is none, and what such a name held would never be swept.
     pub(super) fn is_over(self) -> bool {
         now().abs_diff(self.began) > MAX_AGE.as_secs()
+    }
+
+    /// Whether it was begun so long ago that it has been over for `time`.
+    pub(super) fn is_over_for(self, time: Duration) -> bool {
+        now().saturating_sub(self.began) > (MAX_AGE + time).as_secs()
     }
 }
 

@@ -19,12 +19,14 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::blobs::{Chunks, pour, sent};
 use super::keys::UPLOAD_END;
 use super::sessions::{Session, WrittenPiece};
+use super::sweep::remove;
 use super::{Body, RegistryError, Repository, UploadId, WritableRepository};
 use crate::oci::{Algorithm, Digest, Hasher};
 use crate::store::{Key, Listed, ObjectStore, StoreError};
 
-/// How many pieces are removed at once.
-const REMOVALS_AT_ONCE: usize = 8;
+/// Most pieces that an upload may have, as many as S3 takes parts. Each is an
+/// object, and whoever takes the next one lists them all.
+const MAX_PIECES: usize = 10_000;
 
 /// What an upload holds, as the store lists it.
 #[derive(Debug, Default)]
@@ -60,6 +62,12 @@ impl Pieces {
             }
             _ => self.strays.push(object.key),
         }
+    }
+
+    /// Fine if one more may come.
+    fn has_room(&self) -> Result<(), RegistryError> {
+        let pieces = self.run.len() + self.strays.len();
+        if pieces < MAX_PIECES { Ok(()) } else { Err(RegistryError::TooManyChunks { limit: MAX_PIECES }) }
     }
 
     fn keys(&self) -> Vec<Key> {
@@ -138,6 +146,7 @@ impl WritableRepository {
     ///
     /// - [`RegistryError::UploadUnknown`]: it has ended or is too old.
     /// - [`RegistryError::ChunkOutOfOrder`]: `start` is not the bytes held; the upload lives on.
+    /// - [`RegistryError::TooManyChunks`]: the upload can only be ended.
     /// - [`RegistryError::LengthMismatch`], [`RegistryError::BodyBroken`], [`RegistryError::BodyStalled`]: none of it was kept.
     /// - [`RegistryError::Store`]: it could not be stored.
     pub async fn append_upload(
@@ -148,9 +157,11 @@ impl WritableRepository {
         body: Body,
     ) -> Result<u64, RegistryError> {
         let _uploading = self.registry.exports.upload(&self.name);
-        self.sweep_sometimes();
+        self.note_use();
         let mut session = self.registry.sessions.enter(id).await;
-        let received = in_order(&self.open_pieces(id).await?, start)?;
+        let pieces = self.open_pieces(id).await?;
+        let received = in_order(&pieces, start)?;
+        pieces.has_room()?;
         let mut hasher = session.hasher.take().filter(|_| received > 0).unwrap_or_else(|| Hasher::new(Algorithm::Sha256));
         let mut upload = self.store().upload(&self.keys.piece(id, received), length, self.patience().bytes).await?;
         let poured = match pour(sent(body), &mut *upload, &mut hasher, length).await {
@@ -229,37 +240,13 @@ impl WritableRepository {
         let end = self.keys.upload_end(id);
         self.store().put(&end, what.into(), "text/plain", self.patience().bytes).await?;
         self.registry.sessions.forget(id);
-        let removing = remove(Arc::clone(&self.registry.store), pieces.keys(), self.patience().bytes);
-        self.registry.background.spawn(removing);
-        Ok(())
-    }
-
-    /// Removes what uploads of this repository have left behind that are over, at most once a day in this process.
-    fn sweep_sometimes(&self) {
-        if self.registry.sessions.is_due_for_sweep(&self.name) {
-            let repository = self.clone();
-            self.registry.background.spawn(async move {
-                if let Err(error) = repository.sweep().await {
-                    tracing::warn!(repository = %repository.name, %error, "unfinished uploads not swept");
-                }
-            });
-        }
-    }
-
-    async fn sweep(&self) -> Result<(), RegistryError> {
-        let prefix = self.keys.uploads();
-        let mut after = None;
-        loop {
-            let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
-            after = page.objects.last().map(|object| object.key.clone());
-            let id = |key: &Key| key.as_str().strip_prefix(&prefix)?.split('/').next()?.parse::<UploadId>().ok();
-            let mut keys: Vec<_> = page.objects.into_iter().map(|object| object.key).collect();
-            keys.retain(|key| id(key).is_some_and(UploadId::is_over));
-            remove(Arc::clone(&self.registry.store), keys, self.patience().bytes).await;
-            if !page.is_truncated {
-                return Ok(());
+        let (store, keys, patience) = (Arc::clone(&self.registry.store), pieces.keys(), self.patience().bytes);
+        self.registry.background.spawn(async move {
+            if let Err(error) = remove(&store, keys, patience).await {
+                tracing::warn!(%id, %error, "pieces of an upload not removed; they will be swept");
             }
-        }
+        });
+        Ok(())
     }
 
     fn read_back(&self, pieces: &Pieces) -> Chunks {
@@ -286,16 +273,4 @@ async fn read_piece(store: &dyn ObjectStore, key: &Key, size: u64, patience: Dur
 fn in_order(pieces: &Pieces, start: Option<u64>) -> Result<u64, RegistryError> {
     let received = pieces.received();
     if start.is_some_and(|start| start != received) { Err(RegistryError::ChunkOutOfOrder { received }) } else { Ok(received) }
-}
-
-async fn remove(store: Arc<dyn ObjectStore>, keys: Vec<Key>, patience: Duration) {
-    let removals = stream::iter(keys).map(|key| {
-        let store = Arc::clone(&store);
-        async move {
-            if let Err(error) = store.delete(&key, patience).await {
-                tracing::warn!(%key, %error, "piece of an upload not removed; it will be swept");
-            }
-        }
-    });
-    removals.buffer_unordered(REMOVALS_AT_ONCE).collect().await
 }

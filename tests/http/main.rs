@@ -15,6 +15,7 @@ mod deaths;
 mod grammar;
 mod listings;
 mod manifests;
+mod metrics;
 mod patience;
 mod races;
 mod refused;

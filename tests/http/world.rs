@@ -19,7 +19,8 @@ use http::{Method, Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use longshore::access::{Access, Profile};
-use longshore::api::{Api, Hosts};
+use longshore::api::{Api, Entrance, Hosts};
+use longshore::metrics::Metrics;
 use longshore::oci::{Algorithm, Digest, MediaType};
 use longshore::registry::{Patience, Registry};
 use longshore::store::{FolderStore, Key, MemoryStore, ObjectStore};
@@ -205,7 +206,10 @@ impl World {
         let patience = Patience { pull: PATIENCE, push: PATIENCE, bytes: PATIENCE };
         let registry = Arc::new(Registry::new(Arc::clone(&self.store) as Arc<dyn ObjectStore>, patience));
         let profile = Profile::new("default".to_owned(), Arc::clone(&registry), Access::Write);
-        Client { world: Rc::clone(self), replica: Arc::new(Replica { api: Api::new(profile, Hosts::new([])), registry }) }
+        Client {
+            world: Rc::clone(self),
+            replica: Arc::new(Replica { api: Api::new(profile, Hosts::new([]), Metrics::new(1)), registry }),
+        }
     }
 
     /// A client beside `other`.
@@ -297,7 +301,8 @@ impl Client {
         let request = request.body(StreamBody::new(stream::iter(pieces)).boxed_unsync()).unwrap();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
 
-        let (head, body) = self.replica.api.answer(request, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.into_parts();
+        let (head, body) =
+            self.replica.api.answer(request, Entrance::Registry, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.into_parts();
         let answer = Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() };
         check(&answer, method == Method::HEAD);
         if method == Method::PUT && answer.status == StatusCode::CREATED {
