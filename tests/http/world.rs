@@ -121,6 +121,8 @@ async fn hold<T, A, B>(
                 () = pause.arrived() => {}
             }
 
+            // However far it has come by itself, nobody sees half of it.
+            world.assert_sound().await;
             let mut other = Box::pin(two.to_the_end(other(&two, &prepared)));
             // Who waits for the one that is held goes on after it.
             let early = timeout(STUCK, &mut other).await;
