@@ -19,7 +19,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["oci", "metrics"]),
     ("oci", &[]),
     ("metrics", &["oci"]),
-    ("config", &["oci"]),
+    // What a store needs to know, and the kinds there are.
+    ("config", &["oci", "store"]),
 ];
 
 /// Crates that stop at a floor: what is above it speaks them, what is below must not.

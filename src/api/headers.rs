@@ -39,17 +39,24 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     text(headers, CONTENT_LENGTH)?.parse().ok()
 }
 
-/// Whether a question about a manifest comes before a push of it.
+/// Who asks by HEAD whether a blob or manifest is there.
 ///
 /// BuildKit and containerd push with one media type besides `*/*`, that of
 /// what they are about to send; whoever wants to have a manifest names all
 /// that it can read. Seen with BuildKit v0.12.5, v0.20.2 and v0.32.2.
 pub(super) fn asker(headers: &HeaderMap) -> Asker {
-    let agent = text(headers, USER_AGENT).unwrap_or_default();
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let named = accepted.flat_map(|value| value.split(',')).filter(|media_type| media_type.trim() != "*/*").count();
-    let pushes_so = agent.starts_with("buildkit/") || agent.starts_with("containerd/");
-    if pushes_so && named == 1 { Asker::Push } else { Asker::Pull }
+    match reader(headers) {
+        Asker::Import if named == 1 => Asker::Push,
+        asker => asker,
+    }
+}
+
+/// Who wants to have a manifest, by GET: what that accepts is the one type that it is known to have.
+pub(super) fn reader(headers: &HeaderMap) -> Asker {
+    let agent = text(headers, USER_AGENT).unwrap_or_default();
+    if agent.starts_with("buildkit/") || agent.starts_with("containerd/") { Asker::Import } else { Asker::Pull }
 }
 
 /// Whether the client has what `digest` names already (RFC 9110, 13.1.2, "If-None-Match").
@@ -107,8 +114,10 @@ mod tests {
             ("buildkit/v0.32.2", &[manifest][..], Asker::Push),
             ("buildkit/v0.12.5", &[index], Asker::Push),
             ("containerd/2.3.3", &["application/vnd.oci.image.manifest.v1+json", "*/*"], Asker::Push),
-            ("buildkit/v0.32.2", &[many], Asker::Pull),
-            ("buildkit/v0.32.2", &[], Asker::Pull),
+            ("buildkit/v0.32.2", &[many], Asker::Import),
+            ("buildkit/v0.32.2", &[], Asker::Import),
+            ("containerd/2.3.3", &[many], Asker::Import),
+            ("buildkit/v0.32.2", &["application/vnd.oci.image.layer.v1.tar+gzip, */*"], Asker::Push),
             ("docker/28.0", &[manifest], Asker::Pull),
             ("", &[manifest], Asker::Pull),
         ] {

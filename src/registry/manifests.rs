@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{RegistryError, Repository, WritableRepository, late};
+use super::index::Found;
+use super::{Asker, RegistryError, Repository, WritableRepository, late};
 use crate::oci::{Algorithm, Descriptor, Digest, Manifest, ManifestKind, MediaType, Reference, Tag};
 use crate::store::{Key, Object, StoreError};
 
@@ -19,15 +20,6 @@ pub const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How many questions about an image's blobs are asked at once.
 const QUESTIONS_AT_ONCE: usize = 16;
-
-/// Who asks whether a manifest is there. What can be told differs: see [`super::Patience`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
-    /// Somebody about to push it, who will send it if it is not there.
-    Push,
-    /// Somebody who wants to have it.
-    Pull,
-}
 
 /// What a client is told of a manifest before it reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +52,11 @@ impl Repository {
     pub async fn stat_manifest(&self, reference: &Reference, asker: Asker) -> Result<Option<ManifestInfo>, RegistryError> {
         let patience = match asker {
             Asker::Push => self.patience().push,
-            Asker::Pull => self.patience().pull,
+            Asker::Import | Asker::Pull => self.patience().pull,
         };
         let asked = async {
             match reference {
-                Reference::Tag(_) => Ok(self.fetch(reference, patience).await?.map(|manifest| manifest.info())),
+                Reference::Tag(_) => self.stat_tag(reference, asker, patience).await,
                 Reference::Digest(digest) => self.head_manifest(digest, patience).await,
             }
         };
@@ -73,8 +65,17 @@ impl Repository {
                 tracing::warn!(repository = %self.name, %reference, %error, "manifest not found in time, taken as absent");
                 Ok(None)
             }
-            (outcome, _) => outcome,
+            (outcome, _) => outcome.inspect(|found| found.iter().for_each(|info| self.mark_used(&info.digest))),
         }
+    }
+
+    async fn stat_tag(&self, tag: &Reference, asker: Asker, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
+        let removals = self.registry.recent.removals();
+        let found = self.fetch(tag, patience).await?;
+        if let (Some(manifest), Asker::Import) = (&found, asker) {
+            self.registry.recent.keep(&self.name, manifest, removals);
+        }
+        Ok(found.map(|manifest| manifest.info()))
     }
 
     /// The manifest at `reference`, `None` when there is none.
@@ -82,10 +83,17 @@ impl Repository {
     /// # Errors
     ///
     /// [`RegistryError::Store`]: it could not be read soon enough for an import to wait.
-    pub async fn read_manifest(&self, reference: &Reference) -> Result<Option<StoredManifest>, RegistryError> {
+    pub async fn read_manifest(&self, reference: &Reference, asker: Asker) -> Result<Option<StoredManifest>, RegistryError> {
+        if let (Reference::Digest(digest), Asker::Import) = (reference, asker)
+            && let Some(manifest) = self.registry.recent.find(&self.name, digest)
+        {
+            return Ok(Some(manifest));
+        }
         let patience = self.patience().pull;
         let reading = tokio::time::timeout(patience, self.fetch(reference, patience));
-        reading.await.unwrap_or_else(|_| Err(late().into()))
+        let found = reading.await.unwrap_or_else(|_| Err(late().into()))?;
+        found.iter().for_each(|manifest| self.mark_used(&manifest.digest));
+        Ok(found)
     }
 
     async fn head_manifest(&self, digest: &Digest, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
@@ -134,10 +142,9 @@ impl Repository {
     }
 
     async fn ask(&self, wanted: HashSet<Wanted>, or_manifest: bool, missing: &mut Vec<Digest>) {
-        let asked = stream::iter(wanted).map(|Wanted { digest, size }| async move {
-            let is_missing = self.lacks(&self.keys.blob(&digest), size).await
-                && (!or_manifest || self.lacks(&self.keys.manifest(&digest), size).await);
-            is_missing.then_some(digest)
+        let asked = stream::iter(wanted).map(|wanted| async move {
+            let is_missing = self.lacks_blob(&wanted).await && (!or_manifest || self.lacks_manifest(&wanted).await);
+            is_missing.then_some(wanted.digest)
         });
         let mut answers = std::pin::pin!(asked.buffer_unordered(QUESTIONS_AT_ONCE));
         while let Some(answer) = answers.next().await {
@@ -145,14 +152,22 @@ impl Repository {
         }
     }
 
-    /// Whether the store says that what is at `key` is not there, or not of `size` bytes: who pulls it would refuse it.
-    async fn lacks(&self, key: &Key, size: u64) -> bool {
-        matches!(self.head_for_push(key).await, Ok(meta) if meta.as_ref().is_none_or(|meta| meta.size != size))
+    /// Whether the store says that it has no blob such as a manifest wants: of another size is none,
+    /// since who pulls it would refuse it. A question that failed does not make anything absent.
+    ///
+    /// What the index says is there is not asked for: its client was told so
+    /// too, by the answer to its HEAD or its PUT, and has nothing to send. What
+    /// the index does not know the store must be asked for: it proves no absence.
+    async fn lacks_blob(&self, wanted: &Wanted) -> bool {
+        let known = self.index().find(&self.keys.blobs(), &wanted.digest);
+        let is_known = known.is_some_and(|known| known.size == wanted.size);
+        let is_other = |found: Option<Found>| found.is_none_or(|found| found.size != wanted.size);
+        !is_known && self.ask_for_blob(&wanted.digest).await.is_ok_and(is_other)
     }
 
-    /// Whether the store says so. A question that failed does not make anything absent.
-    async fn is_absent(&self, key: &Key) -> bool {
-        matches!(self.head_for_push(key).await, Ok(None))
+    async fn lacks_manifest(&self, wanted: &Wanted) -> bool {
+        let asked = self.head_for_push(&self.keys.manifest(&wanted.digest)).await;
+        asked.is_ok_and(|found| found.is_none_or(|found| found.size != wanted.size))
     }
 }
 
@@ -224,7 +239,7 @@ impl WritableRepository {
         }
         let is_announced = own.is_some() || !tags.is_empty() || subject.is_some();
         // Who deletes it meanwhile either sees what announces it, or was done before this looks.
-        if is_announced && self.is_absent(&self.keys.manifest(&digest)).await {
+        if is_announced && self.head_for_push(&self.keys.manifest(&digest)).await.is_ok_and(|found| found.is_none()) {
             self.keep(&manifest, &digest, &bytes).await?;
         }
         if own.is_none() && tags.is_empty() {
@@ -232,6 +247,7 @@ impl WritableRepository {
             self.registry.exports.received(&self.name, digest);
         }
         self.registry.exports.complete(&self.name, manifest.digests());
+        self.mark_used(&digest);
         Ok(Written { digest, subject })
     }
 
@@ -262,6 +278,7 @@ impl WritableRepository {
         let read = stored.media_type.parse().ok().and_then(|media_type| Manifest::parse(media_type, &stored.bytes).ok());
         let subject = read.as_ref().and_then(|manifest| manifest.subject.as_ref());
         let referrer = subject.map(|subject| self.keys.referrer(&subject.digest, digest));
+        self.registry.recent.forget(&self.name, digest);
         // The reverse of the order of writing: a tag never points to what is gone.
         for key in self.tags_of(stored).await? {
             self.delete_tag_of(&key, stored).await?;
@@ -271,10 +288,11 @@ impl WritableRepository {
         }
         self.store().delete(&self.keys.manifest(digest), self.patience().bytes).await?;
         // A push that had written it may have announced it after the looks above.
-        if let Some(manifest) = read
-            && self.is_announced(stored, referrer.as_ref()).await?
-        {
-            self.keep(&manifest, digest, &stored.bytes).await?;
+        match read {
+            Some(manifest) if self.is_announced(stored, referrer.as_ref()).await? => {
+                self.keep(&manifest, digest, &stored.bytes).await?;
+            }
+            _ => self.unmark(digest).await,
         }
         Ok(())
     }

@@ -200,7 +200,7 @@ impl WritableRepository {
         let received = in_order(&pieces, last.start)?;
         let copyable = pieces.copyable(session, digest).filter(|_| last.length == Some(0));
         let is_copied = match copyable {
-            Some(piece) => self.store().copy(&piece.key, &piece.etag, &self.keys.blob(digest), self.patience().bytes).await?,
+            Some(piece) => self.copy_blob(&piece.key, &piece.etag, digest, piece.size).await?,
             None => false,
         };
         if !is_copied {

@@ -11,6 +11,7 @@ mod client;
 
 mod blobs;
 mod chunks;
+mod corrupt;
 mod deaths;
 mod grammar;
 mod listings;

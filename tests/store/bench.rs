@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use longshore::oci::ByteRange;
 use longshore::store::{
-    FolderStore, Key, Listed, MemoryBudget, MemoryStore, Object, ObjectMeta, ObjectStore, S3Credentials, S3Settings, S3Store,
-    StoreError, Upload,
+    FolderStore, Key, Listed, MemoryBudget, MemoryStore, Object, ObjectMeta, ObjectStore, S3Credentials, S3Kind, S3Objects,
+    S3Settings, S3Store, StoreError, Upload,
 };
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -42,10 +42,14 @@ pub fn settings(endpoint: impl std::fmt::Display) -> S3Settings {
     S3Settings {
         bucket: BUCKET.to_owned(),
         prefix: Uuid::new_v4().to_string(),
+        kind: S3Kind::MINIO,
         region: REGION.to_owned(),
         endpoint: Some(format!("http://{endpoint}")),
         path_style: true,
         credentials: keys(ACCESS_KEY_ID, SECRET_ACCESS_KEY),
+        objects: S3Objects::default(),
+        ca_bundle: None,
+        proxy: None,
     }
 }
 
@@ -59,7 +63,7 @@ pub fn keys(access_key_id: &str, secret_access_key: &str) -> S3Credentials {
 
 /// The bucket of `settings`, for uploads that hold up to `memory` bytes.
 pub async fn s3_store(settings: S3Settings, memory: usize) -> S3Store {
-    S3Store::new(settings, Arc::new(MemoryBudget::new(memory as u64))).await
+    S3Store::new(settings, Arc::new(MemoryBudget::new(memory as u64)).share()).await.unwrap()
 }
 
 /// A store of which one test has all that lies under a root.

@@ -1,10 +1,15 @@
 //! What only a bucket can get wrong: requests that are counted, lost, cut off or refused.
 
+mod absent;
+mod ahead;
 mod broken_off;
+mod corrected;
 mod leftovers;
+mod objects;
 mod outage;
 mod refused;
 mod requests;
+mod stand_in;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

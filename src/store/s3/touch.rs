@@ -1,0 +1,52 @@
+//! Making an object young: a copy of it onto itself.
+//!
+//! Such a copy must replace what is said of the object, or S3 refuses it as
+//! changing nothing (S3 API, CopyObject, `x-amz-metadata-directive`); and what
+//! is replaced must be said again, so it is asked for first.
+
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::{MetadataDirective, StorageClass};
+
+use super::Shared;
+use super::fault::{Fault, has_changed, is_absent, is_absent_to_head};
+use crate::store::{Key, StoreError};
+
+/// Most bytes that one CopyObject copies: 5 GiB (S3 API, CopyObject). What is
+/// larger would have to be copied part by part, which not every store can; who
+/// needs it young can send it again.
+const MAX_COPY: u64 = 5 * 1024 * 1024 * 1024;
+
+impl Shared {
+    /// Makes the object at `key` young; `false` when there is none.
+    pub(super) async fn touch(&self, key: &Key) -> Result<bool, Fault> {
+        match self.client().head_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
+            Ok(head) => self.copy_onto_itself(key, head).await,
+            Err(error) if is_absent_to_head(&error) => Ok(false),
+            Err(error) => Err(self.identity.fault("HeadObject", error)),
+        }
+    }
+
+    async fn copy_onto_itself(&self, key: &Key, head: HeadObjectOutput) -> Result<bool, Fault> {
+        if head.content_length.is_some_and(|length| length.unsigned_abs() > MAX_COPY) {
+            return Err(Fault::lasting(StoreError::TooLarge { limit: MAX_COPY }));
+        }
+        let request = self.client().copy_object().bucket(&self.bucket).key(self.object_key(key));
+        let request = request.copy_source(self.copy_source(key)).set_copy_source_if_match(head.e_tag);
+        let request = request.metadata_directive(MetadataDirective::Replace).set_content_type(head.content_type);
+        // None of these is ours, but another client of the bucket may have meant something by them.
+        let request = request.set_metadata(head.metadata).set_cache_control(head.cache_control);
+        let request = request.set_content_encoding(head.content_encoding).set_content_disposition(head.content_disposition);
+        match request.set_storage_class(head.storage_class.filter(is_stated)).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if is_absent(&error) => Ok(false),
+            // Somebody else has just written it.
+            Err(error) if has_changed(&error) => Ok(true),
+            Err(error) => Err(self.identity.fault("CopyObject", error)),
+        }
+    }
+}
+
+/// Whether a class needs to be said: the standard one is what holds otherwise, and some stores know no other.
+fn is_stated(class: &StorageClass) -> bool {
+    *class != StorageClass::Standard
+}
