@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use crate::access::{Access, Profile};
 use crate::api::{Api, Hosts};
 use crate::config::{self, Anonymous, Config, Store, StoreLimits};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ProfileMetrics};
 use crate::registry::{Belief, Patience, Registry};
 use crate::server::{self, Limits};
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
@@ -87,13 +87,15 @@ impl App {
         let name = config.profile.name;
         let mistake = |mistake| SetupError::Store { profile: name.clone(), mistake };
 
+        let metrics = Metrics::new(IMAGES_COUNTED);
+        let counts = metrics.profile(&name);
         let memory = Arc::new(MemoryBudget::new(config.store.upload_memory));
-        let store = open(config.profile.store, memory.share()).await.map_err(mistake)?;
+        let store = open(config.profile.store, memory.share(), counts.clone()).await.map_err(mistake)?;
+        metrics.watch_memory(move || memory.held());
         probe(&*store, &name).await.map_err(mistake)?;
 
-        let metrics = Metrics::new(IMAGES_COUNTED);
         let registry = Registry::new(store, Patience::with_bytes(config.store.patience));
-        let registry = Arc::new(registry.with_belief(belief(&config.store)).with_metrics(metrics.profile(&name)));
+        let registry = Arc::new(registry.with_belief(belief(&config.store)).with_metrics(counts));
         let profile = Profile::new(name, Arc::clone(&registry), access(config.access.anonymous));
         let api = Arc::new(Api::new(profile, Hosts::new(config.server.hosts), metrics));
         let limits = Limits { connections: connections(), drain: config.server.drain };
@@ -144,10 +146,10 @@ fn belief(limits: &StoreLimits) -> Belief {
     Belief { index_ttl: limits.index_ttl, index_bytes: limits.index_memory, touch_after: limits.touch_after, grace: limits.grace }
 }
 
-async fn open(store: Store, memory: Share) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
+async fn open(store: Store, memory: Share, metrics: ProfileMetrics) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::open(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory).await?)),
+        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory, metrics).await?)),
     }
 }
 

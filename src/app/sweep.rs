@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::SetupError;
 use crate::config::{Config, Store};
+use crate::metrics::ProfileMetrics;
 use crate::registry::{Leftovers, Patience, Registry, RegistryError, Sweep, Swept};
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
 
@@ -47,6 +48,6 @@ pub async fn sweep(config: Config, sweep: Sweep, mut tell: impl FnMut(Option<&st
 async fn as_it_is(store: Store, memory: Share) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::at(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory).await?)),
+        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory, ProfileMetrics::default()).await?)),
     }
 }

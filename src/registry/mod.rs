@@ -32,7 +32,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio_util::task::TaskTracker;
 
-use crate::metrics::{Metrics, ProfileMetrics};
+use crate::metrics::ProfileMetrics;
 use crate::oci::RepoName;
 use crate::store::{Cause, Clock, Key, ObjectMeta, ObjectStore, StoreError};
 use corrupt::Corrupt;
@@ -138,7 +138,7 @@ impl Registry {
     /// A registry that keeps everything in `store`.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, patience: Patience) -> Self {
-        let (belief, metrics) = (Belief::default(), Metrics::new(0).profile(""));
+        let (belief, metrics) = (Belief::default(), ProfileMetrics::default());
         Self {
             store,
             patience,

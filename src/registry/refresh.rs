@@ -98,7 +98,9 @@ impl Repository {
             Ok(false) => self.index().missed(&self.keys.blobs(), digest, asked),
             Err(error) => refreshes.fail(key, error),
         }
-        matches!(touched, Ok(true))
+        let is_young = matches!(touched, Ok(true));
+        self.registry.metrics.refreshed(is_young);
+        is_young
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use longshore::metrics::ProfileMetrics;
 use longshore::oci::ByteRange;
 use longshore::store::{
     FolderStore, Key, Listed, MemoryBudget, MemoryStore, Object, ObjectMeta, ObjectStore, S3Credentials, S3Kind, S3Objects,
@@ -63,7 +64,7 @@ pub fn keys(access_key_id: &str, secret_access_key: &str) -> S3Credentials {
 
 /// The bucket of `settings`, for uploads that hold up to `memory` bytes.
 pub async fn s3_store(settings: S3Settings, memory: usize) -> S3Store {
-    S3Store::new(settings, Arc::new(MemoryBudget::new(memory as u64)).share()).await.unwrap()
+    S3Store::new(settings, Arc::new(MemoryBudget::new(memory as u64)).share(), ProfileMetrics::default()).await.unwrap()
 }
 
 /// A store of which one test has all that lies under a root.

@@ -17,10 +17,12 @@ use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
+use super::counting::Counting;
 use super::fault::Remedy;
 use super::objects::ObjectHeaders;
 use super::wire::Wire;
 use super::{S3Credentials, S3Settings};
+use crate::metrics::ProfileMetrics;
 use crate::store::Misconfiguration;
 
 /// A host that has not taken a connection by then is not there.
@@ -47,9 +49,9 @@ struct Pool {
 
 impl Connections {
     /// Connections for `settings`; nothing is sent yet.
-    pub(super) async fn to(settings: &S3Settings) -> Result<Self, Misconfiguration> {
+    pub(super) async fn to(settings: &S3Settings, metrics: ProfileMetrics) -> Result<Self, Misconfiguration> {
         let wire = Wire::of(settings).await?;
-        let client = client(settings, wire.client()).await;
+        let client = client(settings, wire.client(), metrics).await;
         Ok(Self { wire, pool: RwLock::new(Pool { client, since: Instant::now(), moved: None }) })
     }
 
@@ -102,7 +104,7 @@ impl Pool {
 }
 
 /// A client for `settings`.
-async fn client(settings: &S3Settings, http: SharedHttpClient) -> Client {
+async fn client(settings: &S3Settings, http: SharedHttpClient, metrics: ProfileMetrics) -> Client {
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))
@@ -117,7 +119,8 @@ async fn client(settings: &S3Settings, http: SharedHttpClient) -> Client {
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .interceptor(ObjectHeaders::of(&settings.objects))
-        .interceptor(ContentLengthOfNothing);
+        .interceptor(ContentLengthOfNothing)
+        .interceptor(Counting(metrics));
     config.set_endpoint_url(settings.endpoint.clone());
     Client::from_conf(config.build())
 }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::retry::jittered;
+use crate::metrics::ProfileMetrics;
 use crate::store::StoreError;
 
 /// So many calls must have failed: one alone may be about an object that is broken.
@@ -38,6 +39,7 @@ pub(super) struct Health {
     /// Changes when the store was down and is well again.
     recoveries: watch::Sender<u64>,
     calls: AtomicU64,
+    metrics: ProfileMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -73,8 +75,9 @@ enum Turn {
 
 impl Health {
     /// A store that is well as far as anybody knows.
-    pub(super) fn new() -> Self {
-        Self { view: Mutex::default(), recoveries: watch::Sender::new(0), calls: AtomicU64::new(0) }
+    pub(super) fn new(metrics: ProfileMetrics) -> Self {
+        metrics.store_is_well(true);
+        Self { view: Mutex::default(), recoveries: watch::Sender::new(0), calls: AtomicU64::new(0), metrics }
     }
 
     /// A call that begins now.
@@ -120,6 +123,7 @@ impl Health {
         drop(view);
         if was_down {
             tracing::info!("the store answers again");
+            self.metrics.store_is_well(true);
             self.recoveries.send_modify(|count| *count += 1);
         }
     }
@@ -134,6 +138,7 @@ impl Health {
         if view.down.is_none() && view.failed.len() == FAILED_CALLS && now - since >= FAILED_FOR {
             let why = std::error::Error::source(why).map_or_else(|| why.to_string(), ToString::to_string);
             tracing::warn!(why, "the store is down");
+            self.metrics.store_is_well(false);
             view.down = Some(Down { why, next_probe: now + FIRST_PROBE, pause: FIRST_PROBE });
         }
     }
@@ -173,7 +178,7 @@ mod tests {
 
     /// A store that went down just now.
     async fn down() -> Arc<Health> {
-        let health = Arc::new(Health::new());
+        let health = Arc::new(Health::new(ProfileMetrics::default()));
         for call in 0..FAILED_CALLS {
             if call > 0 {
                 tokio::time::sleep(FAILED_FOR).await;
@@ -199,7 +204,7 @@ mod tests {
             (&[(0, 0), (0, 1000), (0, 9000)], false),
             (&[(0, 0), (1, 1000), (1, 9000)], false),
         ] {
-            let (health, began) = (Health::new(), Instant::now());
+            let (health, began) = (Health::new(ProfileMetrics::default()), Instant::now());
             let calls = [0; 3].map(|_| health.call(LONG));
             for (call, after) in failures {
                 tokio::time::sleep_until(began + Duration::from_millis(*after)).await;
@@ -212,7 +217,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_success_among_failures_keeps_it_well() {
-        let health = Health::new();
+        let health = Health::new(ProfileMetrics::default());
         for _ in 0..10 {
             for _ in 0..FAILED_CALLS - 1 {
                 tokio::time::sleep(FAILED_FOR).await;

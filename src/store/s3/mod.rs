@@ -5,6 +5,7 @@
 
 mod absence;
 mod client;
+mod counting;
 mod fault;
 mod get;
 mod health;
@@ -35,6 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use super::budget::Share;
 use super::{Key, Listed, Misconfiguration, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
+use crate::metrics::ProfileMetrics;
 use crate::oci::ByteRange;
 use absence::Listing;
 use client::Connections;
@@ -119,18 +121,18 @@ struct Shared {
 }
 
 impl S3Store {
-    /// The bucket that `settings` name. Nothing is sent yet.
+    /// The bucket that `settings` name, with what is sent to it counted in `metrics`. Nothing is sent yet.
     ///
     /// # Errors
     ///
     /// The certificates or the proxy that they name cannot be used.
-    pub async fn new(settings: S3Settings, memory: Share) -> Result<Self, Misconfiguration> {
-        let connections = Connections::to(&settings).await?;
+    pub async fn new(settings: S3Settings, memory: Share, metrics: ProfileMetrics) -> Result<Self, Misconfiguration> {
+        let connections = Connections::to(&settings, metrics.clone()).await?;
         let prefix = if settings.prefix.is_empty() { String::new() } else { format!("{}/", settings.prefix) };
         let identity = Identity::of(&settings);
         let shared = Shared {
             connections,
-            endpoint: Endpoint::new(),
+            endpoint: Endpoint::new(metrics),
             listing: Listing::default(),
             bucket: settings.bucket,
             prefix,

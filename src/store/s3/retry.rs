@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::fault::{Fault, Remedy};
 use super::health::{Call, Health};
 use super::load::{Burden, Load};
+use crate::metrics::ProfileMetrics;
 use crate::store::StoreError;
 
 /// How long the first attempt may stand still.
@@ -128,8 +129,8 @@ impl Attempt {
 
 impl Endpoint {
     /// A store of which nothing is known as yet.
-    pub(super) fn new() -> Self {
-        Self { health: Health::new(), load: Load::new() }
+    pub(super) fn new(metrics: ProfileMetrics) -> Self {
+        Self { health: Health::new(metrics), load: Load::new() }
     }
 
     /// Makes one attempt when it is the turn of `call`; how it ended, and when it began.
@@ -292,6 +293,10 @@ mod tests {
         *remedy != Remedy::None
     }
 
+    fn endpoint() -> Endpoint {
+        Endpoint::new(ProfileMetrics::default())
+    }
+
     fn passing() -> Fault {
         Fault::incomplete("anything")
     }
@@ -300,7 +305,7 @@ mod tests {
     async fn what_passes_is_tried_again_until_it_succeeds() {
         let failures = Cell::new(7);
 
-        let outcome = retry(PATIENCE, &Endpoint::new(), time_helps, |_| async {
+        let outcome = retry(PATIENCE, &endpoint(), time_helps, |_| async {
             failures.set(failures.get() - 1);
             if failures.get() == 0 { Ok(()) } else { Err(passing()) }
         })
@@ -313,7 +318,7 @@ mod tests {
     async fn patience_ends_when_it_was_to_end() {
         let began = Instant::now();
 
-        let outcome: Result<(), _> = retry(PATIENCE, &Endpoint::new(), time_helps, |_| async { Err(passing()) }).await;
+        let outcome: Result<(), _> = retry(PATIENCE, &endpoint(), time_helps, |_| async { Err(passing()) }).await;
 
         assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
         assert!(began.elapsed() <= PATIENCE && began.elapsed() + MAX_PAUSE >= PATIENCE, "{:?}", began.elapsed());
@@ -326,7 +331,7 @@ mod tests {
 
         let outcome = retry(
             patience,
-            &Endpoint::new(),
+            &endpoint(),
             |remedy, _| {
                 renewed.set(renewed.get() + usize::from(*remedy == Remedy::NewConnections));
                 true
@@ -345,7 +350,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_moves_may_take_longer_than_the_patience() {
-        let outcome = retry(PATIENCE, &Endpoint::new(), time_helps, |attempt| async move {
+        let outcome = retry(PATIENCE, &endpoint(), time_helps, |attempt| async move {
             for _ in 0..20 {
                 tokio::time::sleep(FIRST_STILL.mul_f64(0.9)).await;
                 attempt.moves();
@@ -359,7 +364,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_hangs_on_from_an_outage_is_given_up_soon_after_it() {
-        let (endpoint, attempts, began) = (Endpoint::new(), Cell::new(0), Instant::now());
+        let (endpoint, attempts, began) = (endpoint(), Cell::new(0), Instant::now());
         let hanging = retry(Duration::from_mins(3), &endpoint, time_helps, |_| async {
             attempts.set(attempts.get() + 1);
             if attempts.get() == 1 { std::future::pending().await } else { Ok(()) }
@@ -383,7 +388,7 @@ mod tests {
         let bytes = Bytes::from(vec![0; 3 * SLICE]);
         let kept = Cell::new(None);
 
-        let _: Result<(), _> = retry(PATIENCE, &Endpoint::new(), time_helps, |attempt| {
+        let _: Result<(), _> = retry(PATIENCE, &endpoint(), time_helps, |attempt| {
             kept.set(Some(Slices::new(bytes.clone(), attempt)));
             async { Err(Fault::lasting(StoreError::OutOfRange)) }
         })

@@ -4,6 +4,7 @@ mod absent;
 mod ahead;
 mod broken_off;
 mod corrected;
+mod counted;
 mod leftovers;
 mod objects;
 mod outage;
