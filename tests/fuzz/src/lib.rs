@@ -4,7 +4,6 @@
 //! whatever libFuzzer thinks of. The parsers are the package's own sources and
 //! not its library, which would bring along the whole SDK of S3.
 
-#![allow(clippy::expect_used, reason = "a rule that is broken has to end the program")]
 #![allow(dead_code, reason = "of the package's own sources only the parsers are used")]
 
 #[path = "../../../src/oci/mod.rs"]
