@@ -1,4 +1,6 @@
 //! Holds the source to its floors: each uses only those below it.
+//!
+//! `tests/fuzz` shares some parsers by their paths; what else they used would not compile there.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read the source has failed")]
 

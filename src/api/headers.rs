@@ -1,8 +1,7 @@
-//! What a request's headers and query say.
+//! What a request's headers say.
 
 use http::header::{ACCEPT, CONTENT_LENGTH, ETAG, HeaderName, IF_NONE_MATCH, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
-use percent_encoding::percent_decode_str;
 
 use super::MAX_HEADER_BYTES;
 use super::error::ApiError;
@@ -38,18 +37,6 @@ pub(super) fn text(headers: &HeaderMap, name: impl http::header::AsHeaderName) -
 /// How long the body says it is, in bytes.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     text(headers, CONTENT_LENGTH)?.parse().ok()
-}
-
-/// The first value of `key` in a query.
-pub(super) fn query_value(query: &str, key: &str) -> Option<String> {
-    query_values(query, key).next()
-}
-
-/// Every value of `key` in a query.
-pub(super) fn query_values(query: &str, key: &str) -> impl Iterator<Item = String> {
-    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let values = pairs.filter(move |(name, _)| *name == key).map(|(_, value)| value.replace('+', " "));
-    values.map(|value| percent_decode_str(&value).decode_utf8_lossy().into_owned())
 }
 
 /// Who asks by HEAD whether a blob or manifest is there.
@@ -135,19 +122,6 @@ mod tests {
             ("", &[manifest], Asker::Pull),
         ] {
             assert_eq!(asked(agent, accept), who, "{agent}: {accept:?}");
-        }
-    }
-
-    #[test]
-    fn a_query_value_is_found_and_decoded() {
-        for (query, value) in [
-            ("digest=sha256%3Aab", Some("sha256:ab")),
-            ("a=b&digest=sha256:ab", Some("sha256:ab")),
-            ("digest", Some("")),
-            ("xdigest=1", None),
-            ("", None),
-        ] {
-            assert_eq!(query_value(query, "digest").as_deref(), value, "{query}");
         }
     }
 }

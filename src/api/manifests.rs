@@ -6,8 +6,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::body::{ManifestMemory, ResponseBody, full};
 use super::error::ApiError;
 use super::headers::{
-    OCI_SUBJECT, OCI_TAG, asker, content_length, has_already, insert, insert_digest, insert_location, query_values, reader, text,
+    OCI_SUBJECT, OCI_TAG, asker, content_length, has_already, insert, insert_digest, insert_location, reader, text,
 };
+use super::query::query_values;
 use super::{Call, bare};
 use crate::oci::{InvalidReference, MediaType, Reference, Tag};
 use crate::registry::{ManifestInfo, Repository, WritableRepository};

@@ -11,6 +11,7 @@ mod headers;
 mod host;
 mod listings;
 mod manifests;
+mod query;
 mod route;
 mod uploads;
 

@@ -121,6 +121,10 @@ impl WritableRepository {
     /// - [`RegistryError::TooLarge`]: more than the store can keep.
     /// - [`RegistryError::Store`]: it could not be stored.
     pub async fn write_blob(&self, digest: &Digest, length: Option<u64>, body: Body) -> Result<(), RegistryError> {
+        self.write_chunks(digest, length, sent(body)).await
+    }
+
+    pub(super) async fn write_chunks(&self, digest: &Digest, length: Option<u64>, body: Chunks) -> Result<(), RegistryError> {
         let _uploading = self.registry.exports.upload(&self.name);
         self.note_use();
         let key = self.keys.blob(digest);
@@ -190,8 +194,24 @@ fn sha256(digest: &Digest) -> Option<[u8; 32]> {
     }
 }
 
+/// The bytes of a blob on their way in, wherever they come from.
+pub(super) type Chunks = stream::BoxStream<'static, Result<Bytes, RegistryError>>;
+
+/// What a client sends. Where it breaks off, the client has gone.
+pub(super) fn sent(body: Body) -> Chunks {
+    let mut received = 0;
+    body.map(move |chunk| match chunk {
+        Ok(bytes) => {
+            received += bytes.len() as u64;
+            Ok(bytes)
+        }
+        Err(cause) => Err(RegistryError::BodyBroken { received, cause }),
+    })
+    .boxed()
+}
+
 /// Pours `body` into `upload`; fine only if it is what was announced. The number of bytes poured.
-async fn receive(body: Body, upload: &mut dyn Upload, expected: &Digest, length: Option<u64>) -> Result<u64, RegistryError> {
+async fn receive(body: Chunks, upload: &mut dyn Upload, expected: &Digest, length: Option<u64>) -> Result<u64, RegistryError> {
     let mut hasher = Hasher::new(expected.algorithm());
     let received = pour(body, upload, &mut hasher, length).await?;
     match hasher.finish() {
@@ -202,7 +222,7 @@ async fn receive(body: Body, upload: &mut dyn Upload, expected: &Digest, length:
 
 /// Pours `body`, of `length` bytes if that is known, into `upload`, hashing as it goes; the number of bytes poured.
 pub(super) async fn pour(
-    mut body: Body,
+    mut body: Chunks,
     upload: &mut dyn Upload,
     hasher: &mut Hasher,
     length: Option<u64>,
@@ -210,7 +230,7 @@ pub(super) async fn pour(
     let mut received = 0;
     let mut next = body.next().await;
     while let Some(chunk) = next {
-        let chunk = chunk.map_err(|cause| RegistryError::BodyBroken { received, cause })?;
+        let chunk = chunk?;
         received += chunk.len() as u64;
         hasher.update(&chunk);
         upload.write(chunk).await?;

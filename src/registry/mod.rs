@@ -17,6 +17,8 @@ mod refresh;
 mod sessions;
 mod sweep;
 mod tags;
+mod turns;
+mod upload_id;
 mod uploads;
 mod used;
 
@@ -41,6 +43,7 @@ use recent::Recent;
 use refresh::Refreshes;
 use sessions::Sessions;
 use sweep::Sweeps;
+use turns::Turns;
 use used::Marks;
 
 pub use blobs::Blob;
@@ -50,7 +53,8 @@ pub use manifests::{MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
 pub use referrers::Referrers;
 pub use sweep::{Leftovers, Sweep, Swept};
 pub use tags::Tags;
-pub use uploads::{InvalidUploadId, LastChunk, UploadId};
+pub use upload_id::{InvalidUploadId, UploadId};
+pub use uploads::LastChunk;
 
 /// Bytes that a client is sending; the error is whatever broke its connection.
 pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Cause>> + Send>>;
@@ -71,6 +75,7 @@ pub struct Registry {
     sessions: Sessions,
     corrupt: Corrupt,
     sweeps: Sweeps,
+    turns: Turns,
     background: TaskTracker,
 }
 
@@ -148,6 +153,7 @@ impl Registry {
             sessions: Sessions::default(),
             corrupt: Corrupt::default(),
             sweeps: Sweeps::default(),
+            turns: Turns::new(),
             background: TaskTracker::new(),
         }
     }

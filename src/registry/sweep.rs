@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::keys;
-use super::uploads::MAX_AGE;
+use super::upload_id::MAX_AGE;
 use super::{Registry, RegistryError, Repository};
 use crate::oci::RepoName;
 use crate::store::{Key, ObjectStore, StoreError, Unfinished};
