@@ -1,5 +1,7 @@
 //! The composition root: the one place that reads a [`Config`] and builds the floors from it.
 
+mod sweep;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -12,15 +14,23 @@ use tokio::net::TcpListener;
 use crate::access::{Access, Profile};
 use crate::api::{Api, Hosts};
 use crate::config::{self, Anonymous, Config, Credentials, Store};
+use crate::metrics::Metrics;
 use crate::registry::{Patience, Registry};
 use crate::server::{self, Limits};
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Credentials, S3Settings, S3Store, StoreError};
+
+pub use crate::api::Entrance;
+pub use crate::registry::{Leftovers, Sweep, Swept};
+pub use sweep::{SweepError, sweep};
 
 /// Most connections at once: what a large farm of builders opens.
 const MAX_CONNECTIONS: u64 = 4096;
 
 /// Files that a process has open besides connections and what they read and write.
 const OTHER_FILES: u64 = 64;
+
+/// Most images whose bytes are counted apart: each is a series or two that a Prometheus keeps.
+const IMAGES_COUNTED: usize = 100;
 
 /// How long the start waits for the store to say that it is set up right.
 const PROBE: Duration = Duration::from_secs(2);
@@ -30,7 +40,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 
 /// A server that listens and has yet to answer.
 pub struct App {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, Entrance)>,
     api: Arc<Api>,
     registry: Arc<Registry>,
     limits: Limits,
@@ -72,7 +82,8 @@ impl App {
     ///
     /// What a person must mend before it makes sense to start.
     pub async fn build(config: Config) -> Result<Self, SetupError> {
-        let listeners = listen(&config.server.listeners)?;
+        let mut listeners = listen(&config.server.listeners, Entrance::Registry)?;
+        listeners.extend(listen(&config.server.admin_listeners, Entrance::Admin)?);
         let name = config.profile.name;
         let mistake = |mistake| SetupError::Store { profile: name.clone(), mistake };
 
@@ -82,15 +93,16 @@ impl App {
 
         let registry = Arc::new(Registry::new(store, Patience::with_bytes(config.store.patience)));
         let profile = Profile::new(name, Arc::clone(&registry), access(config.access.anonymous));
-        let api = Arc::new(Api::new(profile, Hosts::new(config.server.hosts)));
+        let api = Arc::new(Api::new(profile, Hosts::new(config.server.hosts), Metrics::new(IMAGES_COUNTED)));
         let limits = Limits { connections: connections(), drain: config.server.drain };
         Ok(Self { listeners, api, registry, limits })
     }
 
-    /// Where it listens, with the ports that the system chose.
+    /// Where those come in who use `entrance`, with the ports that the system chose.
     #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    pub fn addresses(&self, entrance: Entrance) -> Vec<SocketAddr> {
+        let listeners = self.listeners.iter().filter(|(_, its)| *its == entrance);
+        listeners.filter_map(|(listener, _)| listener.local_addr().ok()).collect()
     }
 
     /// Serves until `stop` is ready and running exports have ended.
@@ -115,10 +127,10 @@ fn connections() -> usize {
     usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
-fn listen(wanted: &[config::Listener]) -> Result<Vec<TcpListener>, SetupError> {
+fn listen(wanted: &[config::Listener], entrance: Entrance) -> Result<Vec<(TcpListener, Entrance)>, SetupError> {
     let bound = wanted.iter().map(|listener| (listener, server::bind(listener.address)));
     let listeners = bound.filter_map(|(config::Listener { address, required }, outcome)| match outcome {
-        Ok(listener) => Some(Ok(listener)),
+        Ok(listener) => Some(Ok((listener, entrance))),
         Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => Some(Err(SetupError::AddressTaken { address: *address })),
         Err(_) if !required => None,
         Err(cause) => Some(Err(SetupError::CannotListen { address: *address, cause })),
@@ -129,8 +141,12 @@ fn listen(wanted: &[config::Listener]) -> Result<Vec<TcpListener>, SetupError> {
 async fn open(store: Store, memory: Arc<MemoryBudget>) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::open(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(S3Store::new(s3_settings(bucket), memory).await)),
+        Store::S3(bucket) => Ok(Arc::new(s3(bucket, memory).await)),
     }
+}
+
+async fn s3(bucket: config::S3, memory: Arc<MemoryBudget>) -> S3Store {
+    S3Store::new(s3_settings(bucket), memory).await
 }
 
 fn s3_settings(bucket: config::S3) -> S3Settings {

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["app", "config"]),
-    ("app", &["server", "api", "access", "registry", "store", "oci", "config"]),
+    ("app", &["server", "api", "access", "registry", "store", "oci", "config", "metrics"]),
     ("server", &["api"]),
-    ("api", &["access", "registry", "store", "oci"]),
+    ("api", &["access", "registry", "store", "oci", "metrics"]),
     ("access", &["registry", "oci"]),
-    ("registry", &["store", "oci"]),
-    ("store", &["oci"]),
+    ("registry", &["store", "oci", "metrics"]),
+    ("store", &["oci", "metrics"]),
     ("oci", &[]),
+    ("metrics", &["oci"]),
     ("config", &["oci"]),
 ];
 
@@ -26,6 +27,7 @@ const STOPS_AT: &[(&str, &[&str])] = &[
     ("hyper_util::", &["server"]),
     ("clap::", &["cli"]),
     ("toml::", &["config"]),
+    ("prometheus_client::", &["metrics"]),
     ("aws_sdk_s3::", &["store"]),
 ];
 

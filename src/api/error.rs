@@ -84,7 +84,7 @@ impl ApiError {
             Self::Registry(R::BodyStalled(..)) => (S::BAD_REQUEST, Code::BlobUploadInvalid), // code-2
             Self::Registry(R::UploadUnknown) => (S::NOT_FOUND, Code::BlobUploadUnknown), // code-3
             Self::Registry(R::ChunkOutOfOrder { .. }) => (S::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid), // code-2
-            Self::Registry(R::TooLarge { .. }) => (S::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
+            Self::Registry(R::TooLarge { .. } | R::TooManyChunks { .. }) => (S::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
             Self::Registry(R::ManifestInvalid(_)) => (S::BAD_REQUEST, Code::ManifestInvalid), // code-6
             Self::Registry(R::ManifestBlobUnknown(_)) => (S::BAD_REQUEST, Code::ManifestBlobUnknown), // code-5
             Self::Registry(R::OutOfRange { .. }) => (S::RANGE_NOT_SATISFIABLE, Code::SizeInvalid),

@@ -5,6 +5,7 @@
 
 mod blobs;
 mod body;
+mod counted;
 mod error;
 mod headers;
 mod host;
@@ -15,13 +16,18 @@ mod uploads;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::BodyExt;
 
 use crate::access::Profile;
+use crate::metrics::{self, Direction, Metrics, ProfileMetrics};
 use crate::oci::RepoName;
 use body::{ManifestMemory, empty, full};
+use counted::Counted;
 use error::ApiError;
 use route::{Endpoint, Route};
 
@@ -37,22 +43,33 @@ pub struct Api {
     profile: Profile,
     hosts: Hosts,
     manifests: ManifestMemory,
+    metrics: Metrics,
+    counts: ProfileMetrics,
     is_draining: AtomicBool,
+}
+
+/// What a listener is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// Clients of the registry.
+    Registry,
+    /// Whoever watches over it.
+    Admin,
 }
 
 /// A request and what is known besides it.
 struct Call {
-    method: Method,
     headers: HeaderMap,
     query: String,
     body: RequestBody,
 }
 
 impl Api {
-    /// An API over `profile`, for clients that call this server by one of `hosts`.
+    /// An API over `profile`, for clients that call this server by one of `hosts`; it counts in `metrics` and shows them.
     #[must_use]
-    pub fn new(profile: Profile, hosts: Hosts) -> Self {
-        Self { profile, hosts, manifests: ManifestMemory::new(), is_draining: AtomicBool::new(false) }
+    pub fn new(profile: Profile, hosts: Hosts, metrics: Metrics) -> Self {
+        let counts = metrics.profile(profile.name());
+        Self { profile, hosts, manifests: ManifestMemory::new(), metrics, counts, is_draining: AtomicBool::new(false) }
     }
 
     /// From now on answers that no new requests should be sent here; those that come are answered still.
@@ -60,44 +77,69 @@ impl Api {
         self.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// Answers `request`, which came in on the local address `local`.
-    pub async fn answer(&self, request: Request<RequestBody>, local: IpAddr) -> Response<ResponseBody> {
+    /// Answers `request`, which came in by `entrance` on the local address `local`.
+    pub async fn answer(&self, request: Request<RequestBody>, entrance: Entrance, local: IpAddr) -> Response<ResponseBody> {
+        let began = Instant::now();
         let (parts, body) = request.into_parts();
-        let query = parts.uri.query().unwrap_or_default().to_owned();
         let path = parts.uri.path();
         let span = tracing::debug_span!("request", method = %parts.method, path);
+        let route = Route::parse(&parts.method, path);
+        let label = route.as_ref().map_or("none", Route::label);
+        let image = route.as_ref().ok().and_then(Route::repository).cloned();
         let host = parts.uri.authority().map(|authority| authority.as_str().to_owned());
-        let path = path.to_owned();
-        let call = Call { method: parts.method, headers: parts.headers, query, body };
-        let answering = async { self.route(call, &path, host.as_deref(), local).await.unwrap_or_else(ApiError::into_response) };
-        let mut response = tracing::Instrument::instrument(answering, span).await;
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let body = self.counted(body, image.as_ref(), Direction::Received);
+        let call = Call { headers: parts.headers, query, body };
+        let answering = self.route(call, route, entrance, host.as_deref(), local);
+        let answer = tracing::Instrument::instrument(answering, span).await;
+        let mut response = answer.unwrap_or_else(ApiError::into_response);
         let headers = response.headers_mut();
         // docker takes a server for a registry by this (distribution-spec v1.1.1, "Legacy Docker support HTTP headers").
         headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
         headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-        response
+        self.counts.answered(label, response.status().as_u16(), began.elapsed());
+        let image = image.filter(|_| response.status().is_success());
+        response.map(|body| self.counted(body, image.as_ref(), Direction::Sent))
+    }
+
+    /// `body`, with its bytes counted as those of `image`.
+    fn counted(&self, body: RequestBody, image: Option<&RepoName>, direction: Direction) -> RequestBody {
+        let Some(image) = image.cloned() else { return body };
+        let counts = self.counts.clone();
+        Counted::new(body, move || counts.image_bytes(&image, direction)).boxed_unsync()
     }
 
     async fn route(
         &self,
         call: Call,
-        path: &str,
+        route: Result<Route, ApiError>,
+        entrance: Entrance,
         authority: Option<&str>,
         local: IpAddr,
     ) -> Result<Response<ResponseBody>, ApiError> {
-        let route = Route::parse(&call.method, path);
-        match route {
-            // Whoever asks for these by whatever name is a probe.
-            Ok(Route::Health) => return Ok(text(StatusCode::OK, "alive\n")),
-            Ok(Route::Ready) => return Ok(self.readiness()),
-            _ => {}
+        if let Some(answer) = self.state(&route) {
+            return Ok(answer);
         }
         headers::check_size(&call.headers)?;
         self.hosts.check(&call.headers, authority, local)?;
-        match route? {
-            Route::Health | Route::Ready | Route::Version => Ok(version()),
-            Route::Catalog => listings::catalog(&self.profile, &call.query).await,
-            Route::Repository(name, endpoint) => self.dispatch(name, endpoint, call).await,
+        match (entrance, route?) {
+            (Entrance::Admin, Route::Metrics) => Ok(text(StatusCode::OK, self.metrics.to_text(), metrics::CONTENT_TYPE)),
+            (Entrance::Registry, Route::Version) => Ok(version()),
+            (Entrance::Registry, Route::Catalog) => listings::catalog(&self.profile, &call.query).await,
+            (Entrance::Registry, Route::Repository(name, endpoint)) => self.dispatch(name, endpoint, call).await,
+            _ => Err(ApiError::NotFound),
+        }
+    }
+
+    /// The answer to a probe. Whoever asks for these by whatever name is one.
+    fn state(&self, route: &Result<Route, ApiError>) -> Option<Response<ResponseBody>> {
+        match route {
+            Ok(Route::Health) => Some(plain(StatusCode::OK, "alive\n")),
+            Ok(Route::Ready) if self.is_draining.load(Ordering::Relaxed) => {
+                Some(plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"))
+            }
+            Ok(Route::Ready) => Some(plain(StatusCode::OK, "ready\n")),
+            _ => None,
         }
     }
 
@@ -120,14 +162,6 @@ impl Api {
             Endpoint::CancelUpload(id) => uploads::cancel(&profile.write(name)?, id).await,
         }
     }
-
-    fn readiness(&self) -> Response<ResponseBody> {
-        if self.is_draining.load(Ordering::Relaxed) {
-            text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-        } else {
-            text(StatusCode::OK, "ready\n")
-        }
-    }
 }
 
 /// end-1: yes, this is a registry.
@@ -137,10 +171,14 @@ fn version() -> Response<ResponseBody> {
     response
 }
 
-fn text(status: StatusCode, body: &'static str) -> Response<ResponseBody> {
+fn plain(status: StatusCode, body: &'static str) -> Response<ResponseBody> {
+    text(status, body, "text/plain")
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>, content_type: &'static str) -> Response<ResponseBody> {
     let mut response = Response::new(full(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 

@@ -14,6 +14,8 @@ pub(super) enum Route {
     Health,
     /// Whether requests should be sent here.
     Ready,
+    /// What is counted.
+    Metrics,
     /// end-1: whether this is a registry.
     Version,
     /// Docker registry API: which repositories there are.
@@ -63,8 +65,9 @@ impl Route {
         match (method.as_str(), &segments[..]) {
             ("GET" | "HEAD", ["healthz"]) => Ok(Self::Health),
             ("GET" | "HEAD", ["readyz"]) => Ok(Self::Ready),
+            ("GET" | "HEAD", ["metrics"]) => Ok(Self::Metrics),
             ("GET" | "HEAD", ["v2"] | ["v2", ""]) => Ok(Self::Version),
-            (_, ["healthz" | "readyz" | "v2"] | ["v2", ""]) => Err(ApiError::MethodNotAllowed("GET, HEAD")),
+            (_, ["healthz" | "readyz" | "metrics" | "v2"] | ["v2", ""]) => Err(ApiError::MethodNotAllowed("GET, HEAD")),
             ("GET", ["v2", "_catalog"]) => Ok(Self::Catalog),
             (method, ["v2", rest @ ..]) => {
                 // An unknown endpoint is told apart from a malformed name by looking at the right end first.
@@ -73,6 +76,49 @@ impl Route {
                 Ok(Self::Repository(name, endpoint()?))
             }
             _ => Err(ApiError::NotFound),
+        }
+    }
+}
+
+impl Route {
+    /// What it is counted as.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Ready => "ready",
+            Self::Metrics => "metrics",
+            Self::Version => "version",
+            Self::Catalog => "catalog",
+            Self::Repository(_, endpoint) => endpoint.label(),
+        }
+    }
+
+    /// The repository that it is for.
+    pub(super) fn repository(&self) -> Option<&RepoName> {
+        match self {
+            Self::Repository(name, _) => Some(name),
+            Self::Health | Self::Ready | Self::Metrics | Self::Version | Self::Catalog => None,
+        }
+    }
+}
+
+impl Endpoint {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::StatBlob(_) => "stat_blob",
+            Self::GetBlob(_) => "get_blob",
+            Self::StatManifest(_) => "stat_manifest",
+            Self::GetManifest(_) => "get_manifest",
+            Self::StartUpload => "start_upload",
+            Self::AppendUpload(_) => "append_upload",
+            Self::FinishUpload(_) => "finish_upload",
+            Self::PutManifest(_) => "put_manifest",
+            Self::ListTags => "list_tags",
+            Self::DeleteManifest(_) => "delete_manifest",
+            Self::DeleteBlob(_) => "delete_blob",
+            Self::ListReferrers(_) => "list_referrers",
+            Self::UploadStatus(_) => "upload_status",
+            Self::CancelUpload(_) => "cancel_upload",
         }
     }
 }

@@ -33,6 +33,9 @@ pub(super) async fn start(
         return Ok(created(repository, &digest));
     }
     let mut response = bare(StatusCode::ACCEPTED);
+    // No OCI-Chunk-Min-Length: a registry says it "if [it] has a minimum chunk size" (distribution-spec v1.1.1,
+    // "Pushing a blob in chunks"), and any size is taken here. As a mere wish it would turn away clients whose
+    // chunks are smaller and fixed, and spare little: docker, podman and crane send a blob as one chunk.
     describe(response.headers_mut(), repository, repository.begin_upload(), 0);
     Ok(response)
 }

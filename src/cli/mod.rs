@@ -4,7 +4,9 @@
 //! settings, credentials or set-up that a person must mend.
 
 mod check;
+mod log;
 mod serve;
+mod sweep;
 mod welcome;
 mod words;
 
@@ -12,9 +14,9 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::config::{self, Config, Problems, Sources};
+use crate::config::{self, Config, Flags, Problems, Sources};
 
-use words::{Command, Words};
+use words::Command;
 
 /// A mistake that a person must mend.
 const MISTAKE: u8 = 2;
@@ -31,10 +33,11 @@ pub fn run() -> ExitCode {
         }
     };
     let command = words.command;
-    match configuration(words) {
+    match configuration(words.flags, command) {
         Ok(config) => match command {
             Command::Serve => serve::run(config),
             Command::Check => check::run(&config),
+            Command::Sweep(sweep) => sweep::run(config, sweep),
         },
         Err(problems) => {
             complain(&problems);
@@ -43,10 +46,13 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The configuration that the words, the environment and the file make together.
-fn configuration(words: Words) -> Result<Config, Problems> {
-    let sources = Sources::gather(words.flags, std::env::vars_os().collect())?;
-    config::load(&sources)
+/// The configuration that the flags, the environment and the file make together for `command`.
+fn configuration(flags: Flags, command: Command) -> Result<Config, Problems> {
+    let sources = Sources::gather(flags, std::env::vars_os().collect())?;
+    match command {
+        Command::Serve | Command::Check => config::load(&sources),
+        Command::Sweep(_) => config::load_unserved(&sources),
+    }
 }
 
 /// Says what went wrong. Nobody may be listening, and then the exit status must do.

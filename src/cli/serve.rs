@@ -1,28 +1,23 @@
 //! `longshore serve`: what it does without a command, too.
 
-use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::app::App;
-use crate::config::{Config, Log, LogFormat, LogLevel};
+use crate::app::{App, Entrance};
+use crate::config::Config;
 
 use super::welcome::Welcome;
-use super::{MISTAKE, complain};
+use super::{MISTAKE, complain, log};
 
 /// How long file operations that are under way may take once all else has ended.
 const LAST_OPERATIONS: Duration = Duration::from_secs(1);
 
 /// Serves until it is told to stop.
 pub(super) fn run(config: Config) -> ExitCode {
-    start_log(config.log);
+    log::start(config.log);
     let runtime = match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
@@ -45,7 +40,7 @@ async fn serve(config: Config) -> ExitCode {
             return ExitCode::from(MISTAKE);
         }
     };
-    welcome.say(format, &app.addresses());
+    welcome.say(format, &app.addresses(Entrance::Registry), &app.addresses(Entrance::Admin));
     app.serve(stop(interrupt, terminate)).await;
     tracing::info!("stopped");
     ExitCode::SUCCESS
@@ -72,23 +67,4 @@ async fn signalled(interrupt: &mut Signal, terminate: &mut Signal) {
 fn failed(error: &std::io::Error) -> ExitCode {
     complain(&format_args!("longshore: {error}"));
     ExitCode::FAILURE
-}
-
-/// Our own events at the level asked for; what libraries say only from warnings
-/// up, since it is neither about what we do nor checked for secrets.
-fn start_log(log: Log) {
-    let level = match log.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("longshore", level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
-    let log_to = tracing_subscriber::registry().with(targets);
-    match log.format {
-        LogFormat::Text => log_to.with(lines).init(),
-        LogFormat::Json => log_to.with(lines.json()).init(),
-    }
 }

@@ -23,14 +23,15 @@ impl Welcome {
     }
 
     /// Says it: to people on standard output, to machines as an event in the log.
-    pub(super) fn say(&self, format: LogFormat, addresses: &[SocketAddr]) {
+    pub(super) fn say(&self, format: LogFormat, addresses: &[SocketAddr], admin: &[SocketAddr]) {
         match format {
             // Nobody may be listening to standard output, which is no reason not to serve.
-            LogFormat::Text => drop(std::io::stdout().write_all(self.text(addresses).as_bytes())),
+            LogFormat::Text => drop(std::io::stdout().write_all(self.text(addresses, admin).as_bytes())),
             LogFormat::Json => {
                 tracing::info!(
                     version = env!("CARGO_PKG_VERSION"),
                     listening = joined(addresses),
+                    metrics = joined(admin),
                     store = self.store,
                     anonymous = self.may(),
                     "started"
@@ -39,9 +40,10 @@ impl Welcome {
         }
     }
 
-    fn text(&self, addresses: &[SocketAddr]) -> String {
+    fn text(&self, addresses: &[SocketAddr], admin: &[SocketAddr]) -> String {
+        let metrics = if admin.is_empty() { String::new() } else { format!("metrics on {}\n", joined(admin)) };
         let mut lines = format!(
-            "longshore {}\nlistening on {}\nstoring in {}\nanonymous clients may {}\n",
+            "longshore {}\nlistening on {}\n{metrics}storing in {}\nanonymous clients may {}\n",
             env!("CARGO_PKG_VERSION"),
             joined(addresses),
             self.store,
@@ -87,7 +89,7 @@ mod tests {
 
     fn text(anonymous: Anonymous, host: Option<&str>, addresses: &[&str]) -> String {
         let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        Welcome { store: "folder /x".into(), anonymous, host: host.map(Into::into) }.text(&addresses)
+        Welcome { store: "folder /x".into(), anonymous, host: host.map(Into::into) }.text(&addresses, &[])
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
+use crate::app::Sweep;
 use crate::config::{Fallback, Flags, Kind, SETTINGS, Setting, is_store_word};
 
 /// What the help says after the flags; a paragraph is one line, which clap breaks where the terminal ends.
@@ -18,6 +19,9 @@ file, or from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; or from the AWS SDK's
 
 Exit status: 0; 1 for what went wrong at run time; 2 for a mistake in words, settings, credentials or set-up.";
 
+/// The flag of `sweep` that keeps it from removing anything.
+const DRY_RUN: &str = "dry-run";
+
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -25,6 +29,8 @@ pub enum Command {
     Serve,
     /// Check the configuration.
     Check,
+    /// Remove what unfinished uploads left in the store, or only look for it.
+    Sweep(Sweep),
 }
 
 /// A command line, understood.
@@ -42,8 +48,10 @@ pub struct Words {
 /// It makes no sense, or asks for help or the version.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Words, clap::Error> {
     let matches = grammar().try_get_matches_from(arguments)?;
-    let command = match matches.subcommand_name() {
-        Some("check") => Command::Check,
+    let command = match matches.subcommand() {
+        Some(("check", _)) => Command::Check,
+        Some(("sweep", after)) if after.get_flag(DRY_RUN) => Command::Sweep(Sweep::Look),
+        Some(("sweep", _)) => Command::Sweep(Sweep::Remove),
         _ => Command::Serve,
     };
     let parts: Vec<&ArgMatches> = [&matches].into_iter().chain(matches.subcommand().map(|(_, after)| after)).collect();
@@ -60,6 +68,12 @@ fn grammar() -> clap::Command {
         .args(arguments())
         .subcommand(clap::Command::new("serve").about("Serves; so does longshore without a command").args(arguments()))
         .subcommand(clap::Command::new("check").about("Checks the configuration and says what it comes to").args(arguments()))
+        .subcommand(
+            clap::Command::new("sweep")
+                .about("Removes what unfinished uploads have left in the store for more than a day")
+                .arg(Arg::new(DRY_RUN).long(DRY_RUN).action(ArgAction::SetTrue).help("Only say what would be removed"))
+                .args(arguments()),
+        )
         .after_help(AFTER)
 }
 
@@ -148,7 +162,7 @@ fn once<T>(name: &str, values: Vec<T>) -> Result<Vec<T>, clap::Error> {
 /// A word that is neither a command nor a store.
 fn unknown(word: &str) -> clap::Error {
     let message = format!(
-        "{word:?} is neither a command nor a store\n\n  commands: serve, check\n  stores:   s3://bucket/prefix, gs://bucket/prefix, /some/dir, ./dir"
+        "{word:?} is neither a command nor a store\n\n  commands: serve, check, sweep\n  stores:   s3://bucket/prefix, gs://bucket/prefix, /some/dir, ./dir"
     );
     grammar().error(ErrorKind::InvalidSubcommand, message)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::host;
 use super::layers::Layers;
-use super::setting::{ANONYMOUS, DRAIN, HOSTS, LISTEN};
+use super::setting::{ADMIN_LISTEN, ANONYMOUS, DRAIN, HOSTS, LISTEN, Setting};
 use super::store::StoreKind;
 use super::{Access, Anonymous, Listener, Server};
 
@@ -21,18 +21,19 @@ State --anonymous none, read or write: what clients without credentials may do."
 
 /// How clients reach us.
 pub fn server(layers: &mut Layers) -> Option<Server> {
-    let listeners = listeners(layers);
+    let listeners = listeners(layers, &LISTEN, &[]);
+    let admin_listeners = listeners.as_ref().and_then(|taken| self::listeners(layers, &ADMIN_LISTEN, taken));
     let hosts = layers.read_all(&HOSTS, host::host);
     let drain = layers.duration(&DRAIN, &(Duration::ZERO..=Duration::from_hours(1)));
-    Some(Server { listeners: listeners?, hosts: hosts?, drain: drain? })
+    Some(Server { listeners: listeners?, admin_listeners: admin_listeners?, hosts: hosts?, drain: drain? })
 }
 
-/// Where to listen; no address twice.
-fn listeners(layers: &mut Layers) -> Option<Vec<Listener>> {
-    let listeners = layers.read_all(&LISTEN, host::listeners)?.concat();
+/// Where to listen as `setting` says; no address twice, and none that is `taken`.
+fn listeners(layers: &mut Layers, setting: &Setting, taken: &[Listener]) -> Option<Vec<Listener>> {
+    let listeners = layers.read_all(setting, host::listeners)?.concat();
     for (index, Listener { address, .. }) in listeners.iter().enumerate() {
-        if address.port() != 0 && listeners[..index].iter().any(|other| other.address == *address) {
-            layers.refuse(&LISTEN, format!("{address} is stated twice"));
+        if address.port() != 0 && listeners[..index].iter().chain(taken).any(|other| other.address == *address) {
+            layers.refuse(setting, format!("{address} is stated twice"));
         }
     }
     Some(listeners)
@@ -111,6 +112,8 @@ mod tests {
     #[test]
     fn no_address_is_listened_on_twice_unless_its_port_is_free_to_choose() {
         assert!(loaded(&[("listen", "127.0.0.1:1,localhost:1")], &[], "").unwrap_err().contains("127.0.0.1:1 is stated twice"));
+        let twice = loaded(&[("listen", "127.0.0.1:1"), ("admin-listen", "127.0.0.1:1")], &[], "").unwrap_err();
+        assert!(twice.contains("--admin-listen") && twice.contains("127.0.0.1:1 is stated twice"), "{twice}");
         assert_eq!(loaded(&[("listen", "127.0.0.1:0, 127.0.0.1:0")], &[], "").unwrap().server.listeners.len(), 2);
     }
 

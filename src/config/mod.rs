@@ -10,7 +10,7 @@
 //!
 //! - An empty `LONGSHORE_*` variable is a mistake (most likely it was never
 //!   filled in) except where nothing is a value: `LONGSHORE_PREFIX`,
-//!   `LONGSHORE_HOSTS`. An empty `AWS_*` one counts as unset.
+//!   `LONGSHORE_HOSTS`, `LONGSHORE_ADMIN_LISTEN`. An empty `AWS_*` one counts as unset.
 //! - Unknown `LONGSHORE_*` variables are refused. `LONGSHORE_TEST_*` and
 //!   `LONGSHORE_SECRET_*` are kept for other uses, and what Kubernetes sets
 //!   for a Service called `longshore` is passed over.
@@ -99,6 +99,8 @@ pub enum LogLevel {
 pub struct Server {
     /// At least one; no two are the same, unless their port is 0.
     pub listeners: Vec<Listener>,
+    /// Where those come in who watch; may be none.
+    pub admin_listeners: Vec<Listener>,
     /// Names and IP addresses in small letters, without port or brackets.
     pub hosts: Vec<String>,
     /// How long running exports may go on once we are told to stop.
@@ -212,13 +214,37 @@ pub enum Credentials {
 ///
 /// Everything that is wrong with it, in words that hold no secret.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    load_for(sources, Purpose::Serving)
+}
+
+/// Makes a configuration of everything that was stated, for work on the store
+/// that serves nobody: so who may do what need not be stated.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_unserved(sources: &Sources) -> Result<Config, Problems> {
+    load_for(sources, Purpose::StoreOnly)
+}
+
+/// What a configuration is needed for.
+enum Purpose {
+    Serving,
+    StoreOnly,
+}
+
+fn load_for(sources: &Sources, purpose: Purpose) -> Result<Config, Problems> {
     let mut layers = Layers::gather(sources)?;
     let log = log(&mut layers);
     let server = access::server(&mut layers);
     let store = limits(&mut layers);
     let kind = store::decide(&mut layers);
     let profile = kind.and_then(|kind| store::profile(&mut layers, kind, &sources.environment));
-    let access = access::access(&mut layers, server.as_ref(), kind);
+    let (reached, stored) = match purpose {
+        Purpose::Serving => (server.as_ref(), kind),
+        Purpose::StoreOnly => (None, None),
+    };
+    let access = access::access(&mut layers, reached, stored);
     let config = || Some(Config { log: log?, server: server?, access: access?, store: store?, profile: profile? });
     match config() {
         Some(config) if layers.problems.is_empty() => Ok(config),
@@ -306,6 +332,7 @@ mod tests {
         let config = loaded(&[], &[], "").unwrap();
 
         assert_eq!(config.server.listeners, host::listeners("localhost:5000").unwrap());
+        assert_eq!(config.server.admin_listeners, []);
         assert_eq!(config.server.hosts, [""; 0]);
         assert_eq!(config.server.drain, Duration::from_mins(2));
         assert_eq!(config.access.anonymous, Anonymous::Write);
@@ -333,6 +360,7 @@ mod tests {
             r#"
             [server]
             listen = ["0.0.0.0:80", "[::]:0"]
+            admin_listen = ["127.0.0.1:9090"]
             hosts = ["Longshore.ci.svc", "10.0.0.7"]
             [access]
             anonymous = "read"
@@ -358,6 +386,7 @@ mod tests {
 
         let addresses: Vec<String> = config.server.listeners.iter().map(|listener| listener.address.to_string()).collect();
         assert_eq!(addresses, ["0.0.0.0:80", "[::]:0"]);
+        assert_eq!(config.server.admin_listeners, host::listeners("127.0.0.1:9090").unwrap());
         assert_eq!(config.server.hosts, ["longshore.ci.svc", "10.0.0.7"]);
         assert_eq!(config.access.anonymous, Anonymous::Read);
         assert_eq!(config.store, StoreLimits { upload_memory: 1 << 30, patience: Duration::from_secs(90) });

@@ -73,7 +73,7 @@ impl Setting {
 
     /// Whether an empty text is a value of it, and not a mistake.
     pub(super) fn may_be_empty(&self) -> bool {
-        [PREFIX.key, HOSTS.key].contains(&self.key)
+        [PREFIX.key, HOSTS.key, ADMIN_LISTEN.key].contains(&self.key)
     }
 }
 
@@ -101,6 +101,7 @@ settings! {
     SECRET_ACCESS_KEY: "profiles.default.secret_access_key", "secret-access-key", Credential,                   Told("AWS_SECRET_ACCESS_KEY"),          "The key pair's secret half; it comes from where the public half comes from";
     SESSION_TOKEN:     "profiles.default.session_token",     "session-token",     Credential,                   Told("AWS_SESSION_TOKEN"),              "What goes with a key pair that was given out for a while";
     LISTEN:            "server.listen",                      "listen",            List("ADDRESS"),              Value("localhost:5000"),                "Where to listen: IP:PORT, or localhost:PORT for 127.0.0.1 and, where there is IPv6, [::1]";
+    ADMIN_LISTEN:      "server.admin_listen",                "admin-listen",      List("ADDRESS"),              Value(""),                              "Where to answer GET /metrics, such as 127.0.0.1:9090; nowhere unless stated";
     HOSTS:             "server.hosts",                       "hosts",             List("NAME"),                 Value(""),                              "Names this server may be called by, besides localhost and loopback addresses";
     DRAIN:             "server.drain",                       "drain",             Duration,                     Value("120s"),                          "How long running exports may go on once we are told to stop, at most 1h";
     ANONYMOUS:         "access.anonymous",                   "anonymous",         Choice(&["none", "read", "write"]), Told("write for a folder served on loopback only; else it must be stated"), "What clients without credentials may do";

@@ -88,6 +88,7 @@ impl WritableRepository {
     /// - [`RegistryError::Store`]: it could not be stored.
     pub async fn write_blob(&self, digest: &Digest, length: Option<u64>, body: Body) -> Result<(), RegistryError> {
         let _uploading = self.registry.exports.upload(&self.name);
+        self.note_use();
         let mut upload = self.store().upload(&self.keys.blob(digest), length, self.patience().bytes).await?;
         // Where it fails the upload is dropped: who sent something wrong need not wait until that is cleared away.
         receive(body, &mut *upload, digest, length).await?;

@@ -49,6 +49,12 @@ pub enum RegistryError {
         /// How many bytes have come before.
         received: u64,
     },
+    /// As many chunks as an upload may have; it may still be ended, with a last one.
+    #[error("an upload has at most {limit} chunks here; send larger ones, or end it with what is left")]
+    TooManyChunks {
+        /// The most that can be.
+        limit: usize,
+    },
     /// A manifest that no client could use.
     #[error(transparent)]
     ManifestInvalid(#[from] InvalidManifest),

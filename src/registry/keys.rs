@@ -84,6 +84,17 @@ impl ImageKeys {
         format!("{}/_oci/uploads/", self.image)
     }
 
+    /// The upload that the key of a piece, or of what says how it ended, belongs to.
+    pub(super) fn upload_of(&self, key: &Key) -> Option<UploadId> {
+        let (id, _) = key.as_str().strip_prefix(&self.uploads())?.split_once('/')?;
+        id.parse().ok()
+    }
+
+    /// What the keys begin with that uploads write to.
+    pub(super) fn written_by_uploads(&self) -> [String; 2] {
+        [format!("{}/blobs/", self.image), self.uploads()]
+    }
+
     /// What keys begin with of which there is one at least if the image has anything.
     pub(super) fn signs_of_life(&self) -> [String; 2] {
         ["_oci/", "blobs/"].map(|folder| format!("{}/{folder}", self.image))
@@ -108,11 +119,16 @@ pub(super) enum Folder {
 
 /// What the folder called `name` is.
 pub(super) fn folder(name: String) -> Folder {
-    match name.as_str() {
-        "blobs_" | "manifests_" => Folder::Component(name.trim_end_matches('_').to_owned()),
-        _ if IMAGE_FOLDERS.contains(&name.as_str()) => Folder::OfImage,
-        _ => Folder::Component(name),
-    }
+    if IMAGE_FOLDERS.contains(&name.as_str()) { Folder::OfImage } else { Folder::Component(called(&name).to_owned()) }
+}
+
+/// The image of which `key` is one that uploads write to: of a blob, or of a piece.
+pub(super) fn image_of_upload(key: &Key) -> Option<RepoName> {
+    let components: Vec<_> = key.components().collect();
+    let end = components.iter().position(|component| IMAGE_FOLDERS.contains(component))?;
+    let (image, place) = components.split_at(end);
+    let name = image.iter().map(|component| called(component)).collect::<Vec<_>>().join("/");
+    matches!(place, ["blobs", _] | ["_oci", "uploads", _, _]).then(|| name.parse().ok())?
 }
 
 /// The key prefix of what lies under the image names that begin with `components`.
@@ -127,6 +143,15 @@ fn stored(component: &str) -> &str {
         "blobs" => "blobs_",
         "manifests" => "manifests_",
         _ => component,
+    }
+}
+
+/// A component of a name, from how it stands in keys.
+fn called(stored: &str) -> &str {
+    match stored {
+        "blobs_" => "blobs",
+        "manifests_" => "manifests",
+        _ => stored,
     }
 }
 
@@ -153,6 +178,25 @@ mod tests {
 
         assert_eq!(keys("a/blobs/b").tag(&tag).as_str(), "a/blobs_/b/_oci/tags/x");
         assert_eq!(keys("manifests").tag(&tag).as_str(), "manifests_/_oci/tags/x");
+    }
+
+    #[test]
+    fn only_where_uploads_write_is_a_key_swept() {
+        for (key, image) in [
+            ("org/app/blobs/sha256:00", Some("org/app")),
+            ("org/app/_oci/uploads/id/00", Some("org/app")),
+            ("a/blobs_/b/blobs/sha256:00", Some("a/blobs/b")),
+            ("manifests_/_oci/uploads/id/00", Some("manifests")),
+            ("org/app/_oci/tags/blobs", None),
+            ("org/app/manifests/blobs/x", None),
+            ("org/app/_oci/uploads/00", None),
+            ("org/app/blobs/a/b", None),
+            ("org/app/other", None),
+            ("Org/blobs/sha256:00", None),
+            ("blobs/sha256:00", None),
+        ] {
+            assert_eq!(image_of_upload(&key.parse().unwrap()).as_ref().map(RepoName::as_str), image, "{key}");
+        }
     }
 
     #[test]

@@ -96,6 +96,7 @@ impl Repository {
     async fn fetch(&self, reference: &Reference, patience: Duration) -> Result<Option<StoredManifest>, RegistryError> {
         let key = self.manifest_key(reference);
         let Some(object) = self.store().get(&key, None, patience).await? else { return Ok(None) };
+        self.note_use();
         let content_type = object.meta.content_type.clone();
         let (media_type, algorithm) = match content_type.strip_suffix(SHA512) {
             Some(media_type) => (media_type.to_owned(), Algorithm::Sha512),
@@ -204,6 +205,7 @@ impl WritableRepository {
         let manifest = Manifest::parse(media_type, &bytes)?;
         self.require_content(&manifest).await?;
 
+        self.note_use();
         let content_type = manifest.media_type.as_str();
         // By digest first, tags last: a tag is never there without what it announces.
         self.store().put(&self.keys.manifest(&digest), bytes.clone(), content_type, self.patience().bytes).await?;

@@ -11,6 +11,7 @@ mod keys;
 mod manifests;
 mod referrers;
 mod sessions;
+mod sweep;
 mod tags;
 mod uploads;
 
@@ -29,12 +30,14 @@ use crate::store::{Cause, Key, ObjectMeta, ObjectStore, StoreError};
 use exports::Exports;
 use keys::ImageKeys;
 use sessions::Sessions;
+use sweep::Sweeps;
 
 pub use blobs::Blob;
 pub use catalog::Catalog;
 pub use error::RegistryError;
 pub use manifests::{Asker, MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
 pub use referrers::Referrers;
+pub use sweep::{Leftovers, Sweep, Swept};
 pub use tags::Tags;
 pub use uploads::{InvalidUploadId, LastChunk, UploadId};
 
@@ -48,6 +51,7 @@ pub struct Registry {
     patience: Patience,
     exports: Exports,
     sessions: Sessions,
+    sweeps: Sweeps,
     background: TaskTracker,
 }
 
@@ -79,7 +83,14 @@ impl Registry {
     /// A registry that keeps everything in `store`.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, patience: Patience) -> Self {
-        Self { store, patience, exports: Exports::default(), sessions: Sessions::default(), background: TaskTracker::new() }
+        Self {
+            store,
+            patience,
+            exports: Exports::default(),
+            sessions: Sessions::default(),
+            sweeps: Sweeps::default(),
+            background: TaskTracker::new(),
+        }
     }
 
     /// The repository `name`, to read from; it need not exist.

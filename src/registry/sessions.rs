@@ -6,27 +6,19 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::UploadId;
-use crate::oci::{Hasher, RepoName};
+use crate::oci::Hasher;
 
 /// Most uploads remembered; past it the one that is quiet the longest is forgotten.
 const MAX_SESSIONS: usize = 1024;
 
-/// How long a repository is not swept again.
-const SWEEP_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// The uploads that this process has had to do with lately.
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
-    entries: Mutex<HashMap<String, Entry>>,
-    /// When a repository's leftovers were last swept.
-    swept: Mutex<HashMap<RepoName, Instant>>,
-}
+pub(super) struct Sessions(Mutex<HashMap<String, Entry>>);
 
 #[derive(Debug)]
 struct Entry {
@@ -69,24 +61,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a day has passed since this was last asked of `name`, or it never was.
-    pub(super) fn is_due_for_sweep(&self, name: &RepoName) -> bool {
-        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
-        if swept.get(name).is_some_and(|last| last.elapsed() < SWEEP_PAUSE) {
-            return false;
-        }
-        if swept.len() >= MAX_SESSIONS {
-            swept.retain(|_, last| last.elapsed() < SWEEP_PAUSE);
-        }
-        // More repositories than that in a day are swept more often, rather than remembered without end.
-        if swept.len() >= MAX_SESSIONS {
-            swept.clear();
-        }
-        swept.insert(name.clone(), Instant::now());
-        true
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

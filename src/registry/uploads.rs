@@ -22,19 +22,21 @@ use uuid::Uuid;
 use super::blobs::pour;
 use super::keys::UPLOAD_END;
 use super::sessions::{Session, WrittenPiece};
+use super::sweep::remove;
 use super::{Body, RegistryError, Repository, WritableRepository};
 use crate::oci::{Algorithm, Digest, Hasher};
-use crate::store::{Key, Listed, ObjectStore, StoreError};
+use crate::store::{Key, Listed, StoreError};
 
 /// How long an upload may take. What is older is refused, and swept.
-const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Largest piece that the store is asked to copy, in bytes: S3 copies no more
 /// in one request (S3 API, CopyObject). A larger one is read back.
 const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
 
-/// How many pieces are removed at once.
-const REMOVALS_AT_ONCE: usize = 8;
+/// Most pieces that an upload may have, as many as S3 takes parts. Each is an
+/// object, and whoever takes the next one lists them all.
+const MAX_PIECES: usize = 10_000;
 
 /// The name of an upload: random, with the time it was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,17 +55,26 @@ impl UploadId {
     /// The name of an upload that begins now.
     #[must_use]
     pub fn begin() -> Self {
-        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self { random: Uuid::new_v4(), began }
+        Self { random: Uuid::new_v4(), began: now() }
     }
 }
 
 impl UploadId {
-    /// Whether it was begun too long ago to go on. One from the future is a replica whose clock is ahead.
+    /// Whether it was begun too long ago to go on. One from the future is a
+    /// replica whose clock is ahead; too far ahead, and nobody began it.
     fn is_over(self) -> bool {
-        let began = UNIX_EPOCH + Duration::from_secs(self.began);
-        SystemTime::now().duration_since(began).is_ok_and(|age| age > MAX_AGE)
+        now().abs_diff(self.began) > MAX_AGE.as_secs()
     }
+
+    /// Whether it was begun so long ago that it has been over for `time`.
+    pub(super) fn is_over_for(self, time: Duration) -> bool {
+        now().saturating_sub(self.began) > (MAX_AGE + time).as_secs()
+    }
+}
+
+/// Seconds after 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// What an upload holds, as the store lists it.
@@ -100,6 +111,12 @@ impl Pieces {
             }
             _ => self.strays.push(object.key),
         }
+    }
+
+    /// Fine if one more may come.
+    fn has_room(&self) -> Result<(), RegistryError> {
+        let pieces = self.run.len() + self.strays.len();
+        if pieces < MAX_PIECES { Ok(()) } else { Err(RegistryError::TooManyChunks { limit: MAX_PIECES }) }
     }
 
     fn keys(&self) -> Vec<Key> {
@@ -179,6 +196,7 @@ impl WritableRepository {
     ///
     /// - [`RegistryError::UploadUnknown`]: it has ended or is too old.
     /// - [`RegistryError::ChunkOutOfOrder`]: `start` is not the bytes held; the upload lives on.
+    /// - [`RegistryError::TooManyChunks`]: the upload can only be ended.
     /// - [`RegistryError::LengthMismatch`], [`RegistryError::BodyBroken`], [`RegistryError::BodyStalled`]: none of it was kept.
     /// - [`RegistryError::Store`]: it could not be stored.
     pub async fn append_upload(
@@ -189,9 +207,11 @@ impl WritableRepository {
         body: Body,
     ) -> Result<u64, RegistryError> {
         let _uploading = self.registry.exports.upload(&self.name);
-        self.sweep_sometimes();
+        self.note_use();
         let mut session = self.registry.sessions.enter(id).await;
-        let received = in_order(&self.open_pieces(id).await?, start)?;
+        let pieces = self.open_pieces(id).await?;
+        let received = in_order(&pieces, start)?;
+        pieces.has_room()?;
         let mut hasher = session.hasher.take().filter(|_| received > 0).unwrap_or_else(|| Hasher::new(Algorithm::Sha256));
         let mut upload = self.store().upload(&self.keys.piece(id, received), length, self.patience().bytes).await?;
         let poured = match pour(body, &mut *upload, &mut hasher, length).await {
@@ -266,37 +286,13 @@ impl WritableRepository {
         let end = self.keys.upload_end(id);
         self.store().put(&end, what.into(), "text/plain", self.patience().bytes).await?;
         self.registry.sessions.forget(id);
-        let removing = remove(Arc::clone(&self.registry.store), pieces.keys(), self.patience().bytes);
-        self.registry.background.spawn(removing);
-        Ok(())
-    }
-
-    /// Removes what uploads of this repository have left behind that are over, at most once a day in this process.
-    fn sweep_sometimes(&self) {
-        if self.registry.sessions.is_due_for_sweep(&self.name) {
-            let repository = self.clone();
-            self.registry.background.spawn(async move {
-                if let Err(error) = repository.sweep().await {
-                    tracing::warn!(repository = %repository.name, %error, "unfinished uploads not swept");
-                }
-            });
-        }
-    }
-
-    async fn sweep(&self) -> Result<(), RegistryError> {
-        let prefix = self.keys.uploads();
-        let mut after = None;
-        loop {
-            let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
-            after = page.objects.last().map(|object| object.key.clone());
-            let id = |key: &Key| key.as_str().strip_prefix(&prefix)?.split('/').next()?.parse::<UploadId>().ok();
-            let mut keys: Vec<_> = page.objects.into_iter().map(|object| object.key).collect();
-            keys.retain(|key| id(key).is_some_and(UploadId::is_over));
-            remove(Arc::clone(&self.registry.store), keys, self.patience().bytes).await;
-            if !page.is_truncated {
-                return Ok(());
+        let (store, keys, patience) = (Arc::clone(&self.registry.store), pieces.keys(), self.patience().bytes);
+        self.registry.background.spawn(async move {
+            if let Err(error) = remove(&store, keys, patience).await {
+                tracing::warn!(%id, %error, "pieces of an upload not removed; they will be swept");
             }
-        }
+        });
+        Ok(())
     }
 
     fn read_back(&self, pieces: &Pieces) -> Body {
@@ -317,18 +313,6 @@ impl WritableRepository {
 fn in_order(pieces: &Pieces, start: Option<u64>) -> Result<u64, RegistryError> {
     let received = pieces.received();
     if start.is_some_and(|start| start != received) { Err(RegistryError::ChunkOutOfOrder { received }) } else { Ok(received) }
-}
-
-async fn remove(store: Arc<dyn ObjectStore>, keys: Vec<Key>, patience: Duration) {
-    let removals = stream::iter(keys).map(|key| {
-        let store = Arc::clone(&store);
-        async move {
-            if let Err(error) = store.delete(&key, patience).await {
-                tracing::warn!(%key, %error, "piece of an upload not removed; it will be swept");
-            }
-        }
-    });
-    removals.buffer_unordered(REMOVALS_AT_ONCE).collect().await
 }
 
 impl fmt::Display for UploadId {

@@ -13,7 +13,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Api;
+use crate::api::{Api, Entrance};
 
 /// How long a client may take to begin and send its next request. It counts
 /// while a connection is idle too, and clients keep theirs for 120 s: the
@@ -32,7 +32,7 @@ const BUFFER: usize = 64 * 1024;
 /// What is no HTTP is answered `HTTP/1.1 400` by hyper. BuildKit relies on it:
 /// told that a registry may be insecure it tries TLS first, and takes anything
 /// else for a broken server.
-pub(super) async fn serve(stream: TcpStream, api: Arc<Api>, closing: CancellationToken) {
+pub(super) async fn serve(stream: TcpStream, api: Arc<Api>, entrance: Entrance, closing: CancellationToken) {
     let Ok(local) = stream.local_addr() else { return };
     // Answers are written whole; holding back their last packet only costs time.
     let _ = stream.set_nodelay(true);
@@ -42,7 +42,7 @@ pub(super) async fn serve(stream: TcpStream, api: Arc<Api>, closing: Cancellatio
         let api = Arc::clone(&api);
         async move {
             let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-            Ok::<_, Infallible>(api.answer(request, local.ip()).await)
+            Ok::<_, Infallible>(api.answer(request, entrance, local.ip()).await)
         }
     });
     let connection = http1::Builder::new()

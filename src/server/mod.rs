@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::Api;
+use crate::api::{Api, Entrance};
 
 pub use listener::bind;
 
@@ -31,6 +31,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepted connections that nobody serves yet.
 const ACCEPTED: usize = 16;
+
+/// Most connections at once of those who watch.
+const ADMIN_CONNECTIONS: usize = 16;
 
 /// What a server allows.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +51,7 @@ pub struct Limits {
 /// accepts no more and waits for what is running. All that for
 /// `limits.drain` at most.
 pub async fn serve(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, Entrance)>,
     api: Arc<Api>,
     limits: Limits,
     stop: impl Future<Output = ()>,
@@ -58,12 +61,18 @@ pub async fn serve(
     let (accepting, closing, ending) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let (accepted, mut incoming) = mpsc::channel(ACCEPTED);
     let room = Arc::new(Semaphore::new(limits.connections));
-    for listener in listeners {
-        tokio::spawn(accept(listener, Arc::clone(&room), accepted.clone(), accepting.clone()));
+    // Whoever watches gets in when clients take up all the room.
+    let side_room = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
+    for (listener, entrance) in listeners {
+        let room = match entrance {
+            Entrance::Registry => &room,
+            Entrance::Admin => &side_room,
+        };
+        tokio::spawn(accept(listener, entrance, Arc::clone(room), accepted.clone(), accepting.clone()));
     }
     let serve_all = async {
-        while let Some((stream, permit)) = incoming.recv().await {
-            let serving = connection::serve(stream, Arc::clone(&api), closing.clone());
+        while let Some((stream, entrance, permit)) = incoming.recv().await {
+            let serving = connection::serve(stream, Arc::clone(&api), entrance, closing.clone());
             let ending = ending.clone();
             connections.spawn(async move {
                 ending.run_until_cancelled(serving).await;
@@ -96,14 +105,20 @@ pub async fn serve(
     }
 }
 
-type Accepted = (TcpStream, OwnedSemaphorePermit);
+type Accepted = (TcpStream, Entrance, OwnedSemaphorePermit);
 
 /// Takes connections from `listener` while there is room, until `stop`.
-async fn accept(listener: TcpListener, room: Arc<Semaphore>, accepted: mpsc::Sender<Accepted>, stop: CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    entrance: Entrance,
+    room: Arc<Semaphore>,
+    accepted: mpsc::Sender<Accepted>,
+    stop: CancellationToken,
+) {
     let accepting = async {
         while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
             let stream = next(&listener).await;
-            if accepted.send((stream, permit)).await.is_err() {
+            if accepted.send((stream, entrance, permit)).await.is_err() {
                 return;
             }
         }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 
-use super::{Key, Listed, OCTET_STREAM, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
+use super::{Key, Listed, OCTET_STREAM, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
 use crate::oci::ByteRange;
 
 /// Most objects in one page of a listing, as many as S3 gives.
@@ -114,6 +114,15 @@ impl ObjectStore for MemoryStore {
         let below = shelf.objects.keys().filter_map(|key| key.as_str().strip_prefix(prefix)?.split_once('/'));
         let names: BTreeSet<_> = below.map(|(name, _)| name.to_owned()).collect();
         Ok(names.into_iter().collect())
+    }
+
+    // What is being written is its writer's, and goes with it.
+    async fn unfinished(&self, _: &str, _: SystemTime, _: Duration) -> Result<Option<Vec<Unfinished>>, StoreError> {
+        Ok(Some(Vec::new()))
+    }
+
+    async fn discard(&self, _: &Unfinished, _: Duration) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn probe(&self, _: Duration) -> Result<(), StoreError> {

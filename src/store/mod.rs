@@ -75,6 +75,21 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// once, in any order; `prefix` is empty or ends in `/`.
     async fn folders(&self, prefix: &str, patience: Duration) -> Result<Vec<String>, StoreError>;
 
+    /// The uploads to keys that begin with `prefix` which were begun before
+    /// `before`, and which nobody has finished or aborted; perhaps not all of
+    /// them at once. `None` when the store does not tell, or not to us.
+    ///
+    /// One that does not know for which key an upload was tells it where `prefix` is empty.
+    async fn unfinished(
+        &self,
+        prefix: &str,
+        before: SystemTime,
+        patience: Duration,
+    ) -> Result<Option<Vec<Unfinished>>, StoreError>;
+
+    /// Discards everything that was written of `upload`, which may be over by now.
+    async fn discard(&self, upload: &Unfinished, patience: Duration) -> Result<(), StoreError>;
+
     /// Finds out whether the store can be used as it is set up.
     async fn probe(&self, patience: Duration) -> Result<(), StoreError>;
 
@@ -151,6 +166,15 @@ pub struct Listed {
     pub last_modified: SystemTime,
     /// Changes whenever the bytes may have changed; means nothing else.
     pub etag: String,
+}
+
+/// An upload that was begun, by this process or another, and is not over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Where the object would be, if the store knows.
+    pub key: Option<Key>,
+    /// What the store calls it.
+    id: String,
 }
 
 /// Why a store could not do as asked. Every message is fit to send to a client.

@@ -6,6 +6,7 @@
 mod support;
 
 mod start;
+mod sweep;
 
 use std::process::{Command, Output};
 

@@ -8,7 +8,7 @@ use longshore::oci::{Algorithm, Digest};
 use longshore::registry::Patience;
 
 use crate::client::Answer;
-use crate::stand::{PATIENCE, Stand, code};
+use crate::stand::{PATIENCE, Stand, code, message};
 
 fn digest_of(content: &str) -> Digest {
     Digest::sha256(content.as_bytes())
@@ -155,14 +155,41 @@ async fn a_cancelled_upload_is_unknown_and_leaves_no_piece() {
 }
 
 #[tokio::test]
-async fn an_upload_begun_more_than_a_day_ago_is_unknown() {
+async fn an_upload_begun_more_than_a_day_ago_or_ahead_is_unknown() {
     let stand = Stand::new();
     let location = stand.open_upload("app").await;
     let (path, _) = location.rsplit_once('-').unwrap();
+    for began in ["0000000001", "ffffffffff", "ffffffffffffffff"] {
+        for line in [format!("GET {path}-{began}"), format!("PATCH {path}-{began}"), format!("DELETE {path}-{began}")] {
+            let answer = stand.ask(&line).await;
 
-    let status = stand.ask(&format!("GET {path}-0000000001")).await;
+            assert_eq!((answer.status, code(&answer).as_str()), (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"), "{line}");
+        }
+    }
+}
 
-    assert_eq!((status.status, code(&status).as_str()), (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"), "{status:?}");
+/// Most pieces that an upload may have.
+const MAX_PIECES: usize = 10_000;
+
+#[tokio::test]
+async fn an_upload_has_so_many_pieces_at_most_and_can_then_only_be_ended() {
+    let stand = Stand::new();
+    let opened = stand.open_upload("app").await;
+    let id = opened.rsplit_once('/').unwrap().1;
+    for offset in 0..MAX_PIECES - 1 {
+        let piece = format!("app/_oci/uploads/{id}/{offset:020}").parse().unwrap();
+        stand.store.put(&piece, "x".into(), "application/octet-stream", PATIENCE).await.unwrap();
+    }
+    let last = stand.patch(&opened, None, "x").await;
+    assert_eq!(position(&last).1, "0-9999", "{last:?}");
+
+    let (location, _) = position(&last);
+    let one_more = stand.patch(&location, None, "x").await;
+
+    assert_eq!((one_more.status, code(&one_more).as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID"), "{one_more:?}");
+    assert!(message(&one_more).contains("at most 10000 chunks"), "{one_more:?}");
+    let put = stand.put(&location, &digest_of(&"x".repeat(MAX_PIECES + 1)), "x").await;
+    assert_eq!(put.status, StatusCode::CREATED, "{put:?}");
 }
 
 #[tokio::test]

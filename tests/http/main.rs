@@ -13,6 +13,7 @@ mod blobs;
 mod chunks;
 mod listings;
 mod manifests;
+mod metrics;
 mod patience;
 mod refused;
 mod serving;

@@ -8,14 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use longshore::access::{Access, Profile};
-use longshore::api::{Api, Hosts};
+use longshore::api::{Api, Entrance, Hosts};
+use longshore::metrics::Metrics;
 use longshore::oci::Digest;
 use longshore::registry::{Patience, Registry};
 use longshore::server::{self, Limits};
 use longshore::store::{MemoryStore, ObjectStore};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -27,6 +28,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A server, gone when dropped.
 pub struct Stand {
     pub address: SocketAddrV4,
+    /// Where those come in who watch.
+    pub admin: SocketAddrV4,
     pub store: Arc<dyn ObjectStore>,
     pub running: JoinHandle<()>,
     stop: DropGuard,
@@ -41,16 +44,16 @@ impl Stand {
     pub fn with(store: Arc<dyn ObjectStore>, anonymous: Access, patience: Patience) -> Self {
         let registry = Arc::new(Registry::new(Arc::clone(&store), patience));
         let profile = Profile::new("default".to_owned(), Arc::clone(&registry), anonymous);
-        let api = Arc::new(Api::new(profile, Hosts::new(["longshore.test".to_owned()])));
-        let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        let SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!("not IPv4") };
+        let api = Arc::new(Api::new(profile, Hosts::new(["longshore.test".to_owned()]), Metrics::new(10)));
+        let ((listener, address), (admin_listener, admin)) = (listen(), listen());
+        let listeners = vec![(listener, Entrance::Registry), (admin_listener, Entrance::Admin)];
         let limits = Limits { connections: 64, drain: PATIENCE };
         let token = CancellationToken::new();
         let stop = token.clone().drop_guard();
         let running = tokio::spawn(async move {
-            server::serve(vec![listener], api, limits, token.cancelled_owned(), || registry.has_open_exports()).await;
+            server::serve(listeners, api, limits, token.cancelled_owned(), || registry.has_open_exports()).await;
         });
-        Self { address, store, running, stop }
+        Self { address, admin, store, running, stop }
     }
 
     /// Tells the server to stop, as SIGTERM does.
@@ -118,6 +121,12 @@ impl Stand {
         let page = self.store.list("", None, PATIENCE).await.unwrap();
         page.objects.iter().map(|object| object.key.to_string()).collect()
     }
+}
+
+fn listen() -> (TcpListener, SocketAddrV4) {
+    let listener = server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!("not IPv4") };
+    (listener, address)
 }
 
 pub async fn send(address: SocketAddrV4, request: Request<impl Into<Bytes>>) -> Answer {

@@ -53,6 +53,7 @@ hold_every_store_to! {
     a_copy_of_something_else_or_nothing_is_none
     the_etag_changes_with_the_bytes
     last_modified_is_near_now_and_never_goes_back
+    what_was_just_begun_or_is_over_is_no_old_unfinished_upload
 }
 
 async fn what_was_never_written_is_not_there(bench: Bench) {
@@ -530,6 +531,31 @@ async fn last_modified_is_near_now_and_never_goes_back(bench: Bench) {
         assert!(modified >= last, "{modified:?} after {last:?}");
         last = modified;
     }
+}
+
+async fn what_was_just_begun_or_is_over_is_no_old_unfinished_upload(bench: Bench) {
+    for size in [3, 17 * MIB] {
+        for name in ["finished", "aborted"] {
+            let mut upload = bench.upload(name, Some(size)).await;
+            write(&mut *upload, content(size)).await.unwrap();
+            if name == "finished" { drop(upload.finish(None).await.unwrap()) } else { upload.abort().await }
+        }
+    }
+    let mut begun = bench.upload("begun", Some(17 * MIB)).await;
+    write(&mut *begun, content(9 * MIB)).await.unwrap();
+    let (an_hour, now) = (Duration::from_secs(3600), SystemTime::now());
+
+    for prefix in ["root/", "root/begun", "root/finished", "root/aborted", ""] {
+        let told = bench.store.unfinished(prefix, now - an_hour, PATIENCE).await.unwrap();
+        assert!(told.is_none_or(|told| told.is_empty()), "{prefix:?}: it was begun just now");
+    }
+    for prefix in ["root/finished", "root/aborted"] {
+        let told = bench.store.unfinished(prefix, now + an_hour, PATIENCE).await.unwrap();
+        assert!(told.is_none_or(|told| told.is_empty()), "{prefix:?}: it is over");
+    }
+    write(&mut *begun, content(8 * MIB)).await.unwrap();
+    begun.finish(None).await.unwrap();
+    assert_eq!(bench.head("begun").await.unwrap().size, 17 * MIB as u64);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -342,6 +342,31 @@ fn what_a_dead_writer_left_over_is_removed_and_nothing_else() {
     assert_eq!(found_in(&temporary), ["alive", "foreign", "young"]);
 }
 
+#[tokio::test]
+async fn a_folder_that_is_only_looked_at_is_left_as_it_is_and_tells_what_was_left_over() {
+    let (folder, _store) = folder();
+    drop(leave_over(folder.path(), "dead"));
+    let alive = leave_over(folder.path(), "alive");
+    alive.lock().unwrap();
+    File::create(folder.path().join(TEMPORARY).join("young")).unwrap();
+    let a_minute_ago = SystemTime::now() - Duration::from_secs(60);
+
+    let store = FolderStore::at(folder.path()).unwrap();
+
+    let told = store.unfinished("", a_minute_ago, PATIENCE).await.unwrap().unwrap();
+    assert_eq!(told.iter().map(|upload| &upload.key).collect::<Vec<_>>(), [&None]);
+    assert_eq!(store.unfinished("app/blobs/", a_minute_ago, PATIENCE).await.unwrap(), Some(vec![]));
+    assert_eq!(found_in(&folder.path().join(TEMPORARY)), ["alive", "dead", "young"]);
+    store.discard(&told[0], PATIENCE).await.unwrap();
+    store.discard(&told[0], PATIENCE).await.expect("it may be gone");
+    assert_eq!(found_in(&folder.path().join(TEMPORARY)), ["alive", "young"]);
+
+    let nowhere = folder.path().join("nowhere");
+    let store = FolderStore::at(&nowhere).unwrap();
+    assert_eq!(store.unfinished("", a_minute_ago, PATIENCE).await.unwrap(), Some(vec![]));
+    assert!(!nowhere.exists());
+}
+
 #[test]
 fn many_may_open_a_folder_with_leftovers_at_once() {
     for _ in 0..10 {

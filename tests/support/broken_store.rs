@@ -17,13 +17,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{FutureExt, TryStreamExt, stream};
 use longshore::oci::ByteRange;
-use longshore::store::{ByteStream, Key, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
+use longshore::store::{ByteStream, Key, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
 use tokio::sync::Semaphore;
 
 /// A call that can go wrong. `Write`, `Finish` and `Abort` are those of an upload.
@@ -40,6 +40,8 @@ pub enum Operation {
     Delete,
     List,
     Folders,
+    Unfinished,
+    Discard,
     Probe,
 }
 
@@ -312,6 +314,21 @@ impl ObjectStore for BrokenStore {
     async fn folders(&self, prefix: &str, patience: Duration) -> Result<Vec<String>, StoreError> {
         let call = (Operation::Folders, prefix, patience);
         pass(&self.book, call, self.inner.folders(prefix, patience)).await
+    }
+
+    async fn unfinished(
+        &self,
+        prefix: &str,
+        before: SystemTime,
+        patience: Duration,
+    ) -> Result<Option<Vec<Unfinished>>, StoreError> {
+        let call = (Operation::Unfinished, prefix, patience);
+        pass(&self.book, call, self.inner.unfinished(prefix, before, patience)).await
+    }
+
+    async fn discard(&self, upload: &Unfinished, patience: Duration) -> Result<(), StoreError> {
+        let call = (Operation::Discard, upload.key.as_ref().map_or("", Key::as_str), patience);
+        pass(&self.book, call, self.inner.discard(upload, patience)).await
     }
 
     async fn probe(&self, patience: Duration) -> Result<(), StoreError> {

@@ -18,6 +18,7 @@ pub mod ports;
 pub mod project;
 pub mod rclone;
 pub mod tools;
+pub mod uploads;
 
 use std::future::Future;
 use std::path::PathBuf;

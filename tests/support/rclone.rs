@@ -41,6 +41,14 @@ impl Rclone {
         String::from_utf8(listing).expect("keys are text").lines().map(line).collect()
     }
 
+    /// Makes `text` the object at `key`.
+    pub fn write(&self, bucket: &str, key: &str, text: &str) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("text");
+        std::fs::write(&file, text).expect("it is ours");
+        self.run(&["copyto", file.to_str().expect("a plain path"), &format!("s3:{bucket}/{key}")]);
+    }
+
     /// The bytes of the object at `key`.
     pub fn read(&self, bucket: &str, key: &str) -> Vec<u8> {
         self.run(&["cat", &format!("s3:{bucket}/{key}")])

@@ -16,7 +16,7 @@ use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -25,7 +25,9 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
-use super::{ByteStream, Key, Misconfiguration, OCTET_STREAM, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload, span};
+use super::{
+    ByteStream, Key, Misconfiguration, OCTET_STREAM, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload, span,
+};
 use crate::oci::ByteRange;
 use problem::{At, Problem};
 use temporary::Temporary;
@@ -55,11 +57,20 @@ impl FolderStore {
     ///
     /// [`Misconfiguration::FolderNotWritable`]
     pub fn open(path: &Path) -> Result<Self, Misconfiguration> {
-        let refused = |problem: Problem| not_writable(path, &problem);
-        let tree = Arc::new(Tree::at(path).map_err(refused)?);
-        Temporary::create(Arc::clone(&tree)).map_err(refused)?;
-        temporary::sweep(&tree).map_err(refused)?;
-        Ok(Self { tree, background: TaskTracker::new() })
+        let store = Self::at(path)?;
+        let prepared = Temporary::create(Arc::clone(&store.tree)).and_then(|_| temporary::sweep(&store.tree));
+        prepared.map_err(|problem| not_writable(path, &problem))?;
+        Ok(store)
+    }
+
+    /// The folder at `path` as it is: nothing is made or removed there before it is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Misconfiguration::FolderNotWritable`]: `path` leads nowhere.
+    pub fn at(path: &Path) -> Result<Self, Misconfiguration> {
+        let tree = Tree::at(path).map_err(|problem| not_writable(path, &problem))?;
+        Ok(Self { tree: Arc::new(tree), background: TaskTracker::new() })
     }
 
     /// Runs `work` where it may block.
@@ -165,6 +176,20 @@ impl ObjectStore for FolderStore {
     async fn folders(&self, prefix: &str, _: Duration) -> Result<Vec<String>, StoreError> {
         let prefix = prefix.to_owned();
         self.run(move |tree| list::folders(&tree, &prefix)).await
+    }
+
+    /// A file that is being written says nothing of its key.
+    async fn unfinished(&self, prefix: &str, before: SystemTime, _: Duration) -> Result<Option<Vec<Unfinished>>, StoreError> {
+        if !prefix.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let names = self.run(move |tree| temporary::left_over(&tree, before)).await?;
+        Ok(Some(names.into_iter().map(|id| Unfinished { key: None, id }).collect()))
+    }
+
+    async fn discard(&self, upload: &Unfinished, _: Duration) -> Result<(), StoreError> {
+        let name = upload.id.clone();
+        self.run(move |tree| temporary::discard(&tree, &name)).await
     }
 
     async fn probe(&self, _: Duration) -> Result<(), StoreError> {

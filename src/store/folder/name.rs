@@ -102,6 +102,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_component_comes_back(component in "\\PC{1,40}") {
+            prop_assume!(!matches!(&*component, "." | ".."), "no key has such a component");
             prop_assert_eq!(decode(&encode(&component)), Some(component));
         }
 

@@ -3,7 +3,7 @@
 //! Whoever writes one holds a lock on it, which ends with the process however
 //! that ends: so a file that can be locked belongs to nobody.
 
-use std::fs::{File, FileTimes};
+use std::fs::{File, FileTimes, Metadata};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -84,17 +84,34 @@ impl Drop for Temporary {
 
 /// Removes what processes left behind that were ended in the middle of writing.
 pub(super) fn sweep(tree: &Tree) -> Result<(), Problem> {
-    for name in tree.names(FOLDER)? {
+    for name in left_over(tree, SystemTime::now() - LEFT_OVER)? {
         // Another process may be sweeping, too; and what can't be removed now can be next time.
-        if tree.reopen(FOLDER, &name).is_ok_and(|file| is_left_over(&file)) && tree.discard(FOLDER, &name).is_ok() {
+        if discard(tree, &name).is_ok() {
             tracing::info!(name, "removed what an unfinished write left behind");
         }
     }
     Ok(())
 }
 
-fn is_left_over(file: &File) -> bool {
-    let modified = file.metadata().and_then(|metadata| metadata.modified());
-    let is_old = modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > LEFT_OVER));
-    is_old && flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+/// The names of what such processes left behind before `before`.
+pub(super) fn left_over(tree: &Tree, before: SystemTime) -> Result<Vec<String>, Problem> {
+    let names = match tree.names(FOLDER) {
+        Err(problem) if problem.is_absence() => return Ok(Vec::new()),
+        names => names?,
+    };
+    let is_left_over = |name: &String| tree.reopen(FOLDER, name).is_ok_and(|file| is_left_over(&file, before));
+    Ok(names.into_iter().filter(is_left_over).collect())
+}
+
+/// Removes what was left over as `name`, if it is there still.
+pub(super) fn discard(tree: &Tree, name: &str) -> Result<(), Problem> {
+    match tree.discard(FOLDER, name) {
+        Err(problem) if problem.is_not_found() => Ok(()),
+        discarded => discarded,
+    }
+}
+
+fn is_left_over(file: &File, before: SystemTime) -> bool {
+    let is_old = |metadata: Metadata| metadata.is_file() && metadata.modified().is_ok_and(|modified| modified < before);
+    file.metadata().is_ok_and(is_old) && flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
 }

@@ -6,6 +6,7 @@
 mod client;
 mod fault;
 mod get;
+mod leftovers;
 mod retry;
 mod upload;
 
@@ -23,7 +24,7 @@ use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
 use super::budget::MemoryBudget;
-use super::{Key, Listed, Object, ObjectMeta, ObjectStore, Page, StoreError, Upload};
+use super::{Key, Listed, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
 use crate::oci::ByteRange;
 use client::Connections;
 use fault::{Fault, Identity, has_changed, is_absent, is_absent_to_head};
@@ -212,6 +213,21 @@ impl ObjectStore for S3Store {
                 None => return Ok(names),
             }
         }
+    }
+
+    async fn unfinished(
+        &self,
+        prefix: &str,
+        before: SystemTime,
+        patience: Duration,
+    ) -> Result<Option<Vec<Unfinished>>, StoreError> {
+        leftovers::unfinished(&self.shared, prefix, before, patience).await
+    }
+
+    async fn discard(&self, upload: &Unfinished, patience: Duration) -> Result<(), StoreError> {
+        // All that are told here are for a key.
+        let Some(key) = &upload.key else { return Ok(()) };
+        self.shared.retry(patience, |_| leftovers::abort(&self.shared, key, &upload.id)).await
     }
 
     /// Asks for a key that cannot be there: a GET, since the answer to a HEAD does not say why.

@@ -1,6 +1,7 @@
 //! What only a bucket can get wrong: requests that are counted, lost, cut off or refused.
 
 mod broken_off;
+mod leftovers;
 mod outage;
 mod refused;
 mod requests;

@@ -67,7 +67,7 @@ async fn a_missing_bucket_is_told_by_every_call_whose_answer_has_a_body() {
 }
 
 /// Answers every request with `status` and the error `code`, on a port of its own.
-async fn refusing(status: u16, code: &'static str) -> S3Settings {
+pub async fn refusing(status: u16, code: &'static str) -> S3Settings {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
