@@ -74,6 +74,12 @@ impl Attempt {
         self.moved.store(now, Ordering::Relaxed);
     }
 
+    /// Lets the store work for so long from now on before its silence means anything.
+    pub(super) fn gives_time(&self, time: Duration) {
+        let until = u64::try_from((self.began.elapsed() + time).as_millis()).unwrap_or(u64::MAX);
+        self.moved.store(until, Ordering::Relaxed);
+    }
+
     fn last_moved(&self) -> Instant {
         self.began + Duration::from_millis(self.moved.load(Ordering::Relaxed))
     }
@@ -262,6 +268,28 @@ mod tests {
         .await;
 
         assert!(outcome.is_ok(), "{outcome:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_gives_the_store_time_is_not_given_up_before() {
+        let attempts = Cell::new(0);
+
+        let outcome = retry(
+            PATIENCE,
+            || (),
+            |attempt| {
+                attempts.set(attempts.get() + 1);
+                async move {
+                    attempt.gives_time(PATIENCE / 2);
+                    tokio::time::sleep(PATIENCE / 2).await;
+                    Ok(())
+                }
+            },
+        )
+        .await;
+
+        assert!(outcome.is_ok(), "{outcome:?}");
+        assert_eq!(attempts.get(), 1);
     }
 
     #[tokio::test(start_paused = true)]
