@@ -10,5 +10,6 @@ mod broken;
 mod contract;
 mod crowded;
 mod folder;
+mod long_listing;
 mod s3;
 mod words;
