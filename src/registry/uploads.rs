@@ -24,6 +24,10 @@ use super::{Body, RegistryError, Repository, UploadId, WritableRepository};
 use crate::oci::{Algorithm, Digest, Hasher};
 use crate::store::{Key, Listed, ObjectStore, StoreError};
 
+/// Largest piece that the store is asked to copy, in bytes: S3 copies no more
+/// in one request (S3 API, CopyObject). A larger one is read back.
+const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
+
 /// Most pieces that an upload may have, as many as S3 takes parts. Each is an
 /// object, and whoever takes the next one lists them all.
 const MAX_PIECES: usize = 10_000;
@@ -74,13 +78,14 @@ impl Pieces {
         self.run.iter().map(|piece| &piece.key).chain(&self.strays).cloned().collect()
     }
 
-    /// The one piece that all of it is, if this process wrote it, it is still the same, and it hashes to `digest`.
+    /// The one piece that all of it is, if this process wrote it, it is still the same, it hashes to `digest`,
+    /// and a store can copy so much.
     fn copyable(&self, session: &Session, digest: &Digest) -> Option<&Piece> {
         let [piece] = &self.run[..] else { return None };
         let written = WrittenPiece { offset: piece.offset, etag: piece.etag.clone() };
         let is_ours = session.pieces == [written];
         let hash = session.hasher.clone()?.finish();
-        (is_ours && hash == *digest).then_some(piece)
+        (is_ours && hash == *digest && piece.size <= LARGEST_COPY).then_some(piece)
     }
 }
 
@@ -273,4 +278,33 @@ async fn read_piece(store: &dyn ObjectStore, key: &Key, size: u64, patience: Dur
 fn in_order(pieces: &Pieces, start: Option<u64>) -> Result<u64, RegistryError> {
     let received = pieces.received();
     if start.is_some_and(|start| start != received) { Err(RegistryError::ChunkOutOfOrder { received }) } else { Ok(received) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    /// What the store lists of an upload that came in one piece, and what its writer knows.
+    fn one_piece(size: u64) -> (Pieces, Session) {
+        let (key, etag) = ("app/_oci/uploads/id/00000000000000000000".parse().unwrap(), "etag".to_owned());
+        let mut session = Session::default();
+        session.wrote(0, etag.clone(), Hasher::new(Algorithm::Sha256));
+        let mut pieces = Pieces::default();
+        pieces.add(Listed { key, size, last_modified: UNIX_EPOCH, etag });
+        (pieces, session)
+    }
+
+    #[test]
+    fn a_piece_is_copied_if_it_is_what_was_written_here_and_no_larger_than_stores_copy() {
+        let (digest, other) = (Digest::sha256(b""), Digest::sha256(b"other"));
+        let (pieces, session) = one_piece(LARGEST_COPY);
+        assert!(pieces.copyable(&session, &digest).is_some());
+        assert!(pieces.copyable(&session, &other).is_none(), "not what was asked for");
+        assert!(pieces.copyable(&Session::default(), &digest).is_none(), "written by somebody else");
+
+        let (pieces, session) = one_piece(LARGEST_COPY + 1);
+        assert!(pieces.copyable(&session, &digest).is_none(), "too large");
+    }
 }

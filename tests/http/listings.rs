@@ -1,11 +1,17 @@
 //! Listings, referrers and deletion.
 
+use std::sync::Arc;
+
 use http::{Request, StatusCode};
+use longshore::access::Access;
 use longshore::oci::{Digest, MediaType};
+use longshore::registry::Patience;
+use longshore::store::{MemoryStore, ObjectStore};
 use serde_json::{Value, json};
 
+use crate::broken_store::{BrokenStore, Operation};
 use crate::client::Answer;
-use crate::stand::Stand;
+use crate::stand::{PATIENCE, Stand};
 
 fn body(answer: &Answer) -> Value {
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -58,6 +64,26 @@ async fn tags_come_in_the_order_of_their_bytes_a_page_at_a_time() {
     assert_eq!(pages(&stand, "/v2/org/app/tags/list?last=zzz", "tags").await, [json!([])]);
     let none = stand.ask("GET /v2/org/app/tags/list?n=0").await;
     assert_eq!((body(&none)["tags"].clone(), next(&none)), (json!([]), None));
+}
+
+#[tokio::test]
+async fn a_page_of_tags_costs_one_listing_whichever_it_is() {
+    let (shelf, tags) = (MemoryStore::default(), (0..2500).map(|number| format!("v{number:04}")));
+    for tag in tags.clone() {
+        let key = format!("app/_oci/tags/{tag}").parse().unwrap();
+        shelf.put(&key, "{}".into(), MediaType::OCI_INDEX, PATIENCE).await.unwrap();
+    }
+    let store = BrokenStore::around(Arc::new(shelf));
+    let stand = Stand::with(store.clone(), Access::Read, Patience::with_bytes(PATIENCE));
+    for (n, expected) in [("", 3), ("?n=1000", 3), ("?n=5000", 3), ("?n=700", 4), ("?n=1250", 3)] {
+        let before = store.calls(Operation::List);
+
+        let pages = pages(&stand, &format!("/v2/app/tags/list{n}"), "tags").await;
+
+        assert_eq!((pages.len(), store.calls(Operation::List) - before), (expected, expected), "{n}");
+        let listed = pages.iter().flat_map(|page| page.as_array().unwrap()).map(|tag| tag.as_str().unwrap().to_owned());
+        assert!(listed.eq(tags.clone()), "{n}");
+    }
 }
 
 #[tokio::test]

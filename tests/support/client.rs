@@ -8,7 +8,8 @@ use futures_util::stream;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -29,9 +30,7 @@ impl Answer {
 
 /// Sends one request to `server`; `None` when no whole answer came.
 pub async fn try_send(server: SocketAddrV4, request: Request<Bytes>) -> Option<Answer> {
-    let mut connection = connect(server).await?;
-    let response = connection.send_request(addressed(server, request.map(Full::new))).await.ok()?;
-    whole(response).await
+    whole(exchange(server, request.map(Full::new)).await?).await
 }
 
 /// Sends one request to `server`; panics when no whole answer comes.
@@ -40,24 +39,27 @@ pub async fn send(server: SocketAddrV4, request: Request<Bytes>) -> Answer {
     try_send(server, request).await.unwrap_or_else(|| panic!("no answer to {what}"))
 }
 
-/// Sends one request whose body has no length that the server could know; panics when no whole answer comes.
-pub async fn send_streamed(server: SocketAddrV4, request: Request<Bytes>) -> Answer {
+/// Sends one request whose body, these blocks, has no length that the server could know; panics when no whole answer comes.
+pub async fn send_streamed<B>(server: SocketAddrV4, request: Request<B>) -> Answer
+where
+    B: Iterator<Item = Bytes> + Send + 'static,
+{
     let what = format!("{} {}", request.method(), request.uri());
-    let blocks = |body: Bytes| {
-        let starts = (0..body.len()).step_by(STREAMED_BLOCK);
-        let blocks: Vec<_> = starts.map(|start| body.slice(start..body.len().min(start + STREAMED_BLOCK))).collect();
-        StreamBody::new(stream::iter(blocks.into_iter().map(|block| Ok::<_, Infallible>(Frame::data(block)))))
-    };
-    let answer = async {
-        let mut connection = connect(server).await?;
-        let response = connection.send_request(addressed(server, request.map(blocks))).await.ok()?;
-        whole(response).await
-    };
+    let request = request.map(|blocks| StreamBody::new(stream::iter(blocks.map(|block| Ok(Frame::data(block))))));
+    let answer = async { whole(exchange(server, request).await?).await };
     answer.await.unwrap_or_else(|| panic!("no answer to {what}"))
 }
 
-/// How much of a streamed body is handed on at a time, in bytes.
-const STREAMED_BLOCK: usize = 64 * 1024;
+/// Sends one request; the answer, whose body is still to come, `None` when there is none.
+pub async fn exchange<B>(server: SocketAddrV4, request: Request<B>) -> Option<Response<Incoming>>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let stream = TcpStream::connect(server).await.ok()?;
+    let (mut connection, io) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+    tokio::spawn(io);
+    connection.send_request(addressed(server, request)).await.ok()
+}
 
 /// Asks for `path` by `method`, without a body.
 pub async fn ask(server: SocketAddrV4, method: &str, path: &str) -> Answer {
@@ -99,16 +101,6 @@ pub async fn put_blob_request(server: SocketAddrV4, image: &str, digest: &str) -
     let separator = if location.contains('?') { '&' } else { '?' };
     let uri = format!("{location}{separator}digest={}", digest.replace(':', "%3A"));
     Request::put(uri).header(header::CONTENT_TYPE, "application/octet-stream")
-}
-
-async fn connect<B>(server: SocketAddrV4) -> Option<SendRequest<B>>
-where
-    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
-{
-    let stream = TcpStream::connect(server).await.ok()?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-    tokio::spawn(connection);
-    Some(sender)
 }
 
 fn addressed<B>(server: SocketAddrV4, mut request: Request<B>) -> Request<B> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use super::tools;
@@ -52,6 +52,12 @@ impl Rclone {
         let file = folder.path().join("text");
         std::fs::write(&file, text).expect("it is ours");
         self.run(&["copyto", file.to_str().expect("a plain path"), &format!("s3:{bucket}/{key}")]);
+    }
+
+    /// Makes every file in `folder` the object of its name below `prefix`, where nothing is yet.
+    pub fn fill(&self, bucket: &str, prefix: &str, folder: &Path) {
+        let (from, to) = (folder.to_str().expect("a plain path"), format!("s3:{bucket}/{prefix}"));
+        self.run(&["copy", "--transfers=64", "--no-check-dest", "--s3-no-head", "--s3-no-check-bucket", from, &to]);
     }
 
     /// The bytes of the object at `key`.

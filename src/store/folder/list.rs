@@ -24,8 +24,13 @@ pub(super) fn page(tree: &Tree, prefix: &str, after: Option<&Key>) -> Result<Pag
 /// The names of the folders in the folder at `prefix`.
 pub(super) fn folders(tree: &Tree, prefix: &str) -> Result<Vec<String>, Problem> {
     let components: Vec<_> = prefix.split_terminator('/').collect();
-    let entries = tree.entries(&components)?.into_iter();
-    Ok(entries.filter(|entry| entry.is_directory).map(|entry| entry.component).collect())
+    let mut folders = Vec::new();
+    tree.visit(&components, |entry| {
+        if entry.is_directory {
+            folders.push(entry.component.into_owned());
+        }
+    })?;
+    Ok(folders)
 }
 
 /// What a listing says of `key`, `None` when it is gone by now.
@@ -49,15 +54,24 @@ impl Walk<'_> {
     /// Visits the folder at `path`, which is empty or ends in `/`.
     fn folder(&mut self, path: &str) -> Result<(), Problem> {
         let components: Vec<_> = path.split_terminator('/').collect();
-        for entry in self.tree.entries(&components)? {
-            let key = format!("{path}{}", entry.component);
-            if entry.is_directory {
-                let below = format!("{key}/");
-                if self.may_hold(&below) {
-                    self.folder(&below)?;
-                }
-            } else if key.starts_with(self.prefix) && *key > *self.after {
-                self.meet(key);
+        let (mut key, mut folders) = (path.to_owned(), Vec::new());
+        self.tree.visit(&components, |entry| {
+            key.truncate(path.len());
+            key.push_str(&entry.component);
+            if !entry.is_directory {
+                self.meet(&key);
+                return;
+            }
+            key.push('/');
+            if self.may_hold(&key) {
+                folders.push(key.clone());
+            }
+        })?;
+        // The early ones fill the page, and most of the others need no visit then.
+        folders.sort();
+        for below in folders {
+            if self.may_hold(&below) {
+                self.folder(&below)?;
             }
         }
         Ok(())
@@ -67,14 +81,21 @@ impl Walk<'_> {
     fn may_hold(&self, below: &str) -> bool {
         let may_match = below.starts_with(self.prefix) || self.prefix.starts_with(below);
         let may_follow = below > self.after || self.after.starts_with(below);
-        let is_early = self.first.len() <= PAGE || self.first.peek().is_none_or(|last| below < last.as_str());
-        may_match && may_follow && is_early
+        may_match && may_follow && self.is_early(below)
     }
 
-    fn meet(&mut self, key: String) {
-        self.first.push(key);
-        if self.first.len() > PAGE + 1 {
-            self.first.pop();
+    /// Keeps `key` if it is one of the first, and copies it only then: a folder may hold hundreds of thousands.
+    fn meet(&mut self, key: &str) {
+        if key > self.after && key.starts_with(self.prefix) && self.is_early(key) {
+            self.first.push(key.to_owned());
+            if self.first.len() > PAGE + 1 {
+                self.first.pop();
+            }
         }
+    }
+
+    /// Whether there is room left, or something later to make it.
+    fn is_early(&self, key: &str) -> bool {
+        self.first.len() <= PAGE || self.first.peek().is_none_or(|last| key < last.as_str())
     }
 }

@@ -1,12 +1,13 @@
 //! Directories and files below the root, reached one component at a time from
 //! a handle on the root, so that no symbolic link is ever followed.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fsync, mkdirat, open, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, fsync, mkdirat, open, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::name;
@@ -35,9 +36,9 @@ pub(super) struct Tree {
 }
 
 /// Something in a directory.
-pub(super) struct Entry {
+pub(super) struct Entry<'a> {
     /// What it is called as a component of a key.
-    pub(super) component: String,
+    pub(super) component: Cow<'a, str>,
     pub(super) is_directory: bool,
 }
 
@@ -136,32 +137,25 @@ impl Tree {
         Ok(names.into_iter().filter(|name| !matches!(name.as_str(), "." | "..")).collect())
     }
 
-    /// What is in the directory of `components`; nothing when there is none. Leaves out what is not ours.
-    pub(super) fn entries(&self, components: &[&str]) -> Result<Vec<Entry>, Problem> {
+    /// Shows what is in the directory of `components`, in no order; nothing when there is none. Leaves out what is not ours.
+    pub(super) fn visit(&self, components: &[&str], mut show: impl FnMut(Entry<'_>)) -> Result<(), Problem> {
         let folders: Vec<_> = components.iter().map(|component| name::encode(component)).collect();
         let path = folders.iter().fold(self.path.clone(), |path, folder| path.join(folder));
         let folder = match self.directory(&folders) {
             Ok(folder) => folder,
-            Err(problem) if problem.is_absence() => return Ok(Vec::new()),
+            Err(problem) if problem.is_absence() => return Ok(()),
             Err(problem) => return Err(problem),
         };
-        let mut found = Vec::new();
         for entry in Dir::read_from(&folder).at(&path)? {
             let entry = entry.at(&path)?;
             let Some(component) = entry.file_name().to_str().ok().and_then(name::decode) else { continue };
-            let kind = match entry.file_type() {
-                // Some file systems tell the type only when asked for it.
-                FileType::Unknown => statat(&folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
-                    .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
-                kind => kind,
-            };
-            match kind {
-                FileType::Directory => found.push(Entry { component, is_directory: true }),
-                FileType::RegularFile => found.push(Entry { component, is_directory: false }),
+            match kind(&folder, &entry) {
+                FileType::Directory => show(Entry { component, is_directory: true }),
+                FileType::RegularFile => show(Entry { component, is_directory: false }),
                 _ => {}
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     fn root(&self) -> Result<OwnedFd, Problem> {
@@ -209,6 +203,15 @@ fn file_names(key: &Key) -> (Vec<String>, String) {
     let mut names: Vec<_> = key.components().map(name::encode).collect();
     let file = names.pop().unwrap_or_default();
     (names, file)
+}
+
+/// What `entry` of `folder` is. Some file systems tell that only when asked for it.
+fn kind(folder: &OwnedFd, entry: &DirEntry) -> FileType {
+    match entry.file_type() {
+        FileType::Unknown => statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+            .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+        told => told,
+    }
 }
 
 fn enter_or_make(parent: &OwnedFd, folder: &str) -> Result<OwnedFd, Errno> {

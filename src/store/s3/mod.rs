@@ -31,6 +31,7 @@ use aws_sdk_s3::primitives::DateTime;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -48,6 +49,10 @@ pub use objects::{S3Encryption, S3Objects};
 
 /// What must be escaped in the path of a copy's source (S3 API, CopyObject, `x-amz-copy-source`).
 const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// How many objects the store copies for us at once. It reads and writes all
+/// their bytes, and more at once only take longer, each of them, until they are given up.
+const COPIES_AT_ONCE: usize = 8;
 
 /// How to reach a bucket.
 #[derive(Clone, Debug)]
@@ -116,6 +121,7 @@ struct Shared {
     prefix: String,
     identity: Identity,
     memory: Share,
+    copies: Semaphore,
     /// Aborts, and whatever else outlives the call that began it.
     background: TaskTracker,
 }
@@ -138,6 +144,7 @@ impl S3Store {
             prefix,
             identity,
             memory,
+            copies: Semaphore::new(COPIES_AT_ONCE),
             background: TaskTracker::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -254,7 +261,14 @@ impl ObjectStore for S3Store {
     }
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError> {
-        self.shared.retry(patience, |_| self.shared.copy(from, etag, to)).await
+        // It is never closed, so this is a turn.
+        let _turn = self.shared.copies.acquire().await;
+        let copy = |attempt: Attempt| async move {
+            // The answer comes when all bytes are copied, and who gives up before has them copied once more.
+            attempt.gives_time(patience / 2);
+            self.shared.copy(from, etag, to).await
+        };
+        self.shared.retry(patience, copy).await
     }
 
     async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError> {

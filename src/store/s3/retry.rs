@@ -90,6 +90,12 @@ impl Attempt {
         self.moved.store(now, Ordering::Relaxed);
     }
 
+    /// Lets the store work for so long from now on before its silence means anything.
+    pub(super) fn gives_time(&self, time: Duration) {
+        let until = u64::try_from((self.began.elapsed() + time).as_millis()).unwrap_or(u64::MAX);
+        self.moved.store(until, Ordering::Relaxed);
+    }
+
     fn last_moved(&self) -> Instant {
         self.began + Duration::from_millis(self.moved.load(Ordering::Relaxed))
     }
@@ -381,6 +387,24 @@ mod tests {
 
         assert!(outcome.is_ok() && attempts.get() == 2, "{outcome:?}");
         assert!(began.elapsed() < Duration::from_secs(3) + STILL_WHEN_WELL + MAX_PAUSE, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_gives_the_store_time_is_not_given_up_before() {
+        let attempts = Cell::new(0);
+
+        let outcome = retry(PATIENCE, &endpoint(), time_helps, |attempt| {
+            attempts.set(attempts.get() + 1);
+            async move {
+                attempt.gives_time(PATIENCE / 2);
+                tokio::time::sleep(PATIENCE / 2).await;
+                Ok(())
+            }
+        })
+        .await;
+
+        assert!(outcome.is_ok(), "{outcome:?}");
+        assert_eq!(attempts.get(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,11 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use sha2::{Digest, Sha256};
 
 use crate::bench::{MIB, PATIENCE, content, write};
-use crate::s3::Doorway;
+use crate::s3::{Doorway, SOON};
 use crate::support::door::S3Operation::{self, *};
+use crate::support::door::{Action, Seen, Trip};
+
+/// How long a request stands still, in a test of that.
+const STILL: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn an_upload_costs_one_request_or_one_for_each_part_and_two() {
@@ -103,6 +109,45 @@ async fn every_other_call_costs_one_request_and_touching_two() {
     door.forget();
     assert!(bench.head("it").await.is_none() && bench.read("it").await.is_none());
     assert_eq!(doorway.requests(), counts(&[(HeadObject, 1), (GetObject, 1)]), "absence is told at once");
+}
+
+#[tokio::test]
+async fn no_more_than_eight_copies_are_made_at_once_and_each_costs_one_request_however_long_it_takes() {
+    let doorway = Doorway::open().await;
+    doorway.beside.put("it", "hello").await;
+    let etag = doorway.beside.head("it").await.unwrap().etag;
+    let is_copy = |seen: &Seen| seen.operation() == CopyObject;
+    let held: Vec<_> = (0..8).map(|_| doorway.door.trip(1, Action::Hold, is_copy)).collect();
+    // Half of it a copy may take, and a quarter of it any request may stand still.
+    let patience = 4 * STILL;
+
+    let copies = join_all((0..12).map(|number| {
+        let (bench, etag) = (doorway.bench.clone(), etag.clone());
+        tokio::spawn(async move { bench.store.copy(&bench.key("it"), &etag, &bench.key(&number.to_string()), patience).await })
+    }));
+    join_all(held.iter().map(|trip| trip.sprung(SOON))).await;
+    tokio::time::sleep(STILL + STILL / 2).await;
+    assert_eq!(doorway.requests(), counts(&[(CopyObject, 8)]));
+    held.iter().for_each(Trip::release);
+
+    assert!(copies.await.into_iter().all(|copied| matches!(copied, Ok(Ok(true)))));
+    assert_eq!(doorway.requests(), counts(&[(CopyObject, 12)]));
+}
+
+#[tokio::test]
+async fn a_page_of_a_long_listing_costs_one_request_wherever_it_begins() {
+    let doorway = Doorway::open().await;
+    let names: Vec<_> = (0..2100).map(|number| format!("{number:04}")).collect();
+    stream::iter(&names).for_each_concurrent(64, |name| doorway.beside.put(name, "")).await;
+    for (after, listed, is_truncated) in [(None, 1000, true), (Some("0499"), 1000, true), (Some("1599"), 500, false)] {
+        doorway.door.forget();
+        let after = after.map(|name| doorway.bench.key(name));
+
+        let page = doorway.bench.store.list("root/", after.as_ref(), PATIENCE).await.unwrap();
+
+        assert_eq!((page.objects.len(), page.is_truncated), (listed, is_truncated), "{after:?}");
+        assert_eq!(doorway.requests(), counts(&[(ListObjectsV2, 1)]), "{after:?}");
+    }
 }
 
 #[tokio::test]
