@@ -13,11 +13,11 @@ use tokio::net::TcpListener;
 
 use crate::access::{Access, Profile};
 use crate::api::{Api, Hosts};
-use crate::config::{self, Anonymous, Config, Credentials, Store};
-use crate::metrics::Metrics;
-use crate::registry::{Patience, Registry};
+use crate::config::{self, Anonymous, Config, Store, StoreLimits};
+use crate::metrics::{Metrics, ProfileMetrics};
+use crate::registry::{Belief, Patience, Registry};
 use crate::server::{self, Limits};
-use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Credentials, S3Settings, S3Store, StoreError};
+use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
 
 pub use crate::api::Entrance;
 pub use crate::registry::{Leftovers, Sweep, Swept};
@@ -87,13 +87,17 @@ impl App {
         let name = config.profile.name;
         let mistake = |mistake| SetupError::Store { profile: name.clone(), mistake };
 
+        let metrics = Metrics::new(IMAGES_COUNTED);
+        let counts = metrics.profile(&name);
         let memory = Arc::new(MemoryBudget::new(config.store.upload_memory));
-        let store = open(config.profile.store, memory).await.map_err(mistake)?;
+        let store = open(config.profile.store, memory.share(), counts.clone()).await.map_err(mistake)?;
+        metrics.watch_memory(move || memory.held());
         probe(&*store, &name).await.map_err(mistake)?;
 
-        let registry = Arc::new(Registry::new(store, Patience::with_bytes(config.store.patience)));
+        let registry = Registry::new(store, Patience::with_bytes(config.store.patience));
+        let registry = Arc::new(registry.with_belief(belief(&config.store)).with_metrics(counts));
         let profile = Profile::new(name, Arc::clone(&registry), access(config.access.anonymous));
-        let api = Arc::new(Api::new(profile, Hosts::new(config.server.hosts), Metrics::new(IMAGES_COUNTED)));
+        let api = Arc::new(Api::new(profile, Hosts::new(config.server.hosts), metrics));
         let limits = Limits { connections: connections(), drain: config.server.drain };
         Ok(Self { listeners, api, registry, limits })
     }
@@ -138,31 +142,14 @@ fn listen(wanted: &[config::Listener], entrance: Entrance) -> Result<Vec<(TcpLis
     listeners.collect()
 }
 
-async fn open(store: Store, memory: Arc<MemoryBudget>) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
+fn belief(limits: &StoreLimits) -> Belief {
+    Belief { index_ttl: limits.index_ttl, index_bytes: limits.index_memory, touch_after: limits.touch_after, grace: limits.grace }
+}
+
+async fn open(store: Store, memory: Share, metrics: ProfileMetrics) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::open(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(s3(bucket, memory).await)),
-    }
-}
-
-async fn s3(bucket: config::S3, memory: Arc<MemoryBudget>) -> S3Store {
-    S3Store::new(s3_settings(bucket), memory).await
-}
-
-fn s3_settings(bucket: config::S3) -> S3Settings {
-    let credentials = match bucket.credentials {
-        Credentials::Static { access_key_id, secret_access_key, session_token } => {
-            S3Credentials::Static { access_key_id, secret_access_key, session_token }
-        }
-        Credentials::Default => S3Credentials::Default,
-    };
-    S3Settings {
-        bucket: bucket.bucket,
-        prefix: bucket.prefix,
-        region: bucket.region,
-        endpoint: bucket.endpoint,
-        path_style: bucket.path_style,
-        credentials,
+        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory, metrics).await?)),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -56,7 +56,9 @@ struct Families {
     store_is_well: Family<Profile, Gauge>,
     blob_questions: Family<BlobQuestion, Counter>,
     index_bytes: Family<Profile, Gauge>,
-    memory_bytes: Family<Memory, Gauge>,
+    refreshes: Family<Refresh, Counter>,
+    memory_bytes: Gauge,
+    memory_held: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -87,13 +89,13 @@ struct ImageBytes {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StoreOperation {
     profile: Arc<String>,
-    operation: &'static str,
+    operation: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StoreRequest {
     profile: Arc<String>,
-    operation: &'static str,
+    operation: String,
     result: String,
 }
 
@@ -104,8 +106,9 @@ struct BlobQuestion {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Memory {
-    lane: &'static str,
+struct Refresh {
+    profile: Arc<String>,
+    result: &'static str,
 }
 
 /// Which way bytes went.
@@ -144,14 +147,18 @@ impl Metrics {
         ProfileMetrics { families: Arc::clone(&self.families), profile: Arc::new(name.to_owned()) }
     }
 
-    /// How many bytes of memory are held in `lane` by bodies on their way.
-    pub fn memory_held(&self, lane: &'static str, bytes: u64) {
-        self.families.memory_bytes.get_or_create(&Memory { lane }).set(gauge(bytes));
+    /// Asks `held`, whenever all of this is told, how many bytes of memory bodies hold on their way; only the first counts.
+    pub fn watch_memory(&self, held: impl Fn() -> u64 + Send + Sync + 'static) {
+        // A process has one budget.
+        let _ = self.families.memory_held.set(Box::new(held));
     }
 
     /// All of it, as [`CONTENT_TYPE`] says.
     #[must_use]
     pub fn to_text(&self) -> String {
+        if let Some(held) = self.families.memory_held.get() {
+            self.families.memory_bytes.set(gauge(held()));
+        }
         let mut told = String::new();
         // A text takes whatever is written into it.
         let _ = text::encode(&mut told, &self.registry);
@@ -179,17 +186,24 @@ impl ProfileMetrics {
     }
 
     /// A request was sent to the store; `status` is that of the answer, if there was one.
-    pub fn store_answered(&self, operation: &'static str, status: Option<u16>, elapsed: Duration) {
+    pub fn store_answered(&self, operation: &str, status: Option<u16>, elapsed: Duration) {
         let result = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
         let profile = || Arc::clone(&self.profile);
-        self.families.store_requests.get_or_create(&StoreRequest { profile: profile(), operation, result }).inc();
-        let labels = StoreOperation { profile: profile(), operation };
+        let operation = || operation.to_owned();
+        self.families.store_requests.get_or_create(&StoreRequest { profile: profile(), operation: operation(), result }).inc();
+        let labels = StoreOperation { profile: profile(), operation: operation() };
         self.families.store_request_seconds.get_or_create(&labels).observe(elapsed.as_secs_f64());
     }
 
     /// Whether the store answers as it should.
     pub fn store_is_well(&self, is_well: bool) {
         self.families.store_is_well.get_or_create(&Profile { profile: Arc::clone(&self.profile) }).set(i64::from(is_well));
+    }
+
+    /// A blob was to be made young again.
+    pub fn refreshed(&self, is_done: bool) {
+        let result = if is_done { "done" } else { "failed" };
+        self.families.refreshes.get_or_create(&Refresh { profile: Arc::clone(&self.profile), result }).inc();
     }
 
     /// Somebody asked whether a blob is there.
@@ -221,7 +235,9 @@ impl Families {
             store_is_well: Family::default(),
             blob_questions: Family::default(),
             index_bytes: Family::default(),
-            memory_bytes: Family::default(),
+            refreshes: Family::default(),
+            memory_bytes: Gauge::default(),
+            memory_held: OnceLock::new(),
         }
     }
 
@@ -239,6 +255,7 @@ impl Families {
         let help = "Questions whether a blob is there by who knew";
         registry.register("blob_questions", help, self.blob_questions.clone());
         registry.register_with_unit("index", "Memory of the index of what is there", Unit::Bytes, self.index_bytes.clone());
+        registry.register("blob_refreshes", "Blobs that were to be made young again", self.refreshes.clone());
         registry.register_with_unit("memory_held", "Memory of bodies on their way", Unit::Bytes, self.memory_bytes.clone());
     }
 
@@ -261,6 +278,13 @@ fn seconds() -> Histogram {
 
 fn gauge(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+impl Default for ProfileMetrics {
+    /// Counts that nobody is shown.
+    fn default() -> Self {
+        Metrics::new(0).profile("")
+    }
 }
 
 impl fmt::Debug for Metrics {
@@ -290,7 +314,8 @@ mod tests {
         profile.store_is_well(false);
         profile.blob_asked(AnsweredBy::IndexPresent);
         profile.index_held(48);
-        metrics.memory_held("parts", 8);
+        profile.refreshed(false);
+        metrics.watch_memory(|| 8);
 
         let text = metrics.to_text();
         for line in [
@@ -302,7 +327,8 @@ mod tests {
             r#"longshore_store_up{profile="default"} 0"#,
             r#"longshore_blob_questions_total{profile="default",answered_by="index_present"} 1"#,
             r#"longshore_index_bytes{profile="default"} 48"#,
-            r#"longshore_memory_held_bytes{lane="parts"} 8"#,
+            r#"longshore_blob_refreshes_total{profile="default",result="failed"} 1"#,
+            "longshore_memory_held_bytes 8",
         ] {
             assert!(text.lines().any(|told| told == line), "{line}\n{text}");
         }

@@ -6,14 +6,18 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::bare;
 use super::body::{ResponseBody, streamed};
 use super::error::ApiError;
-use super::headers::{etag, has_already, insert_digest, text};
+use super::headers::{asker, etag, has_already, insert_digest, text};
 use crate::oci::{ByteRange, Digest};
-use crate::registry::{Repository, WritableRepository};
+use crate::registry::{Asker, Repository, WritableRepository};
 use crate::store::OCTET_STREAM;
 
 /// end-2, HEAD: whether the blob is there, and its size.
-pub(super) async fn stat(repository: &Repository, digest: &Digest) -> Result<Response<ResponseBody>, ApiError> {
-    let size = repository.stat_blob(digest).await.ok_or(ApiError::BlobUnknown(*digest))?;
+pub(super) async fn stat(
+    repository: &Repository,
+    digest: &Digest,
+    headers: &HeaderMap,
+) -> Result<Response<ResponseBody>, ApiError> {
+    let size = repository.stat_blob(digest, asker(headers)).await.ok_or(ApiError::BlobUnknown(*digest))?;
     let mut response = bare(StatusCode::OK);
     describe(response.headers_mut(), digest, size);
     Ok(response)
@@ -25,7 +29,7 @@ pub(super) async fn get(
     digest: &Digest,
     headers: &HeaderMap,
 ) -> Result<Response<ResponseBody>, ApiError> {
-    if has_already(headers, digest) && repository.stat_blob(digest).await.is_some() {
+    if has_already(headers, digest) && repository.stat_blob(digest, Asker::Pull).await.is_some() {
         let mut response = bare(StatusCode::NOT_MODIFIED);
         insert_digest(response.headers_mut(), digest);
         return Ok(response);

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::body::{ResponseBody, full};
 use crate::access::Denied;
-use crate::oci::{ErrorCode, InvalidDigest, InvalidMediaType, InvalidName, InvalidReference};
+use crate::oci::{ErrorCode, InvalidChunkRange, InvalidDigest, InvalidMediaType, InvalidName, InvalidReference};
 use crate::registry::{InvalidUploadId, MAX_MANIFEST_BYTES, RegistryError};
 use crate::store::StoreError;
 
@@ -36,8 +36,8 @@ pub(super) enum ApiError {
     Upload(#[from] InvalidUploadId),
     #[error("the query has no digest; a PUT that ends an upload says ?digest=<digest of the whole blob>")]
     DigestMissing,
-    #[error("Content-Range: a chunk says <first>-<last>, and has that many bytes")]
-    ContentRange,
+    #[error("Content-Range: {0}")]
+    ContentRange(#[from] InvalidChunkRange),
     #[error("the query's {0} makes no sense: {1}")]
     Query(&'static str, String),
     #[error("no such repository: {0}")]
@@ -72,7 +72,7 @@ impl ApiError {
                 (S::BAD_REQUEST, Code::DigestInvalid) // code-4
             }
             Self::Reference(InvalidReference::Tag(_)) | Self::MediaType(_) => (S::BAD_REQUEST, Code::ManifestInvalid), // code-6
-            Self::ContentRange => (S::BAD_REQUEST, Code::SizeInvalid),                                                 // code-10
+            Self::ContentRange(_) => (S::BAD_REQUEST, Code::SizeInvalid),                                              // code-10
             Self::Query(..) => (S::BAD_REQUEST, Code::Unsupported),
             Self::NameUnknown(_) => (S::NOT_FOUND, Code::NameUnknown), // code-9
             Self::Upload(_) => (S::NOT_FOUND, Code::BlobUploadUnknown), // code-3

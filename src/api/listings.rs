@@ -2,12 +2,12 @@
 
 use http::header::{CONTENT_TYPE, LINK};
 use http::{HeaderMap, HeaderValue, Response};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::body::{ResponseBody, full};
 use super::error::ApiError;
-use super::headers::{OCI_FILTERS_APPLIED, insert, query_value};
+use super::headers::{OCI_FILTERS_APPLIED, insert};
+use super::query::{escaped, next_page, query_value};
 use crate::access::Profile;
 use crate::oci::{Digest, InvalidReference, MediaType, RepoName, Tag};
 use crate::registry::Repository;
@@ -77,13 +77,9 @@ fn number(query: &str) -> Result<usize, ApiError> {
     if is_number { Ok(n.parse().unwrap_or(PAGE).min(PAGE)) } else { Err(ApiError::Query("n", format!("{n:?} is no number"))) }
 }
 
-/// Says where the next page is (RFC 8288, 3, "Link Serialisation in HTTP Headers").
+/// Says where the next page is.
 fn link(headers: &mut HeaderMap, path: &str, last: &str) {
-    insert(headers, LINK, format!("<{path}&last={}>; rel=\"next\"", escaped(last)));
-}
-
-fn escaped(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+    insert(headers, LINK, next_page(path, last));
 }
 
 fn json_response(body: &Value, content_type: &'static str) -> Response<ResponseBody> {

@@ -6,8 +6,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::body::{ManifestMemory, ResponseBody, full};
 use super::error::ApiError;
 use super::headers::{
-    OCI_SUBJECT, OCI_TAG, asker, content_length, has_already, insert, insert_digest, insert_location, query_values, text,
+    OCI_SUBJECT, OCI_TAG, asker, content_length, has_already, insert, insert_digest, insert_location, reader, text,
 };
+use super::query::query_values;
 use super::{Call, bare};
 use crate::oci::{InvalidReference, MediaType, Reference, Tag};
 use crate::registry::{ManifestInfo, Repository, WritableRepository};
@@ -35,7 +36,7 @@ pub(super) async fn get(
     reference: &Reference,
     headers: &HeaderMap,
 ) -> Result<Response<ResponseBody>, ApiError> {
-    let found = repository.read_manifest(reference).await?;
+    let found = repository.read_manifest(reference, reader(headers)).await?;
     let manifest = found.ok_or_else(|| ApiError::ManifestUnknown(reference.clone()))?;
     let is_held = has_already(headers, &manifest.digest);
     let mut response = if is_held { bare(StatusCode::NOT_MODIFIED) } else { Response::new(full(manifest.bytes.clone())) };

@@ -11,6 +11,7 @@ mod headers;
 mod host;
 mod listings;
 mod manifests;
+mod query;
 mod route;
 mod uploads;
 
@@ -146,7 +147,7 @@ impl Api {
     async fn dispatch(&self, name: RepoName, endpoint: Endpoint, call: Call) -> Result<Response<ResponseBody>, ApiError> {
         let profile = &self.profile;
         match endpoint {
-            Endpoint::StatBlob(digest) => blobs::stat(&profile.read(name)?, &digest).await,
+            Endpoint::StatBlob(digest) => blobs::stat(&profile.read(name)?, &digest, &call.headers).await,
             Endpoint::GetBlob(digest) => blobs::get(&profile.read(name)?, &digest, &call.headers).await,
             Endpoint::StatManifest(reference) => manifests::stat(&profile.read(name)?, &reference, &call.headers).await,
             Endpoint::GetManifest(reference) => manifests::get(&profile.read(name)?, &reference, &call.headers).await,

@@ -167,6 +167,8 @@ fn segments(path: &str) -> Result<Vec<String>, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -229,6 +231,33 @@ mod tests {
             let error = parse(line).unwrap_err();
 
             assert!(format!("{error:?}").starts_with(code), "{line}: {error:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_has_a_route_or_a_reason(
+            method in "GET|HEAD|PUT|POST|PATCH|DELETE|OPTIONS",
+            path in "/?(v2|blobs|uploads|manifests|tags|list|_catalog|referrers|a|%2[eEfF]|%[0-9a-f]{0,2}|\\PC{0,3}|/){0,12}",
+        ) {
+            if let Err(error) = Route::parse(&method.parse().unwrap(), &path) {
+                prop_assert!(!error.to_string().is_empty());
+            }
+        }
+
+        #[test]
+        fn every_name_is_found_before_every_endpoint(name in "(blobs|uploads|manifests|tags|list|referrers|v2|a){1}(/(blobs|uploads|manifests|tags|list|referrers|v2|a)){0,4}") {
+            let digest = Digest::sha256(b"");
+            for (line, endpoint) in [
+                (format!("/v2/{name}/manifests/t"), Endpoint::GetManifest("t".parse().unwrap())),
+                (format!("/v2/{name}/blobs/{DIGEST}"), Endpoint::GetBlob(digest)),
+                (format!("/v2/{name}/tags/list"), Endpoint::ListTags),
+                (format!("/v2/{name}/referrers/{DIGEST}"), Endpoint::ListReferrers(digest)),
+            ] {
+                let route = Route::parse(&Method::GET, &line).map_err(|error| error.to_string());
+
+                prop_assert_eq!(route, Ok(Route::Repository(name.parse().unwrap(), endpoint)), "{}", line);
+            }
         }
     }
 }

@@ -6,10 +6,11 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::body::{ResponseBody, bytes_of};
 use super::error::ApiError;
-use super::headers::{DOCKER_UPLOAD_UUID, content_length, insert, insert_digest, insert_location, query_value, text};
+use super::headers::{DOCKER_UPLOAD_UUID, content_length, insert, insert_digest, insert_location, text};
+use super::query::query_value;
 use super::{Call, bare};
 use crate::access::Profile;
-use crate::oci::{Algorithm, Digest};
+use crate::oci::{Algorithm, ChunkRange, Digest, InvalidChunkRange};
 use crate::registry::{LastChunk, RegistryError, UploadId, WritableRepository};
 
 /// Tells, in the URL of an upload, that pieces of it are stored. Only a hint:
@@ -126,18 +127,12 @@ fn chunk(headers: &HeaderMap) -> Result<(Option<u64>, Option<u64>), ApiError> {
     if !headers.contains_key(CONTENT_RANGE) {
         return Ok((None, length));
     }
-    let range = text(headers, CONTENT_RANGE).and_then(content_range).ok_or(ApiError::ContentRange)?;
-    let (start, stated) = range;
+    let stated: ChunkRange = text(headers, CONTENT_RANGE).unwrap_or_default().parse()?;
     // The body decides where nothing else says its length; it must then be as long as stated.
-    if length.is_some_and(|length| length != stated) { Err(ApiError::ContentRange) } else { Ok((Some(start), Some(stated))) }
-}
-
-/// The first byte and the length of `<first>-<last>`; distribution-spec v1.1.1, "Pushing a blob in chunks".
-fn content_range(text: &str) -> Option<(u64, u64)> {
-    let number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u64>().ok()).flatten();
-    let (first, last) = text.split_once('-')?;
-    let (first, last) = (number(first)?, number(last)?);
-    Some((first, last.checked_sub(first)?.checked_add(1)?))
+    if length.is_some_and(|length| length != stated.length) {
+        return Err(InvalidChunkRange.into());
+    }
+    Ok((Some(stated.first), Some(stated.length)))
 }
 
 /// The answer to what could not be done; with where the upload stands, if it goes on.
@@ -169,37 +164,4 @@ fn created(repository: &WritableRepository, digest: &Digest) -> Response<Respons
     insert_digest(headers, digest);
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_chunk_says_its_first_and_last_byte() {
-        for (text, read) in [
-            ("0-0", Some((0, 1))),
-            ("5-9", Some((5, 5))),
-            ("9-5", None),
-            ("0-18446744073709551615", None),
-            ("5-", None),
-            ("-5", None),
-            ("+1-2", None),
-            ("bytes 0-4/5", None),
-            ("", None),
-        ] {
-            assert_eq!(content_range(text), read, "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_chunk_never_ends_past_the_last_number(text in "[0-9]{0,21}-?[0-9]{0,21}") {
-            if let Some((first, length)) = content_range(&text) {
-                prop_assert!(length > 0 && first.checked_add(length - 1).is_some());
-            }
-        }
-    }
 }

@@ -3,10 +3,11 @@
 use std::error::Error as _;
 use std::sync::Arc;
 
-use super::{SetupError, s3};
+use super::SetupError;
 use crate::config::{Config, Store};
+use crate::metrics::ProfileMetrics;
 use crate::registry::{Leftovers, Patience, Registry, RegistryError, Sweep, Swept};
-use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, StoreError};
+use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
 
 /// Why a store was not swept, or not all of it. The messages are for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +34,8 @@ pub enum SweepError {
 pub async fn sweep(config: Config, sweep: Sweep, mut tell: impl FnMut(Option<&str>, Leftovers)) -> Result<Swept, SweepError> {
     let (place, profile) = (config.profile.store.to_string(), config.profile.name);
     let mistake = |mistake| SweepError::Setup(SetupError::Store { profile: profile.clone(), mistake });
-    let memory = MemoryBudget::new(config.store.upload_memory);
-    let store = as_it_is(config.profile.store, Arc::new(memory)).await.map_err(mistake)?;
+    let memory = Arc::new(MemoryBudget::new(config.store.upload_memory)).share();
+    let store = as_it_is(config.profile.store, memory).await.map_err(mistake)?;
     let registry = Arc::new(Registry::new(store, Patience::with_bytes(config.store.patience)));
     let swept = registry.sweep(sweep, |name, found| tell(name.map(|name| name.as_str()), found)).await;
     swept.map_err(|error| match error {
@@ -44,9 +45,9 @@ pub async fn sweep(config: Config, sweep: Sweep, mut tell: impl FnMut(Option<&st
 }
 
 /// The store without anything made or cleared away in it, for who only wants to look.
-async fn as_it_is(store: Store, memory: Arc<MemoryBudget>) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
+async fn as_it_is(store: Store, memory: Share) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::at(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(s3(bucket, memory).await)),
+        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory, ProfileMetrics::default()).await?)),
     }
 }

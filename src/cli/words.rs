@@ -106,7 +106,7 @@ fn flag(setting: &Setting) -> Arg {
 fn value_name(kind: Kind) -> String {
     match kind {
         Kind::StoreWord | Kind::Credential => String::new(),
-        Kind::Text(name) | Kind::List(name) => name.into(),
+        Kind::Text(name) | Kind::List(name) | Kind::Pairs(name) => name.into(),
         Kind::Boolean => "true|false".into(),
         Kind::Duration => "TIME".into(),
         Kind::Size => "SIZE".into(),

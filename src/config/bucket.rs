@@ -3,11 +3,11 @@
 use super::credentials;
 use super::host;
 use super::layers::Layers;
-use super::setting::{BUCKET, ENDPOINT, PATH_STYLE, PREFIX, REGION};
-use super::{S3, S3Dialect};
-
-/// Where Google Cloud Storage answers (Cloud Storage, "Interoperability", "Request endpoints").
-const GCS_ENDPOINT: &str = "https://storage.googleapis.com";
+use super::objects;
+use super::problem::Source;
+use super::setting::{BUCKET, CA_BUNDLE, ENDPOINT, KIND, PATH_STYLE, PREFIX, PROXY, REGION};
+use super::store::{self, Scheme};
+use crate::store::{S3Endpoint, S3Kind, S3Settings};
 
 /// Most bytes a prefix may have: a key has 1024, of which names, tags and digests may take 600.
 const MAX_PREFIX_BYTES: usize = 400;
@@ -17,49 +17,67 @@ pub const PREFIX_GRAMMAR: &str =
     "a prefix is components joined by /, none of them empty, . or .., without control characters, at most 400 bytes";
 
 /// The bucket that is stated.
-pub fn s3(layers: &mut Layers, dialect: S3Dialect) -> Option<S3> {
+pub fn s3(layers: &mut Layers, scheme: Scheme) -> Option<S3Settings> {
     let prefix = layers.read(&PREFIX, prefix);
-    let endpoint = layers.read(&ENDPOINT, host::endpoint);
-    // Google's endpoint is Google's, by whatever name the store was stated.
-    let dialect = if endpoint.as_deref() == Some(GCS_ENDPOINT) { S3Dialect::Gcs } else { dialect };
-    let bucket = bucket(layers, dialect);
-    let region = region(layers, dialect, endpoint.as_deref());
+    let (kind, endpoint) = kind(layers, scheme);
+    let bucket = bucket(layers, kind);
+    let region = region(layers, kind, endpoint.as_deref());
     let path_style = layers.choose(&PATH_STYLE, |word| word.parse().ok());
-    let credentials = credentials::credentials(layers, dialect);
-    let endpoint = match dialect {
-        S3Dialect::Aws => endpoint,
-        S3Dialect::Gcs => endpoint.or(Some(GCS_ENDPOINT.into())),
-    };
-    Some(S3 {
+    let credentials = credentials::credentials(layers, kind);
+    let objects = objects::objects(layers, kind, endpoint.as_deref());
+    Some(S3Settings {
         bucket: bucket?,
         prefix: prefix?,
+        kind,
         region: region?,
-        path_style: path_style.unwrap_or(endpoint.is_some()),
+        path_style: path_style.unwrap_or(kind.path_style),
         endpoint,
-        dialect,
         credentials: credentials?,
+        objects: objects?,
+        ca_bundle: layers.read(&CA_BUNDLE, store::path),
+        proxy: layers.read(&PROXY, host::endpoint),
     })
 }
 
+/// Whose S3 it is, and where it answers: as stated, as the store's word says, or as one of the two tells of the other.
+fn kind(layers: &mut Layers, scheme: Scheme) -> (S3Kind, Option<String>) {
+    let by_scheme = (scheme == Scheme::Gs).then_some(S3Kind::GCS);
+    let stated = layers.choose(&KIND, S3Kind::named);
+    if by_scheme.is_some() && stated.is_some_and(|kind| Some(kind) != by_scheme) {
+        layers.refuse(&KIND, "a gs:// store is of kind gcs");
+    }
+    let stated = stated.or(by_scheme);
+    if let Some(S3Kind { endpoint: S3Endpoint::At(_), .. }) = stated {
+        // What Amazon's tools are told of a region and an endpoint is not about somebody else's.
+        layers.forget(Source::Aws, &[REGION, ENDPOINT]);
+    }
+    let endpoint = layers.read(&ENDPOINT, host::endpoint);
+    let kind = stated.unwrap_or_else(|| S3Kind::of(endpoint.as_deref()));
+    match kind.endpoint {
+        S3Endpoint::At(own) => (kind, endpoint.or_else(|| Some(own.to_owned()))),
+        S3Endpoint::Stated if layers.words(&ENDPOINT).is_none() => {
+            layers.refuse(&ENDPOINT, format!("a store of kind {} can be anywhere: state where it answers", kind.name));
+            (kind, None)
+        }
+        S3Endpoint::ByRegion | S3Endpoint::Stated => (kind, endpoint),
+    }
+}
+
 /// The bucket's name, which must be stated.
-fn bucket(layers: &mut Layers, dialect: S3Dialect) -> Option<String> {
+fn bucket(layers: &mut Layers, kind: S3Kind) -> Option<String> {
     if layers.words(&BUCKET).is_none() {
         layers.refuse(&BUCKET, "the store is a bucket, so its name must be stated");
     }
-    layers.read(&BUCKET, |text| bucket_name(text, dialect))
+    layers.read(&BUCKET, |text| bucket_name(text, kind))
 }
 
-/// A bucket's name (S3 User Guide, "General purpose bucket naming rules"; Cloud Storage, "Bucket names").
-fn bucket_name(text: &str, dialect: S3Dialect) -> Result<String, &'static str> {
+/// A bucket's name, of as many characters and as many sorts of them as its kind of store takes.
+fn bucket_name(text: &str, kind: S3Kind) -> Result<String, String> {
     let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let (most, more) = match dialect {
-        S3Dialect::Aws => (63, ""),
-        S3Dialect::Gcs => (222, "_"),
-    };
-    let is_plain = text.chars().all(|c| is_end(c) || "-.".contains(c) || more.contains(c));
+    let is_plain = |c: char| is_end(c) || matches!(c, '-' | '.') || (kind.has_underscores && c == '_');
     let is_address = text.parse::<std::net::Ipv4Addr>().is_ok();
-    if (3..=most).contains(&text.len())
-        && is_plain
+    if (3..=kind.longest_bucket).contains(&text.len())
+        && text.chars().all(is_plain)
         && text.starts_with(is_end)
         && text.ends_with(is_end)
         && !text.contains("..")
@@ -67,14 +85,9 @@ fn bucket_name(text: &str, dialect: S3Dialect) -> Result<String, &'static str> {
     {
         return Ok(text.into());
     }
-    Err(match dialect {
-        S3Dialect::Aws => {
-            "a bucket's name is 3 to 63 small letters, digits, dashes and dots, with a letter or digit at both ends"
-        }
-        S3Dialect::Gcs => {
-            "a bucket's name is 3 to 222 small letters, digits, dashes, dots and _, with a letter or digit at both ends"
-        }
-    })
+    let signs = if kind.has_underscores { "dashes, dots and _" } else { "dashes and dots" };
+    let longest = kind.longest_bucket;
+    Err(format!("a bucket's name is 3 to {longest} small letters, digits, {signs}, with a letter or digit at both ends"))
 }
 
 /// A prefix, without the one slash that may stand at either end.
@@ -89,13 +102,13 @@ fn prefix(text: &str) -> Result<String, &'static str> {
 }
 
 /// The bucket's region. Amazon's are in small letters; other stores' may not be.
-fn region(layers: &mut Layers, dialect: S3Dialect, endpoint: Option<&str>) -> Option<String> {
-    let is_amazon = dialect == S3Dialect::Aws && endpoint.is_none();
+fn region(layers: &mut Layers, kind: S3Kind, endpoint: Option<&str>) -> Option<String> {
+    let is_amazon = kind == S3Kind::AWS;
     let is_plain = |c: char| {
         c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || (!is_amazon && (c.is_ascii_uppercase() || c == '_'))
     };
     if layers.words(&REGION).is_none() {
-        return Some(if dialect == S3Dialect::Gcs { "auto" } else { "us-east-1" }.into());
+        return Some(kind.region_at(endpoint));
     }
     layers.read(&REGION, |text| {
         let is_region =
@@ -132,8 +145,8 @@ mod tests {
             ("büro", false, false),
             ("arn:aws:s3", false, false),
         ] {
-            assert_eq!(bucket_name(text, S3Dialect::Aws).is_ok(), aws, "{text}");
-            assert_eq!(bucket_name(text, S3Dialect::Gcs).is_ok(), gcs, "{text}");
+            assert_eq!(bucket_name(text, S3Kind::AWS).is_ok(), aws, "{text}");
+            assert_eq!(bucket_name(text, S3Kind::GCS).is_ok(), gcs, "{text}");
         }
     }
 

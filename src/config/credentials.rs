@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use super::layers::{Layer, Layers};
 use super::problem::Source;
 use super::setting::{ACCESS_KEY_ID, CREDENTIALS, SECRET_ACCESS_KEY, SESSION_TOKEN, Setting};
-use super::{Credentials, S3Dialect};
+use crate::store::{S3Credentials, S3Kind};
 
 /// What to do when there are no keys.
 const NO_KEYS: &str = "no keys to the bucket: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the same with LONGSHORE_, or in the file),
@@ -16,7 +16,7 @@ const NO_HMAC_KEYS: &str = "no keys to the bucket: a gs:// store needs both valu
 as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the same with LONGSHORE_, or in the file)";
 
 /// The keys of the first source that has any.
-pub fn credentials(layers: &mut Layers, dialect: S3Dialect) -> Option<Credentials> {
+pub fn credentials(layers: &mut Layers, kind: S3Kind) -> Option<S3Credentials> {
     check_texts(layers);
     for index in 0..layers.stack.len() {
         if layers.stack[index].source != Source::Aws {
@@ -26,23 +26,25 @@ pub fn credentials(layers: &mut Layers, dialect: S3Dialect) -> Option<Credential
     let mentions =
         |layer: &Layer| [CREDENTIALS, ACCESS_KEY_ID, SECRET_ACCESS_KEY].iter().any(|setting| layer.words(setting).is_some());
     let Some(index) = layers.stack.iter().position(mentions) else {
-        layers.refuse(&CREDENTIALS, if dialect == S3Dialect::Gcs { NO_HMAC_KEYS } else { NO_KEYS });
+        layers.refuse(&CREDENTIALS, if kind.has_hmac_keys { NO_HMAC_KEYS } else { NO_KEYS });
         return None;
     };
     check_pair(layers, index);
     if layers.stack[index].words(&CREDENTIALS).is_some() {
-        return chain(layers, dialect);
+        return chain(layers, kind);
     }
-    if let (S3Dialect::Gcs, Some(token)) = (dialect, layers.stack[index].word(&SESSION_TOKEN)) {
+    if kind.has_hmac_keys
+        && let Some(token) = layers.stack[index].word(&SESSION_TOKEN)
+    {
         layers.problems.push(token.place.clone(), "an HMAC key of Google's has no session token");
     }
     keys(&layers.stack[index])
 }
 
 /// Whatever the SDK finds, if the store can do with that.
-fn chain(layers: &mut Layers, dialect: S3Dialect) -> Option<Credentials> {
-    let credentials = layers.choose(&CREDENTIALS, |word| (word == "default").then_some(Credentials::Default));
-    if dialect == S3Dialect::Gcs {
+fn chain(layers: &mut Layers, kind: S3Kind) -> Option<S3Credentials> {
+    let credentials = layers.choose(&CREDENTIALS, |word| (word == "default").then_some(S3Credentials::Default));
+    if kind.has_hmac_keys {
         layers.refuse(
             &CREDENTIALS,
             "what the AWS SDK finds are Amazon's keys, which Google does not take: a gs:// store needs an HMAC key",
@@ -93,9 +95,9 @@ fn name_in(source: Source, setting: &Setting) -> String {
 }
 
 /// The keys that a source states, if it has both.
-fn keys(layer: &Layer) -> Option<Credentials> {
+fn keys(layer: &Layer) -> Option<S3Credentials> {
     let text = |setting| layer.word(setting).map(|word| trimmed(&word.text).to_owned());
-    Some(Credentials::Static {
+    Some(S3Credentials::Static {
         access_key_id: text(&ACCESS_KEY_ID)?,
         secret_access_key: SecretString::from(text(&SECRET_ACCESS_KEY)?),
         session_token: text(&SESSION_TOKEN).map(SecretString::from),
@@ -103,7 +105,7 @@ fn keys(layer: &Layer) -> Option<Credentials> {
 }
 
 /// A key without the line end that files and their readers leave behind it.
-fn trimmed(text: &str) -> &str {
+pub fn trimmed(text: &str) -> &str {
     text.trim_end_matches(['\r', '\n'])
 }
 
@@ -125,8 +127,8 @@ mod tests {
         let config = loaded(&flags, variables, &format!("[profiles.default]\nstore = \"{store}\"\n{file}"))?;
         let Store::S3(s3) = config.profile.store else { panic!("a folder") };
         Ok(match s3.credentials {
-            Credentials::Default => "default".into(),
-            Credentials::Static { access_key_id, secret_access_key, session_token } => {
+            S3Credentials::Default => "default".into(),
+            S3Credentials::Static { access_key_id, secret_access_key, session_token } => {
                 let token = session_token.map_or(String::new(), |token| token.expose_secret().to_owned());
                 format!("{access_key_id}:{}:{token}", secret_access_key.expose_secret())
             }

@@ -1,7 +1,8 @@
 //! Settings from the file: TOML, every key known, every problem with its line.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::layers::{Layer, Word};
 use super::problem::{Place, Problems, Source, did_you_mean, nearest};
@@ -82,6 +83,7 @@ impl Reader<'_> {
         let word = |text: &str| Some(vec![Word { text: text.into(), place: place.clone() }]);
         let words = match (setting.kind, value.get_ref()) {
             (Kind::List(_), DeValue::Array(items)) => self.words(items.iter(), &place),
+            (Kind::Pairs(_), DeValue::Table(table)) => self.pairs(table, &place),
             (Kind::Boolean, DeValue::Boolean(value)) => word(&value.to_string()),
             (Kind::Boolean, _) => None,
             (_, DeValue::String(text)) => word(text),
@@ -104,6 +106,16 @@ impl Reader<'_> {
             Some(Word { text, place: Place::key(place.name(), self.lines.line(item)) })
         };
         items.map(word).collect()
+    }
+
+    /// The entries of a table, each as `key=value` and percent-encoded; `None` if a value is no text.
+    fn pairs(&self, table: &DeTable<'_>, place: &Place) -> Option<Vec<Word>> {
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let word = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+            let text = format!("{}={}", encoded(key.get_ref()), encoded(value.get_ref().as_str()?));
+            Some(Word { text, place: Place::key(place.name(), self.lines.line(key)) })
+        };
+        table.iter().map(word).collect()
     }
 
     /// Takes in the long form of `server.listen`.
@@ -175,7 +187,7 @@ fn unknown(section: &str, key: &str) -> String {
 /// What to say of a value that is not what the setting takes.
 fn mismatch(kind: Kind, value: &DeValue<'_>) -> String {
     let found = match (kind, value) {
-        (Kind::List(_), DeValue::Array(_)) => "of other things",
+        (Kind::List(_), DeValue::Array(_)) | (Kind::Pairs(_), DeValue::Table(_)) => "of other things",
         _ => kind_of(value),
     };
     format!("must be {}, not {found}", expected(kind))
@@ -185,6 +197,7 @@ fn mismatch(kind: Kind, value: &DeValue<'_>) -> String {
 fn expected(kind: Kind) -> &'static str {
     match kind {
         Kind::List(_) => "a list of texts",
+        Kind::Pairs(_) => "a table of texts, or a text",
         Kind::Boolean => "true or false",
         Kind::Duration => "a text with a unit, such as \"90s\"",
         Kind::Size => "a text with a unit, such as \"64MiB\"",
@@ -207,7 +220,7 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::setting::{CREDENTIALS, Fallback, PATH};
+    use crate::config::setting::{CREDENTIALS, Fallback, PATH, SSE_CUSTOMER_KEY};
     use crate::config::tests::loaded;
 
     /// The example with every key in force, except those that stand in place of others.
@@ -242,7 +255,7 @@ mod tests {
     #[test]
     fn the_example_loads_as_it_is_and_in_force() {
         loaded(&[], &[], include_str!("../../config.example.toml")).unwrap();
-        loaded(&[], &[], &example(&[PATH, CREDENTIALS])).unwrap();
+        loaded(&[], &[], &example(&[PATH, CREDENTIALS, SSE_CUSTOMER_KEY])).unwrap();
     }
 
     #[test]

@@ -92,6 +92,13 @@ impl Layers {
         Ok(Self { stack: vec![flags, variables, file, environment::aws(&sources.environment), defaults()], problems })
     }
 
+    /// Forgets what `source` says on `settings`.
+    pub fn forget(&mut self, source: Source, settings: &[Setting]) {
+        for layer in self.stack.iter_mut().filter(|layer| layer.source == source) {
+            layer.forget(settings);
+        }
+    }
+
     /// What the deciding layer has to say on `setting`; `None` when it is stated nowhere and has no default.
     pub fn words(&self, setting: &Setting) -> Option<&[Word]> {
         self.stack.iter().find_map(|layer| layer.words(setting))

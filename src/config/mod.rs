@@ -26,6 +26,7 @@ mod environment;
 mod file;
 mod host;
 mod layers;
+mod objects;
 mod problem;
 mod setting;
 mod sources;
@@ -37,8 +38,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
+use crate::store::S3Settings;
 use layers::Layers;
 
 pub use problem::Problems;
@@ -137,10 +137,19 @@ pub enum Anonymous {
 /// How much the store may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreLimits {
-    /// Bytes of memory for bodies on their way to the store, all together.
+    /// Bytes of memory for bodies on their way to and from a bucket, all together.
     pub upload_memory: u64,
     /// How long a layer may wait for the store.
     pub patience: Duration,
+    /// Bytes of memory for what is known to be in the store.
+    pub index_memory: u64,
+    /// How long a layer that was in the store is taken to be there still.
+    pub index_ttl: Duration,
+    /// How old a layer that is in use may get before it is made young again.
+    pub touch_after: Duration,
+    /// How old a layer that nobody needs is at least when it is removed; a day
+    /// and more above the other two, so that no build outlasts it.
+    pub grace: Duration,
 }
 
 /// A store under a name, with the keys to it.
@@ -161,51 +170,7 @@ pub enum Store {
         path: PathBuf,
     },
     /// In a bucket.
-    S3(S3),
-}
-
-/// A bucket, and how to reach it.
-#[derive(Clone, Debug)]
-pub struct S3 {
-    /// A well-formed name.
-    pub bucket: String,
-    /// What every key begins with: components with `/` between, or empty; at most 400 bytes.
-    pub prefix: String,
-    /// Where the bucket is, or what the store takes for that.
-    pub region: String,
-    /// `scheme://host[:port]`; `None` for Amazon's own.
-    pub endpoint: Option<String>,
-    /// Whether the bucket stands in the path of a URL and not in its host name.
-    pub path_style: bool,
-    /// Whose interpretation of S3 it is.
-    pub dialect: S3Dialect,
-    /// How requests are signed.
-    pub credentials: Credentials,
-}
-
-/// Whose interpretation of S3 a store speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum S3Dialect {
-    /// Amazon's, and those that follow it.
-    Aws,
-    /// Google Cloud Storage's XML API.
-    Gcs,
-}
-
-/// How requests to a bucket are signed.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// With these keys.
-    Static {
-        /// The public half.
-        access_key_id: String,
-        /// The secret half.
-        secret_access_key: SecretString,
-        /// What goes with keys that were given out for a while.
-        session_token: Option<SecretString>,
-    },
-    /// With what the SDK's own chain finds.
-    Default,
+    S3(Box<S3Settings>),
 }
 
 /// Makes a configuration of everything that was stated.
@@ -274,7 +239,36 @@ fn log(layers: &mut Layers) -> Option<Log> {
 fn limits(layers: &mut Layers) -> Option<StoreLimits> {
     let upload_memory = layers.size(&setting::UPLOAD_MEMORY, &((32 << 20)..=(64 << 30)));
     let patience = layers.duration(&setting::PATIENCE, &(Duration::from_secs(1)..=Duration::from_hours(1)));
-    Some(StoreLimits { upload_memory: upload_memory?, patience: patience? })
+    let index_memory = layers.size(&setting::INDEX_MEMORY, &((1 << 20)..=(16 << 30)));
+    let index_ttl = layers.duration(&setting::INDEX_TTL, &(Duration::from_secs(1)..=DAY));
+    let touch_after = layers.duration(&setting::TOUCH_AFTER, &(Duration::from_hours(1)..=DAY * 365));
+    let grace = layers.duration(&setting::GRACE, &(DAY..=DAY * 3650));
+    let (index_ttl, touch_after, grace) = (index_ttl?, touch_after?, grace?);
+    refuse_short_grace(layers, grace, touch_after + index_ttl + LONGEST_BUILD);
+    Some(StoreLimits {
+        upload_memory: upload_memory?,
+        patience: patience?,
+        index_memory: index_memory?,
+        index_ttl,
+        touch_after,
+        grace,
+    })
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a build may rely on what it was told at its beginning.
+const LONGEST_BUILD: Duration = DAY;
+
+/// A layer that was told to be there, just before it would have been made young again, must outlast the build that relies on it.
+fn refuse_short_grace(layers: &mut Layers, grace: Duration, least: Duration) {
+    if grace <= least {
+        let least = units::written_time(least);
+        layers.refuse(
+            &setting::GRACE,
+            format!("must be more than {least}, which is store.touch_after, store.index_ttl and 24h for a build together"),
+        );
+    }
 }
 
 impl fmt::Display for Store {
@@ -282,20 +276,8 @@ impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder { path } => write!(f, "folder {}", path.display()),
-            Self::S3(s3) => s3.fmt(f),
+            Self::S3(bucket) => bucket.fmt(f),
         }
-    }
-}
-
-impl fmt::Display for S3 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.dialect {
-            S3Dialect::Aws => "s3",
-            S3Dialect::Gcs => "gs",
-        };
-        let slash = if self.prefix.is_empty() { "" } else { "/" };
-        write!(f, "{scheme}://{}{slash}{}, region {}", self.bucket, self.prefix, self.region)?;
-        self.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, ", at {endpoint}"))
     }
 }
 
@@ -314,6 +296,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::store::S3Credentials;
 
     /// The configuration of these flags, by their words, these variables and this file; or all that is wrong, as it is told.
     pub fn loaded(flags: &[(&str, &str)], variables: &[(&str, &str)], file: &str) -> Result<Config, String> {
@@ -327,6 +310,18 @@ mod tests {
         load(&sources).map_err(|problems| problems.to_string())
     }
 
+    /// What the store may cost when nobody says anything.
+    fn limits() -> StoreLimits {
+        StoreLimits {
+            upload_memory: 64 << 20,
+            patience: Duration::from_mins(3),
+            index_memory: 16 << 20,
+            index_ttl: Duration::from_mins(10),
+            touch_after: DAY * 3,
+            grace: DAY * 7,
+        }
+    }
+
     #[test]
     fn nothing_stated_is_a_folder_served_on_loopback() {
         let config = loaded(&[], &[], "").unwrap();
@@ -336,7 +331,7 @@ mod tests {
         assert_eq!(config.server.hosts, [""; 0]);
         assert_eq!(config.server.drain, Duration::from_mins(2));
         assert_eq!(config.access.anonymous, Anonymous::Write);
-        assert_eq!(config.store, StoreLimits { upload_memory: 64 << 20, patience: Duration::from_mins(3) });
+        assert_eq!(config.store, limits());
         assert_eq!(config.log, Log { format: LogFormat::Text, level: LogLevel::Info });
         assert_eq!(config.profile.store.to_string(), "folder /home/user/.cache/longshore");
     }
@@ -367,6 +362,10 @@ mod tests {
             [store]
             upload_memory = "1GiB"
             patience = "1m30s"
+            index_memory = "2MiB"
+            index_ttl = "1m"
+            touch_after = "1d"
+            grace = "3d"
             [log]
             format = "json"
             level = "trace"
@@ -389,12 +388,20 @@ mod tests {
         assert_eq!(config.server.admin_listeners, host::listeners("127.0.0.1:9090").unwrap());
         assert_eq!(config.server.hosts, ["longshore.ci.svc", "10.0.0.7"]);
         assert_eq!(config.access.anonymous, Anonymous::Read);
-        assert_eq!(config.store, StoreLimits { upload_memory: 1 << 30, patience: Duration::from_secs(90) });
+        let expected = StoreLimits {
+            upload_memory: 1 << 30,
+            patience: Duration::from_secs(90),
+            index_memory: 2 << 20,
+            index_ttl: Duration::from_mins(1),
+            touch_after: DAY,
+            grace: DAY * 3,
+        };
+        assert_eq!(config.store, expected);
         assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Trace });
         let Store::S3(s3) = config.profile.store else { panic!("a folder") };
         assert_eq!(s3.to_string(), "s3://ci-cache/team, region eu-central-1, at https://objects.example");
         assert!(!s3.path_style);
-        let Credentials::Static { access_key_id, secret_access_key, session_token } = s3.credentials else { panic!("no keys") };
+        let S3Credentials::Static { access_key_id, secret_access_key, session_token } = s3.credentials else { panic!("no keys") };
         assert_eq!([access_key_id.as_str(), secret_access_key.expose_secret()], ["id", "secret"]);
         assert_eq!(session_token.unwrap().expose_secret(), "token");
     }
@@ -421,6 +428,19 @@ config.toml: 4 problems
   profiles.ci             line 9   only the profile default is supported so far
   profiles.default.stroe  line 11  there is no such key; did you mean store?"#
         );
+    }
+
+    #[test]
+    fn a_layer_in_use_outlasts_a_build_before_it_could_be_removed() {
+        let file = |grace| format!("[store]\nindex_ttl = \"1h\"\ntouch_after = \"2d\"\ngrace = \"{grace}\"");
+
+        let refused = loaded(&[], &[], &file("73h")).unwrap_err();
+
+        assert!(loaded(&[], &[], &file("74h")).is_ok());
+        let expected = "store.grace  line 4  must be more than 3d1h, which is store.touch_after, store.index_ttl and 24h for a build together";
+        assert!(refused.contains(expected), "{refused}");
+        let unstated = loaded(&[("touch-after", "6d")], &[], "").unwrap_err();
+        assert!(unstated.contains("must be more than 7d10m,"), "{unstated}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Every setting there is, one line each: its key, flag, variable, default and help come from here.
 
 use self::Fallback::{Told, Value};
-use self::Kind::{Boolean, Choice, Credential, Duration, List, Size, StoreWord, Text};
+use self::Kind::{Boolean, Choice, Credential, Duration, List, Pairs, Size, StoreWord, Text};
+use crate::store::KIND_NAMES;
 
 /// One setting: a thing that a person may state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Kind {
     Text(&'static str),
     /// Several texts, with commas between in a flag or a variable; what to call one in the help.
     List(&'static str),
+    /// Keys with values: a table, or a text such as `key=value&key=value`; what to call that in the help.
+    Pairs(&'static str),
     /// `true` or `false`.
     Boolean,
     /// A time with its unit.
@@ -35,7 +38,7 @@ pub enum Kind {
     Size,
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// Part of a key pair: no flag, since others can read a command line, and never repeated in a message.
+    /// A key, or part of a pair: no flag, since others can read a command line, and never repeated in a message.
     Credential,
 }
 
@@ -77,6 +80,17 @@ impl Setting {
     }
 }
 
+/// S3 User Guide, "Access control list (ACL) overview", "Canned ACL", those that objects can have.
+pub(super) const CANNED_ACLS: &[&str] = &[
+    "private",
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "aws-exec-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+];
+
 /// Makes a constant of every setting, and [`SETTINGS`] of them all.
 macro_rules! settings {
     ($($name:ident: $key:literal, $word:literal, $kind:expr, $default:expr, $help:literal;)*) => {
@@ -93,20 +107,34 @@ settings! {
     PATH:              "profiles.default.path",              "path",              Text("DIR"),                  Told("longshore in $XDG_CACHE_HOME, else in ~/.cache"), "The folder, for a store that is one";
     BUCKET:            "profiles.default.bucket",            "bucket",            Text("NAME"),                 Told("none"),                           "The bucket, for a store that is one";
     PREFIX:            "profiles.default.prefix",            "prefix",            Text("PREFIX"),               Value(""),                              "What every key in the bucket begins with, without slashes at its ends";
-    REGION:            "profiles.default.region",            "region",            Text("REGION"),               Told("AWS_REGION, AWS_DEFAULT_REGION, us-east-1; auto for gs://"), "The bucket's region";
-    ENDPOINT:          "profiles.default.endpoint",          "endpoint",          Text("URL"),                  Told("AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, Amazon S3; Google's for gs://"), "Where an S3-compatible store answers";
-    PATH_STYLE:        "profiles.default.path_style",        "path-style",        Boolean,                      Told("true with an endpoint, else false"), "Whether the bucket stands in the path of a URL and not in its host name";
+    KIND:              "profiles.default.kind",              "kind",              Choice(&KIND_NAMES),          Told("what the endpoint is known for, else generic; aws without one"), "Whose S3 it is, as they differ";
+    REGION:            "profiles.default.region",            "region",            Text("REGION"),               Told("AWS_REGION, AWS_DEFAULT_REGION, else by kind"), "The bucket's region";
+    ENDPOINT:          "profiles.default.endpoint",          "endpoint",          Text("URL"),                  Told("AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else by kind"), "Where an S3-compatible store answers";
+    PATH_STYLE:        "profiles.default.path_style",        "path-style",        Boolean,                      Told("false for aws, else true"), "Whether the bucket stands in the path of a URL and not in its host name";
     CREDENTIALS:       "profiles.default.credentials",       "credentials",       Choice(&["default"]),         Told("the key pair"),                   "\"default\" asks the AWS SDK's own chain for keys: its files, web identity, the instance's role";
     ACCESS_KEY_ID:     "profiles.default.access_key_id",     "access-key-id",     Credential,                   Told("AWS_ACCESS_KEY_ID"),              "The key pair's public half";
     SECRET_ACCESS_KEY: "profiles.default.secret_access_key", "secret-access-key", Credential,                   Told("AWS_SECRET_ACCESS_KEY"),          "The key pair's secret half; it comes from where the public half comes from";
     SESSION_TOKEN:     "profiles.default.session_token",     "session-token",     Credential,                   Told("AWS_SESSION_TOKEN"),              "What goes with a key pair that was given out for a while";
+    SSE:               "profiles.default.sse",               "sse",               Choice(&["AES256", "aws:kms"]), Told("what the bucket does by itself"), "How the store encrypts: with its own keys, or with one of its key management";
+    SSE_KMS_KEY_ID:    "profiles.default.sse_kms_key_id",    "sse-kms-key-id",    Text("KEY"),                  Told("the account's own key"),          "The key for aws:kms";
+    SSE_CUSTOMER_KEY:  "profiles.default.sse_customer_key",  "sse-customer-key",  Credential,                   Told("none"),                           "A key to encrypt with that every request brings: 32 bytes in base64";
+    STORAGE_CLASS:     "profiles.default.storage_class",     "storage-class",     Text("CLASS"),                Told("the bucket's own"),               "The storage class of what is written";
+    ACL:               "profiles.default.acl",               "acl",               Choice(CANNED_ACLS),          Told("the bucket's own"),               "The ACL of what is written";
+    OBJECT_TAGS:       "profiles.default.object_tags",       "object-tags",       Pairs("KEY=VALUE&..."),       Told("none"),                           "Tags for what is written";
+    REQUEST_PAYER:     "profiles.default.request_payer",     "request-payer",     Boolean,                      Value("false"),                         "Whether to pay for requests, in a bucket whose owner does not";
+    CA_BUNDLE:         "profiles.default.ca_bundle",         "ca-bundle",         Text("FILE"),                 Told("none"),                           "Certificates in PEM to trust besides the system's";
+    PROXY:             "profiles.default.proxy",             "proxy",             Text("URL"),                  Told("none; HTTP_PROXY and its like do not count"), "The proxy to go through to the store";
     LISTEN:            "server.listen",                      "listen",            List("ADDRESS"),              Value("localhost:5000"),                "Where to listen: IP:PORT, or localhost:PORT for 127.0.0.1 and, where there is IPv6, [::1]";
     ADMIN_LISTEN:      "server.admin_listen",                "admin-listen",      List("ADDRESS"),              Value(""),                              "Where to answer GET /metrics, such as 127.0.0.1:9090; nowhere unless stated";
     HOSTS:             "server.hosts",                       "hosts",             List("NAME"),                 Value(""),                              "Names this server may be called by, besides localhost and loopback addresses";
     DRAIN:             "server.drain",                       "drain",             Duration,                     Value("120s"),                          "How long running exports may go on once we are told to stop, at most 1h";
     ANONYMOUS:         "access.anonymous",                   "anonymous",         Choice(&["none", "read", "write"]), Told("write for a folder served on loopback only; else it must be stated"), "What clients without credentials may do";
-    UPLOAD_MEMORY:     "store.upload_memory",                "upload-memory",     Size,                         Value("64MiB"),                         "Memory for bodies on their way to the store, all together, from 32MiB to 64GiB";
+    UPLOAD_MEMORY:     "store.upload_memory",                "upload-memory",     Size,                         Value("64MiB"),                         "Memory for bodies on their way to and from a bucket, all together, from 32MiB to 64GiB";
     PATIENCE:          "store.patience",                     "patience",          Duration,                     Value("3m"),                            "How long a layer may wait for the store, from 1s to 1h";
+    INDEX_MEMORY:      "store.index_memory",                 "index-memory",      Size,                         Value("16MiB"),                         "Memory for what is known to be in the store, from 1MiB to 16GiB";
+    INDEX_TTL:         "store.index_ttl",                    "index-ttl",         Duration,                     Value("10m"),                           "How long a layer that was in the store is taken to be there still, from 1s to 24h";
+    TOUCH_AFTER:       "store.touch_after",                  "touch-after",       Duration,                     Value("3d"),                            "How old a layer that is still in use may get before it is made young again, from 1h to 365d";
+    GRACE:             "store.grace",                        "grace",             Duration,                     Value("7d"),                            "How old a layer that nobody needs is at least when it is removed; more than index_ttl, touch_after and 24h together";
     LOG_FORMAT:        "log.format",                         "log-format",        Choice(&["text", "json"]),    Value("text"),                          "How a line of the log is written";
     LOG_LEVEL:         "log.level",                          "log-level",         Choice(&["error", "warn", "info", "debug", "trace"]), Value("info"),  "What is worth a line of the log";
 }
@@ -124,8 +152,8 @@ mod tests {
     }
 
     #[test]
-    fn no_part_of_a_key_pair_has_a_flag() {
-        for setting in [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN] {
+    fn no_key_has_a_flag() {
+        for setting in [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, SSE_CUSTOMER_KEY] {
             assert_eq!(setting.flag(), None, "{setting:?}");
         }
         assert_eq!(PATH_STYLE.flag().as_deref(), Some("--path-style"));

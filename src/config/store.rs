@@ -12,15 +12,18 @@ use super::bucket;
 use super::layers::{Layer, Layers};
 use super::problem::Source;
 use super::setting::{
-    ACCESS_KEY_ID, BUCKET, CREDENTIALS, ENDPOINT, PATH, PATH_STYLE, PREFIX, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN, STORE,
-    Setting,
+    ACCESS_KEY_ID, ACL, BUCKET, CA_BUNDLE, CREDENTIALS, ENDPOINT, KIND, OBJECT_TAGS, PATH, PATH_STYLE, PREFIX, PROXY, REGION,
+    REQUEST_PAYER, SECRET_ACCESS_KEY, SESSION_TOKEN, SSE, SSE_CUSTOMER_KEY, SSE_KMS_KEY_ID, STORAGE_CLASS, STORE, Setting,
 };
 use super::sources::Environment;
-use super::{Profile, S3Dialect, Store};
+use super::{Profile, Store};
 
 /// The settings that only a bucket has.
-const OF_A_BUCKET: &[Setting] =
-    &[BUCKET, PREFIX, REGION, ENDPOINT, PATH_STYLE, CREDENTIALS, ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN];
+#[rustfmt::skip]
+const OF_A_BUCKET: &[Setting] = &[
+    BUCKET, PREFIX, KIND, REGION, ENDPOINT, PATH_STYLE, CREDENTIALS, ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, SSE,
+    SSE_KMS_KEY_ID, SSE_CUSTOMER_KEY, STORAGE_CLASS, ACL, OBJECT_TAGS, REQUEST_PAYER, CA_BUNDLE, PROXY,
+];
 
 /// The settings that a store in one word stands for.
 const OF_A_WORD: &[Setting] = &[PATH, BUCKET, PREFIX];
@@ -31,7 +34,16 @@ pub enum StoreKind {
     /// A folder.
     Folder,
     /// A bucket.
-    Bucket(S3Dialect),
+    Bucket(Scheme),
+}
+
+/// What stands before the `://` of a bucket's word. Keys to one are no keys to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Anything that speaks S3; other settings say what.
+    S3,
+    /// Google Cloud Storage.
+    Gs,
 }
 
 /// What one source says the store is.
@@ -39,7 +51,7 @@ pub enum StoreKind {
 enum Statement {
     /// One of this kind; the rest is in other settings.
     Kind(StoreKind),
-    /// A bucket whose dialect is for others to say.
+    /// A bucket whose scheme is for others to say.
     AnyBucket,
     /// All of it, in one word.
     Whole(StoreKind, Vec<(Setting, String)>),
@@ -73,7 +85,7 @@ pub fn decide(layers: &mut Layers) -> Option<StoreKind> {
 pub fn profile(layers: &mut Layers, kind: StoreKind, environment: &Environment) -> Option<Profile> {
     let store = match kind {
         StoreKind::Folder => Store::Folder { path: folder(layers, environment)? },
-        StoreKind::Bucket(dialect) => Store::S3(bucket::s3(layers, dialect)?),
+        StoreKind::Bucket(scheme) => Store::S3(Box::new(bucket::s3(layers, scheme)?)),
     };
     Some(Profile { name: "default".into(), store })
 }
@@ -111,7 +123,7 @@ fn kind(statements: &[Option<Statement>]) -> StoreKind {
         None => StoreKind::Folder,
         Some(Statement::AnyBucket) => statements
             .find_map(|statement| statement.kind().filter(|kind| *kind != StoreKind::Folder))
-            .unwrap_or(StoreKind::Bucket(S3Dialect::Aws)),
+            .unwrap_or(StoreKind::Bucket(Scheme::S3)),
         Some(Statement::Kind(kind) | Statement::Whole(kind, _)) => *kind,
     }
 }
@@ -150,7 +162,6 @@ fn keep_what_is_about(kind: StoreKind, layer: &mut Layer, statement: Option<Stat
             layer.forget(OF_A_WORD);
         }
         Some(Statement::Whole(_, parts)) => take_apart(layer, parts),
-        _ if layer.source == Source::Aws && kind == StoreKind::Bucket(S3Dialect::Gcs) => layer.forget(&[REGION, ENDPOINT]),
         _ => (),
     }
 }
@@ -169,11 +180,11 @@ fn statement_of(text: &str) -> Result<Statement, &'static str> {
     const UNKNOWN: &str =
         "a store is s3://bucket/prefix, gs://bucket/prefix, /some/dir or ./dir; or s3 or folder, with the rest in other settings";
     match text.split_once("://") {
-        Some(("s3", rest)) => bucket_word(S3Dialect::Aws, rest),
-        Some(("gs", rest)) => bucket_word(S3Dialect::Gcs, rest),
+        Some(("s3", rest)) => bucket_word(Scheme::S3, rest),
+        Some(("gs", rest)) => bucket_word(Scheme::Gs, rest),
         Some(("file", rest)) => folder_url(rest),
         Some(_) => Err(UNKNOWN),
-        None if text == "s3" => Ok(Statement::Kind(StoreKind::Bucket(S3Dialect::Aws))),
+        None if text == "s3" => Ok(Statement::Kind(StoreKind::Bucket(Scheme::S3))),
         None if text == "folder" => Ok(Statement::Kind(StoreKind::Folder)),
         None if is_store_word(text) => Ok(folder_word(text.into())),
         None => Err(UNKNOWN),
@@ -181,7 +192,7 @@ fn statement_of(text: &str) -> Result<Statement, &'static str> {
 }
 
 /// `bucket/prefix`; the slash at the end that many write means nothing.
-fn bucket_word(dialect: S3Dialect, text: &str) -> Result<Statement, &'static str> {
+fn bucket_word(scheme: Scheme, text: &str) -> Result<Statement, &'static str> {
     if text.contains(['?', '#']) {
         return Err("only bucket and prefix; region and endpoint are settings of their own");
     }
@@ -195,7 +206,7 @@ fn bucket_word(dialect: S3Dialect, text: &str) -> Result<Statement, &'static str
     if prefix.starts_with('/') {
         return Err(bucket::PREFIX_GRAMMAR);
     }
-    Ok(Statement::Whole(StoreKind::Bucket(dialect), vec![(BUCKET, bucket.into()), (PREFIX, prefix.into())]))
+    Ok(Statement::Whole(StoreKind::Bucket(scheme), vec![(BUCKET, bucket.into()), (PREFIX, prefix.into())]))
 }
 
 /// The path of a `file://` URL, which names no machine but this one.
@@ -235,7 +246,7 @@ fn cache_directory(environment: &Environment) -> Option<PathBuf> {
 }
 
 /// A path as it is written.
-fn path(text: &str) -> Result<PathBuf, &'static str> {
+pub fn path(text: &str) -> Result<PathBuf, &'static str> {
     if text.starts_with('~') {
         return Err("~ means nothing here; write the path out, or ./~ for a folder of that name");
     }
@@ -350,6 +361,50 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_brings_its_region_endpoint_and_style() {
+        let amazons = [("AWS_REGION", "a"), ("AWS_ENDPOINT_URL", "http://a")];
+        let b2 = "https://s3.us-west-004.backblazeb2.com";
+        for (variables, settings, store, name, path_style) in [
+            (&[][..], "", "s3://ci-cache, region us-east-1", "aws", false),
+            (&[], "kind = \"aws\"", "s3://ci-cache, region us-east-1", "aws", false),
+            (&[], "kind = \"gcs\"", "gs://ci-cache, region auto, at https://storage.googleapis.com", "gcs", true),
+            (&amazons, "kind = \"gcs\"", "gs://ci-cache, region auto, at https://storage.googleapis.com", "gcs", true),
+            (
+                &[],
+                "kind = \"gcs\"\nregion = \"eu\"\nendpoint = \"http://a\"\npath_style = false",
+                "gs://ci-cache, region eu, at http://a",
+                "gcs",
+                false,
+            ),
+            (&amazons, "kind = \"garage\"", "s3://ci-cache, region a, at http://a", "garage", true),
+            (&amazons[1..], "kind = \"garage\"", "s3://ci-cache, region garage, at http://a", "garage", true),
+            (&[("LONGSHORE_ENDPOINT", b2)], "", &format!("s3://ci-cache, region us-west-004, at {b2}"), "b2", true),
+            (
+                &[("LONGSHORE_ENDPOINT", b2), ("LONGSHORE_KIND", "generic")],
+                "",
+                &format!("s3://ci-cache, region us-east-1, at {b2}"),
+                "generic",
+                true,
+            ),
+            (
+                &[("LONGSHORE_ENDPOINT", "http://minio:9000")],
+                "",
+                "s3://ci-cache, region us-east-1, at http://minio:9000",
+                "generic",
+                true,
+            ),
+        ] {
+            let keys = [("LONGSHORE_ACCESS_KEY_ID", "id"), ("LONGSHORE_SECRET_ACCESS_KEY", "s"), ("LONGSHORE_ANONYMOUS", "none")];
+            let variables = [&keys, variables].concat();
+            let file = format!("[profiles.default]\nbucket = \"ci-cache\"\n{settings}");
+
+            let Store::S3(s3) = loaded(&[], &variables, &file).unwrap().profile.store else { panic!("a folder") };
+
+            assert_eq!((s3.to_string().as_str(), s3.kind.name, s3.path_style), (store, name, path_style), "{settings}");
+        }
+    }
+
+    #[test]
     fn what_contradicts_the_store_is_refused_where_it_stands() {
         for (flags, file, expected) in [
             (&[][..], "store = \"s3://ci-cache\"\nbucket = \"b\"", "bucket  line 3  profiles.default.store says it already"),
@@ -363,6 +418,15 @@ mod tests {
             (&[("region", "r")], "store = \"folder\"", "--region  is for a bucket, and the store is a folder"),
             (&[("store", "s3://ci-cache"), ("bucket", "b")], "", "--bucket  STORE says it already"),
             (&[], "bucket = \"ci-cache\"\nregion = \"EU\"", "\"EU\": a region is"),
+            (&[], "store = \"gs://ci-cache\"\nkind = \"r2\"", "kind  line 3  a gs:// store is of kind gcs"),
+            (&[], "bucket = \"ci-cache\"\nkind = \"r2\"", "profiles.default.endpoint  a store of kind r2 can be anywhere"),
+            (
+                &[],
+                "bucket = \"ci-cache\"\nkind = \"s3\"",
+                "kind  line 3  \"s3\": must be one of aws, gcs, minio, ceph, r2, b2, garage, generic",
+            ),
+            (&[("kind", "AWS")], "bucket = \"ci-cache\"", "--kind  \"AWS\": must be one of aws, gcs,"),
+            (&[("kind", "aws")], "store = \"folder\"", "--kind  is for a bucket, and the store is a folder"),
         ] {
             let problems = stored(flags, &[], &format!("[profiles.default]\n{file}")).expect_err(file);
             assert!(problems.contains(" 1 problem") && problems.contains(expected), "{problems}");

@@ -87,6 +87,18 @@ fn within(value: u64, allowed: &RangeInclusive<u64>, units: &[(&str, u64)]) -> R
     Ok(value)
 }
 
+/// A time as it is read: `3d10m`.
+pub fn written_time(time: Duration) -> String {
+    let (mut text, mut rest) = (String::new(), time.as_secs());
+    for (name, factor) in TIMES {
+        if rest >= *factor {
+            text += &format!("{}{name}", rest / factor);
+        }
+        rest %= factor;
+    }
+    text
+}
+
 /// `value` in the largest unit that divides it.
 fn written(value: u64, units: &[(&str, u64)]) -> String {
     let unit = units.iter().find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
@@ -104,6 +116,7 @@ mod tests {
     fn times_are_numbers_with_units() {
         for (text, seconds) in [("1s", 1), ("120s", 120), ("3m", 180), ("1h", 3600), ("1m30s", 90), ("0h59m", 3540)] {
             assert_eq!(duration(text, &HOUR), Ok(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(duration(&written_time(Duration::from_secs(seconds)), &HOUR), Ok(Duration::from_secs(seconds)), "{text}");
         }
     }
 

@@ -6,6 +6,7 @@ use oci_spec::image::{Digest as SpecDigest, MediaType as SpecMediaType};
 use serde::Deserialize;
 
 use super::digest::{Digest, InvalidDigest};
+use super::json;
 use super::media_type::MediaType;
 
 /// A manifest and what it refers to.
@@ -115,6 +116,7 @@ impl Manifest {
         if !bytes.trim_ascii_start().starts_with(b"{") {
             return Err(InvalidManifest::NotAnObject);
         }
+        json::check(bytes)?;
         let fields: Fields = serde_json::from_slice(bytes)?;
         if let Some(stated) = &fields.media_type
             && !stated.eq_ignore_ascii_case(media_type.as_str())
@@ -273,9 +275,17 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_nested_without_end_is_refused() {
-        let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    fn what_is_not_quite_json_or_nested_without_end_is_refused_wherever_it_stands() {
+        let with = |field: &[u8]| {
+            let image = json!({"schemaVersion": 2, "config": descriptor(GZIP), "layers": []}).to_string();
+            let bytes = [b"{\"x\":", field, b",", &image.as_bytes()[1..]].concat();
+            Manifest::parse(MediaType::OCI_MANIFEST.parse().unwrap(), &bytes)
+        };
+        assert!(with(b"[[1.5e3, \"\\u00e9\"], {\"y\": null}]").is_ok());
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
 
-        assert!(Manifest::parse(MediaType::OCI_MANIFEST.parse().unwrap(), deep.as_bytes()).is_err());
+        for field in [deep.as_bytes(), b"\"\xff\"", b"\"\\ud800\"", b"01", b"[1,]"] {
+            assert!(with(field).is_err(), "{:.20}", String::from_utf8_lossy(field));
+        }
     }
 }

@@ -115,5 +115,18 @@ mod tests {
                 prop_assert_eq!(media_type.to_string().parse(), Ok(media_type));
             }
         }
+
+        #[test]
+        fn what_is_a_type_is_one_whatever_its_parameters(
+            kind in "[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,20}",
+            subtype in "[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,20}",
+            parameters in "( *;[ -~]{0,20})?",
+        ) {
+            let essence = format!("{kind}/{subtype}");
+
+            let media_type = format!("{essence}{parameters}").parse::<MediaType>();
+
+            prop_assert_eq!(media_type.as_ref().map(MediaType::as_str), Ok(&*essence.to_ascii_lowercase()));
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 mod digest;
 mod error_code;
+mod json;
 mod manifest;
 mod media_type;
 mod name;
@@ -14,5 +15,5 @@ pub use error_code::ErrorCode;
 pub use manifest::{Descriptor, InvalidManifest, Manifest, ManifestKind};
 pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepoName};
-pub use range::{ByteRange, InvalidRange};
+pub use range::{ByteRange, ChunkRange, InvalidChunkRange, InvalidRange};
 pub use tag::{InvalidReference, InvalidTag, Reference, Tag};

@@ -5,9 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{Body, RegistryError, Repository, WritableRepository};
+use super::index::{Asked, Found};
+use super::{Asker, Body, RegistryError, Repository, WritableRepository, late};
 use crate::oci::{ByteRange, Digest, Hasher};
-use crate::store::{ByteStream, StoreError, Upload};
+use crate::store::{ByteStream, Key, Object, ObjectMeta, StoreError, Upload};
 
 /// How long a client that has begun to send a body may pause. Not counted
 /// before the first byte: BuildKit sends the headers of a layer that it has
@@ -34,10 +35,17 @@ impl Repository {
     /// How many bytes the blob `digest` has, `None` when it is not there.
     ///
     /// Only pushes ask this, to learn what they need not send: so what the
-    /// store does not say in time is not there, and never an error.
-    pub async fn stat_blob(&self, digest: &Digest) -> Option<u64> {
-        match self.head_for_push(&self.keys.blob(digest)).await {
-            Ok(meta) => meta.map(|meta| meta.size).filter(|size| can_be(digest, *size)),
+    /// store does not say in time is not there, and never an error. Nor is a
+    /// blob that could be removed before the push has come to its end.
+    pub async fn stat_blob(&self, digest: &Digest, asker: Asker) -> Option<u64> {
+        let finding = async {
+            match self.find_blob(digest, asker).await?.filter(|found| can_be(digest, found.size)) {
+                Some(found) => Ok(self.keep_young(digest, found).await),
+                None => Ok(None),
+            }
+        };
+        match tokio::time::timeout(self.patience().push, finding).await.unwrap_or_else(|_| Err(late())) {
+            Ok(found) => found.map(|found| found.size),
             Err(error) => {
                 let cause = std::error::Error::source(&error);
                 tracing::warn!(repository = %self.name, %digest, error = cause, "blob not found in time, taken as absent");
@@ -58,15 +66,41 @@ impl Repository {
         if range.is_some_and(ByteRange::is_empty) {
             return self.out_of_range(digest).await;
         }
+        let asked = self.index().asking();
         let object = match self.store().get(&key, range, self.patience().bytes).await {
             Err(StoreError::OutOfRange) => return self.out_of_range(digest).await,
             object => object?,
         };
-        Ok(object.filter(|object| can_be(digest, object.meta.size)).map(|object| {
-            let is_whole = object.length == object.meta.size;
-            let body = if is_whole { verified(*digest, object.length, object.body) } else { as_it_comes(object.body) };
-            Blob { size: object.meta.size, offset: object.offset, length: object.length, body }
+        self.note_answer(digest, object.as_ref().map(|object| &object.meta), asked);
+        let is_bad = |object: &Object| self.registry.corrupt.is_bad(&key, &object.meta.etag);
+        Ok(object.filter(|object| can_be(digest, object.meta.size) && !is_bad(object)).map(|object| {
+            let Object { meta, offset, length, body } = object;
+            let body = if length == meta.size { self.verified(*digest, meta.etag, length, body) } else { as_it_comes(body) };
+            Blob { size: meta.size, offset, length, body }
         }))
+    }
+
+    /// Notes that the blob `digest` was written here, by a request begun at `asked`.
+    pub(super) fn note_written(&self, digest: &Digest, size: u64, asked: Asked) {
+        let found = Found::new(size, self.registry.clock.now());
+        self.index().wrote(&self.keys.blobs(), digest, found, asked);
+    }
+
+    /// `body`, which is all of the object with `etag`, and is looked into where it is wrong.
+    fn verified(
+        &self,
+        digest: Digest,
+        etag: String,
+        length: u64,
+        body: ByteStream,
+    ) -> stream::BoxStream<'static, Result<Bytes, RegistryError>> {
+        let repository = self.clone();
+        let look_into = move |error: &RegistryError| {
+            if let RegistryError::Corrupt(digest) = error {
+                repository.suspect(*digest, etag.clone());
+            }
+        };
+        verified(digest, length, body).inspect_err(look_into).boxed()
     }
 
     async fn out_of_range(&self, digest: &Digest) -> Result<Option<Blob>, RegistryError> {
@@ -87,12 +121,21 @@ impl WritableRepository {
     /// - [`RegistryError::TooLarge`]: more than the store can keep.
     /// - [`RegistryError::Store`]: it could not be stored.
     pub async fn write_blob(&self, digest: &Digest, length: Option<u64>, body: Body) -> Result<(), RegistryError> {
+        self.write_chunks(digest, length, sent(body)).await
+    }
+
+    pub(super) async fn write_chunks(&self, digest: &Digest, length: Option<u64>, body: Chunks) -> Result<(), RegistryError> {
         let _uploading = self.registry.exports.upload(&self.name);
         self.note_use();
-        let mut upload = self.store().upload(&self.keys.blob(digest), length, self.patience().bytes).await?;
+        let key = self.keys.blob(digest);
+        let mut upload = self.store().upload(&key, length, self.patience().bytes).await?;
         // Where it fails the upload is dropped: who sent something wrong need not wait until that is cleared away.
-        receive(body, &mut *upload, digest, length).await?;
+        let size = receive(body, &mut *upload, digest, length).await?;
+        let writing = self.registry.corrupt.writing(&key).await;
+        let asked = self.index().asking();
         upload.finish(sha256(digest)).await?;
+        writing.succeeded();
+        self.note_written(digest, size, asked);
         self.registry.exports.received(&self.name, *digest);
         Ok(())
     }
@@ -105,12 +148,24 @@ impl WritableRepository {
     ///
     /// [`RegistryError::Store`]: the store could not do it.
     pub async fn mount_blob(&self, digest: &Digest, from: &Repository) -> Result<bool, RegistryError> {
-        let key = from.keys.blob(digest);
-        let found = self.store().head(&key, self.patience().push).await?;
-        match found.filter(|meta| meta.size <= LARGEST_MOUNT) {
-            Some(meta) => Ok(self.store().copy(&key, &meta.etag, &self.keys.blob(digest), self.patience().bytes).await?),
-            None => Ok(false),
+        let source = from.keys.blob(digest);
+        let found = self.store().head(&source, self.patience().push).await?;
+        let is_fit = |meta: &ObjectMeta| meta.size <= LARGEST_MOUNT && !self.registry.corrupt.is_bad(&source, &meta.etag);
+        let Some(meta) = found.filter(is_fit) else { return Ok(false) };
+        self.copy_blob(&source, &meta.etag, digest, meta.size).await
+    }
+
+    /// Makes what is at `from` the blob `digest`, of `size` bytes, if it still has `etag`; whether it has.
+    pub(super) async fn copy_blob(&self, from: &Key, etag: &str, digest: &Digest, size: u64) -> Result<bool, RegistryError> {
+        let key = self.keys.blob(digest);
+        let writing = self.registry.corrupt.writing(&key).await;
+        let asked = self.index().asking();
+        let is_copied = self.store().copy(from, etag, &key, self.patience().bytes).await?;
+        if is_copied {
+            writing.succeeded();
+            self.note_written(digest, size, asked);
         }
+        Ok(is_copied)
     }
 
     /// Removes the blob `digest`; whether it was there.
@@ -119,10 +174,14 @@ impl WritableRepository {
     ///
     /// [`RegistryError::Store`]: the store could not do it.
     pub async fn delete_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
-        let key = self.keys.blob(digest);
-        let was_there = self.store().head(&key, self.patience().bytes).await?.is_some();
+        let (key, asked) = (self.keys.blob(digest), self.index().asking());
+        let meta = self.store().head(&key, self.patience().bytes).await?;
+        let was_there = self.note_answer(digest, meta.as_ref(), asked).is_some();
         if was_there {
+            // Whatever comes of it: what may be gone is not believed to be there.
+            self.index().removed(&self.keys.blobs(), digest);
             self.store().delete(&key, self.patience().bytes).await?;
+            self.index().removed(&self.keys.blobs(), digest);
         }
         Ok(was_there)
     }
@@ -135,19 +194,35 @@ fn sha256(digest: &Digest) -> Option<[u8; 32]> {
     }
 }
 
-/// Pours `body` into `upload`; fine only if it is what was announced.
-async fn receive(body: Body, upload: &mut dyn Upload, expected: &Digest, length: Option<u64>) -> Result<(), RegistryError> {
+/// The bytes of a blob on their way in, wherever they come from.
+pub(super) type Chunks = stream::BoxStream<'static, Result<Bytes, RegistryError>>;
+
+/// What a client sends. Where it breaks off, the client has gone.
+pub(super) fn sent(body: Body) -> Chunks {
+    let mut received = 0;
+    body.map(move |chunk| match chunk {
+        Ok(bytes) => {
+            received += bytes.len() as u64;
+            Ok(bytes)
+        }
+        Err(cause) => Err(RegistryError::BodyBroken { received, cause }),
+    })
+    .boxed()
+}
+
+/// Pours `body` into `upload`; fine only if it is what was announced. The number of bytes poured.
+async fn receive(body: Chunks, upload: &mut dyn Upload, expected: &Digest, length: Option<u64>) -> Result<u64, RegistryError> {
     let mut hasher = Hasher::new(expected.algorithm());
-    pour(body, upload, &mut hasher, length).await?;
+    let received = pour(body, upload, &mut hasher, length).await?;
     match hasher.finish() {
-        digest if digest == *expected => Ok(()),
+        digest if digest == *expected => Ok(received),
         received => Err(RegistryError::DigestMismatch { received }),
     }
 }
 
 /// Pours `body`, of `length` bytes if that is known, into `upload`, hashing as it goes; the number of bytes poured.
 pub(super) async fn pour(
-    mut body: Body,
+    mut body: Chunks,
     upload: &mut dyn Upload,
     hasher: &mut Hasher,
     length: Option<u64>,
@@ -155,7 +230,7 @@ pub(super) async fn pour(
     let mut received = 0;
     let mut next = body.next().await;
     while let Some(chunk) = next {
-        let chunk = chunk.map_err(|cause| RegistryError::BodyBroken { received, cause })?;
+        let chunk = chunk?;
         received += chunk.len() as u64;
         hasher.update(&chunk);
         upload.write(chunk).await?;

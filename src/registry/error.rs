@@ -58,8 +58,8 @@ pub enum RegistryError {
     /// A manifest that no client could use.
     #[error(transparent)]
     ManifestInvalid(#[from] InvalidManifest),
-    /// An image names blobs or manifests that are not there.
-    #[error("manifest refers to what is not here: {}", list(.0))]
+    /// An image names blobs or manifests that are not there, or not of the size that it says.
+    #[error("manifest refers to what is not here, or has another size: {}", list(.0))]
     ManifestBlobUnknown(Vec<Digest>),
     /// What the store has under a digest is something else.
     #[error("stored content does not match its digest")]

@@ -4,6 +4,7 @@
 //! <image>/blobs/sha256:<hex>            layers and configs
 //! <image>/_oci/tags/<tag>               the whole manifest; its media type is the object's content type
 //! <image>/_oci/manifests/sha256:<hex>   the same bytes by digest
+//! <image>/_oci/used/sha256:<hex>        empty; its age is how long that manifest was not used
 //! <image>/_oci/referrers/<subject>/<referrer>   a descriptor of the referrer
 //! <image>/_oci/uploads/<id>/<offset>    a piece of a chunked upload
 //! <image>/_oci/uploads/<id>/ended       what became of it
@@ -38,6 +39,11 @@ impl ImageKeys {
         self.key(&format!("blobs/{digest}"))
     }
 
+    /// What the keys of all blobs begin with.
+    pub(super) fn blobs(&self) -> String {
+        format!("{}/blobs/", self.image)
+    }
+
     /// Where the manifest that a tag points to is.
     pub(super) fn tag(&self, tag: &Tag) -> Key {
         self.key(&format!("_oci/tags/{tag}"))
@@ -46,6 +52,11 @@ impl ImageKeys {
     /// Where a manifest is by its digest.
     pub(super) fn manifest(&self, digest: &Digest) -> Key {
         self.key(&format!("_oci/manifests/{digest}"))
+    }
+
+    /// What says when a manifest was last used.
+    pub(super) fn used(&self, digest: &Digest) -> Key {
+        self.key(&format!("_oci/used/{digest}"))
     }
 
     /// What the keys of all tags begin with.
@@ -169,6 +180,7 @@ mod tests {
 
         assert_eq!(keys.blob(&digest).as_str(), format!("ghcr.io/org/app/blobs/{digest}"));
         assert_eq!(keys.manifest(&digest).as_str(), format!("ghcr.io/org/app/_oci/manifests/{digest}"));
+        assert_eq!(keys.used(&digest).as_str(), format!("ghcr.io/org/app/_oci/used/{digest}"));
         assert_eq!(keys.tag(&"cache".parse().unwrap()).as_str(), "ghcr.io/org/app/_oci/tags/cache");
     }
 

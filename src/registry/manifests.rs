@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{RegistryError, Repository, WritableRepository, late};
+use super::index::Found;
+use super::{Asker, RegistryError, Repository, WritableRepository, late};
 use crate::oci::{Algorithm, Descriptor, Digest, Manifest, ManifestKind, MediaType, Reference, Tag};
 use crate::store::{Key, Object, StoreError};
 
@@ -19,15 +20,6 @@ pub const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How many questions about an image's blobs are asked at once.
 const QUESTIONS_AT_ONCE: usize = 16;
-
-/// Who asks whether a manifest is there. What can be told differs: see [`super::Patience`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
-    /// Somebody about to push it, who will send it if it is not there.
-    Push,
-    /// Somebody who wants to have it.
-    Pull,
-}
 
 /// What a client is told of a manifest before it reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +52,11 @@ impl Repository {
     pub async fn stat_manifest(&self, reference: &Reference, asker: Asker) -> Result<Option<ManifestInfo>, RegistryError> {
         let patience = match asker {
             Asker::Push => self.patience().push,
-            Asker::Pull => self.patience().pull,
+            Asker::Import | Asker::Pull => self.patience().pull,
         };
         let asked = async {
             match reference {
-                Reference::Tag(_) => Ok(self.fetch(reference, patience).await?.map(|manifest| manifest.info())),
+                Reference::Tag(_) => self.stat_tag(reference, asker, patience).await,
                 Reference::Digest(digest) => self.head_manifest(digest, patience).await,
             }
         };
@@ -73,8 +65,17 @@ impl Repository {
                 tracing::warn!(repository = %self.name, %reference, %error, "manifest not found in time, taken as absent");
                 Ok(None)
             }
-            (outcome, _) => outcome,
+            (outcome, _) => outcome.inspect(|found| found.iter().for_each(|info| self.mark_used(&info.digest))),
         }
+    }
+
+    async fn stat_tag(&self, tag: &Reference, asker: Asker, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
+        let removals = self.registry.recent.removals();
+        let found = self.fetch(tag, patience).await?;
+        if let (Some(manifest), Asker::Import) = (&found, asker) {
+            self.registry.recent.keep(&self.name, manifest, removals);
+        }
+        Ok(found.map(|manifest| manifest.info()))
     }
 
     /// The manifest at `reference`, `None` when there is none.
@@ -82,10 +83,17 @@ impl Repository {
     /// # Errors
     ///
     /// [`RegistryError::Store`]: it could not be read soon enough for an import to wait.
-    pub async fn read_manifest(&self, reference: &Reference) -> Result<Option<StoredManifest>, RegistryError> {
+    pub async fn read_manifest(&self, reference: &Reference, asker: Asker) -> Result<Option<StoredManifest>, RegistryError> {
+        if let (Reference::Digest(digest), Asker::Import) = (reference, asker)
+            && let Some(manifest) = self.registry.recent.find(&self.name, digest)
+        {
+            return Ok(Some(manifest));
+        }
         let patience = self.patience().pull;
         let reading = tokio::time::timeout(patience, self.fetch(reference, patience));
-        reading.await.unwrap_or_else(|_| Err(late().into()))
+        let found = reading.await.unwrap_or_else(|_| Err(late().into()))?;
+        found.iter().for_each(|manifest| self.mark_used(&manifest.digest));
+        Ok(found)
     }
 
     async fn head_manifest(&self, digest: &Digest, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
@@ -123,21 +131,20 @@ impl Repository {
         }
     }
 
-    /// Which of `digests` the store says soon that it does not have, as a blob or, if `or_manifest`, as a manifest.
-    async fn missing(&self, digests: HashSet<Digest>, or_manifest: bool) -> Vec<Digest> {
+    /// Which of `wanted` the store says soon that it does not have, as a blob or, if `or_manifest`, as a manifest.
+    async fn missing(&self, wanted: HashSet<Wanted>, or_manifest: bool) -> Vec<Digest> {
         let mut missing = Vec::new();
-        let asking = self.ask(digests, or_manifest, &mut missing);
+        let asking = self.ask(wanted, or_manifest, &mut missing);
         if tokio::time::timeout(self.patience().push, asking).await.is_err() {
             tracing::warn!(repository = %self.name, "the store did not say in time whether an image is complete; taken as complete");
         }
         missing
     }
 
-    async fn ask(&self, digests: HashSet<Digest>, or_manifest: bool, missing: &mut Vec<Digest>) {
-        let asked = stream::iter(digests).map(|digest| async move {
-            let is_missing = self.is_absent(&self.keys.blob(&digest)).await
-                && (!or_manifest || self.is_absent(&self.keys.manifest(&digest)).await);
-            is_missing.then_some(digest)
+    async fn ask(&self, wanted: HashSet<Wanted>, or_manifest: bool, missing: &mut Vec<Digest>) {
+        let asked = stream::iter(wanted).map(|wanted| async move {
+            let is_missing = self.lacks_blob(&wanted).await && (!or_manifest || self.lacks_manifest(&wanted).await);
+            is_missing.then_some(wanted.digest)
         });
         let mut answers = std::pin::pin!(asked.buffer_unordered(QUESTIONS_AT_ONCE));
         while let Some(answer) = answers.next().await {
@@ -145,9 +152,22 @@ impl Repository {
         }
     }
 
-    /// Whether the store says so. A question that failed does not make anything absent.
-    async fn is_absent(&self, key: &Key) -> bool {
-        matches!(self.head_for_push(key).await, Ok(None))
+    /// Whether the store says that it has no blob such as a manifest wants: of another size is none,
+    /// since who pulls it would refuse it. A question that failed does not make anything absent.
+    ///
+    /// What the index says is there is not asked for: its client was told so
+    /// too, by the answer to its HEAD or its PUT, and has nothing to send. What
+    /// the index does not know the store must be asked for: it proves no absence.
+    async fn lacks_blob(&self, wanted: &Wanted) -> bool {
+        let known = self.index().find(&self.keys.blobs(), &wanted.digest);
+        let is_known = known.is_some_and(|known| known.size == wanted.size);
+        let is_other = |found: Option<Found>| found.is_none_or(|found| found.size != wanted.size);
+        !is_known && self.ask_for_blob(&wanted.digest).await.is_ok_and(is_other)
+    }
+
+    async fn lacks_manifest(&self, wanted: &Wanted) -> bool {
+        let asked = self.head_for_push(&self.keys.manifest(&wanted.digest)).await;
+        asked.is_ok_and(|found| found.is_none_or(|found| found.size != wanted.size))
     }
 }
 
@@ -206,45 +226,92 @@ impl WritableRepository {
         self.require_content(&manifest).await?;
 
         self.note_use();
-        let content_type = manifest.media_type.as_str();
         // By digest first, tags last: a tag is never there without what it announces.
-        self.store().put(&self.keys.manifest(&digest), bytes.clone(), content_type, self.patience().bytes).await?;
-        let subject = self.write_referrer(&manifest, &digest, &bytes).await?;
+        let subject = self.keep(&manifest, &digest, &bytes).await?;
         let own = match reference {
             Reference::Tag(tag) => Some(tag),
             Reference::Digest(_) => None,
         };
         let content_type = tag_content_type(&manifest.media_type, &digest);
-        for tag in own.into_iter().chain(tags) {
-            self.store().put(&self.keys.tag(tag), bytes.clone(), &content_type, self.patience().bytes).await?;
+        for key in own.into_iter().chain(tags).map(|tag| self.keys.tag(tag)) {
+            let _turn = self.registry.turns.to_write(&key).await;
+            self.store().put(&key, bytes.clone(), &content_type, self.patience().bytes).await?;
+        }
+        let is_announced = own.is_some() || !tags.is_empty() || subject.is_some();
+        // Who deletes it meanwhile either sees what announces it, or was done before this looks.
+        if is_announced && self.head_for_push(&self.keys.manifest(&digest)).await.is_ok_and(|found| found.is_none()) {
+            self.keep(&manifest, &digest, &bytes).await?;
         }
         if own.is_none() && tags.is_empty() {
             // An index will name it.
             self.registry.exports.received(&self.name, digest);
         }
         self.registry.exports.complete(&self.name, manifest.digests());
+        self.mark_used(&digest);
         Ok(Written { digest, subject })
     }
 
+    /// Stores a manifest by its digest, and notes what it refers to; that.
+    async fn keep(&self, manifest: &Manifest, digest: &Digest, bytes: &Bytes) -> Result<Option<Digest>, RegistryError> {
+        let (key, content_type) = (self.keys.manifest(digest), manifest.media_type.as_str());
+        self.store().put(&key, bytes.clone(), content_type, self.patience().bytes).await?;
+        self.write_referrer(manifest, digest, bytes).await
+    }
+
     /// Removes a tag, or a manifest with every tag that points to it; whether it was there.
+    ///
+    /// A manifest that is pushed meanwhile may stay, and then stays whole.
     ///
     /// # Errors
     ///
     /// [`RegistryError::Store`]: the store could not do all of it; asking again does the rest.
     pub async fn delete_manifest(&self, reference: &Reference) -> Result<bool, RegistryError> {
         let Some(manifest) = self.fetch(reference, self.patience().bytes).await? else { return Ok(false) };
-        if let Reference::Digest(digest) = reference {
-            // The reverse of the order of writing: a tag never points to what is gone.
-            for key in self.tags_of(&manifest).await? {
-                self.store().delete(&key, self.patience().bytes).await?;
-            }
-            let read = manifest.media_type.parse().ok().and_then(|media_type| Manifest::parse(media_type, &manifest.bytes).ok());
-            if let Some(subject) = read.and_then(|read| read.subject) {
-                self.store().delete(&self.keys.referrer(&subject.digest, digest), self.patience().bytes).await?;
-            }
+        match reference {
+            Reference::Tag(tag) => self.store().delete(&self.keys.tag(tag), self.patience().bytes).await?,
+            Reference::Digest(digest) => self.delete_everywhere(digest, &manifest).await?,
         }
-        self.store().delete(&self.manifest_key(reference), self.patience().bytes).await?;
         Ok(true)
+    }
+
+    async fn delete_everywhere(&self, digest: &Digest, stored: &StoredManifest) -> Result<(), RegistryError> {
+        let read = stored.media_type.parse().ok().and_then(|media_type| Manifest::parse(media_type, &stored.bytes).ok());
+        let subject = read.as_ref().and_then(|manifest| manifest.subject.as_ref());
+        let referrer = subject.map(|subject| self.keys.referrer(&subject.digest, digest));
+        self.registry.recent.forget(&self.name, digest);
+        // The reverse of the order of writing: a tag never points to what is gone.
+        for key in self.tags_of(stored).await? {
+            self.delete_tag_of(&key, stored).await?;
+        }
+        if let Some(key) = &referrer {
+            self.store().delete(key, self.patience().bytes).await?;
+        }
+        self.store().delete(&self.keys.manifest(digest), self.patience().bytes).await?;
+        // A push that had written it may have announced it after the looks above.
+        match read {
+            Some(manifest) if self.is_announced(stored, referrer.as_ref()).await? => {
+                self.keep(&manifest, digest, &stored.bytes).await?;
+            }
+            _ => self.unmark(digest).await,
+        }
+        Ok(())
+    }
+
+    /// Removes a tag, unless it has moved away from `manifest`.
+    async fn delete_tag_of(&self, key: &Key, manifest: &StoredManifest) -> Result<(), RegistryError> {
+        let _turn = self.registry.turns.to_remove(key).await;
+        if self.read_bytes(key).await?.is_some_and(|bytes| bytes == manifest.bytes) {
+            self.store().delete(key, self.patience().bytes).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_announced(&self, manifest: &StoredManifest, referrer: Option<&Key>) -> Result<bool, RegistryError> {
+        let is_listed = match referrer {
+            Some(key) => self.store().head(key, self.patience().bytes).await?.is_some(),
+            None => false,
+        };
+        Ok(is_listed || !self.tags_of(manifest).await?.is_empty())
     }
 
     /// The keys of the tags that point to `manifest`: tags of its size, read to be sure.
@@ -279,19 +346,27 @@ impl WritableRepository {
         let missing = match &manifest.kind {
             _ if manifest.is_cache() => return Ok(()),
             ManifestKind::Opaque => return Ok(()),
-            ManifestKind::Image { config, layers } => self.missing(digests(layers.iter().chain([config])), false).await,
-            ManifestKind::Index(children) => self.missing(digests(children), true).await,
+            ManifestKind::Image { config, layers } => self.missing(wanted(layers.iter().chain([config])), false).await,
+            ManifestKind::Index(children) => self.missing(wanted(children), true).await,
         };
         if missing.is_empty() { Ok(()) } else { Err(RegistryError::ManifestBlobUnknown(missing)) }
     }
 }
 
+/// What a manifest says of something that it is made of.
+#[derive(PartialEq, Eq, Hash)]
+struct Wanted {
+    digest: Digest,
+    size: u64,
+}
+
 /// What must be here, each once. Layers that may not be distributed stay where their `urls` say.
-fn digests<'a>(descriptors: impl IntoIterator<Item = &'a Descriptor>) -> HashSet<Digest> {
+fn wanted<'a>(descriptors: impl IntoIterator<Item = &'a Descriptor>) -> HashSet<Wanted> {
     let is_kept_here = |descriptor: &&Descriptor| {
         !descriptor.media_type.contains(".nondistributable.") && !descriptor.media_type.contains(".foreign.")
     };
-    descriptors.into_iter().filter(is_kept_here).map(|descriptor| descriptor.digest).collect()
+    let kept = descriptors.into_iter().filter(is_kept_here);
+    kept.map(|descriptor| Wanted { digest: descriptor.digest, size: descriptor.size }).collect()
 }
 
 fn matching(expected: &Digest, bytes: &[u8]) -> Result<Digest, RegistryError> {

@@ -5,15 +5,22 @@
 
 mod blobs;
 mod catalog;
+mod corrupt;
 mod error;
 mod exports;
+mod index;
 mod keys;
 mod manifests;
+mod recent;
 mod referrers;
+mod refresh;
 mod sessions;
 mod sweep;
 mod tags;
+mod turns;
+mod upload_id;
 mod uploads;
+mod used;
 
 use std::fmt;
 use std::ops::Deref;
@@ -25,21 +32,29 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio_util::task::TaskTracker;
 
+use crate::metrics::ProfileMetrics;
 use crate::oci::RepoName;
-use crate::store::{Cause, Key, ObjectMeta, ObjectStore, StoreError};
+use crate::store::{Cause, Clock, Key, ObjectMeta, ObjectStore, StoreError};
+use corrupt::Corrupt;
 use exports::Exports;
+use index::Index;
 use keys::ImageKeys;
+use recent::Recent;
+use refresh::Refreshes;
 use sessions::Sessions;
 use sweep::Sweeps;
+use turns::Turns;
+use used::Marks;
 
 pub use blobs::Blob;
 pub use catalog::Catalog;
 pub use error::RegistryError;
-pub use manifests::{Asker, MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
+pub use manifests::{MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
 pub use referrers::Referrers;
 pub use sweep::{Leftovers, Sweep, Swept};
 pub use tags::Tags;
-pub use uploads::{InvalidUploadId, LastChunk, UploadId};
+pub use upload_id::{InvalidUploadId, UploadId};
+pub use uploads::LastChunk;
 
 /// Bytes that a client is sending; the error is whatever broke its connection.
 pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Cause>> + Send>>;
@@ -49,10 +64,50 @@ pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Cause>> + Send>>;
 pub struct Registry {
     store: Arc<dyn ObjectStore>,
     patience: Patience,
+    belief: Belief,
+    clock: Clock,
+    index: Index,
+    metrics: ProfileMetrics,
+    refreshes: Refreshes,
+    marks: Marks,
+    recent: Recent,
     exports: Exports,
     sessions: Sessions,
+    corrupt: Corrupt,
     sweeps: Sweeps,
+    turns: Turns,
     background: TaskTracker,
+}
+
+/// Who wants to know something. What can be told differs, and how long they wait: see [`Patience`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// BuildKit or containerd about to push it, who will send it if it is not there.
+    Push,
+    /// BuildKit or containerd that wants to have it.
+    Import,
+    /// Anybody else.
+    Pull,
+}
+
+/// What may be believed of blobs, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Belief {
+    /// How long a blob that was there is taken to be there still.
+    pub index_ttl: Duration,
+    /// How much memory that may take, in bytes.
+    pub index_bytes: u64,
+    /// How old a blob may be that is told to be there before it is made young again.
+    pub touch_after: Duration,
+    /// How old a blob is at least that nobody needs, when it is removed.
+    pub grace: Duration,
+}
+
+impl Default for Belief {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self { index_ttl: Duration::from_secs(600), index_bytes: 16 << 20, touch_after: DAY * 3, grace: DAY * 7 }
+    }
 }
 
 /// How long the store is waited for, by what a client is waiting for.
@@ -83,14 +138,42 @@ impl Registry {
     /// A registry that keeps everything in `store`.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, patience: Patience) -> Self {
+        let (belief, metrics) = (Belief::default(), ProfileMetrics::default());
         Self {
             store,
             patience,
+            belief,
+            clock: Clock::default(),
+            index: Index::new(&belief, metrics.clone()),
+            metrics,
+            refreshes: Refreshes::default(),
+            marks: Marks::default(),
+            recent: Recent::default(),
             exports: Exports::default(),
             sessions: Sessions::default(),
+            corrupt: Corrupt::default(),
             sweeps: Sweeps::default(),
+            turns: Turns::new(),
             background: TaskTracker::new(),
         }
+    }
+
+    /// The same, with `belief` in place of the default.
+    #[must_use]
+    pub fn with_belief(self, belief: Belief) -> Self {
+        Self { index: Index::new(&belief, self.metrics.clone()), belief, ..self }
+    }
+
+    /// The same, counting into `metrics`.
+    #[must_use]
+    pub fn with_metrics(self, metrics: ProfileMetrics) -> Self {
+        Self { index: Index::new(&self.belief, metrics.clone()), metrics, ..self }
+    }
+
+    /// The same, going by `clock`.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// The repository `name`, to read from; it need not exist.
@@ -111,8 +194,21 @@ impl Registry {
         self.exports.are_open()
     }
 
-    /// Waits for what was begun and runs in the background.
+    /// How much memory the index of what is there takes, in bytes.
+    #[must_use]
+    pub fn index_bytes(&self) -> usize {
+        self.index.bytes()
+    }
+
+    /// How often a blob could not be made young again.
+    #[must_use]
+    pub fn failed_refreshes(&self) -> u64 {
+        self.refreshes.failures()
+    }
+
+    /// Waits for what was begun and runs in the background; listings are not gone on with.
     pub async fn settle(&self) {
+        self.index.stop_listing();
         self.background.close();
         self.background.wait().await;
         self.background.reopen();
@@ -143,15 +239,20 @@ impl Repository {
         &*self.registry.store
     }
 
+    fn index(&self) -> &Index {
+        &self.registry.index
+    }
+
     fn patience(&self) -> Patience {
         self.registry.patience
     }
 
     /// What the store says of `key` as long as a push waits for it. A store
-    /// promises to be no slower, but a disk that hangs keeps no promise.
+    /// promises to be no slower, but a disk that hangs keeps no promise. What is known to be wrong is not there.
     async fn head_for_push(&self, key: &Key) -> Result<Option<ObjectMeta>, StoreError> {
         let patience = self.patience().push;
-        tokio::time::timeout(patience, self.store().head(key, patience)).await.unwrap_or_else(|_| Err(late()))
+        let meta = tokio::time::timeout(patience, self.store().head(key, patience)).await.unwrap_or_else(|_| Err(late()))?;
+        Ok(meta.filter(|meta| !self.registry.corrupt.is_bad(key, &meta.etag)))
     }
 }
 

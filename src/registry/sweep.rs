@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::keys;
-use super::uploads::MAX_AGE;
+use super::upload_id::MAX_AGE;
 use super::{Registry, RegistryError, Repository};
 use crate::oci::RepoName;
 use crate::store::{Key, ObjectStore, StoreError, Unfinished};
@@ -272,7 +272,7 @@ mod tests {
 
     use super::*;
     use crate::oci::Digest;
-    use crate::registry::{Body, Patience, WritableRepository};
+    use crate::registry::{Asker, Body, Patience, WritableRepository};
     use crate::store::MemoryStore;
 
     /// Begun in 1970.
@@ -336,12 +336,12 @@ mod tests {
         let app = writable(&registry, "app");
         let tag = "v1".parse().unwrap();
 
-        assert!(app.read_manifest(&tag).await.unwrap().is_none());
+        assert!(app.read_manifest(&tag, Asker::Pull).await.unwrap().is_none());
         tokio::time::sleep(SETTLED * 2).await;
         assert!(has(&registry, &old).await);
 
         registry.store.put(&app.keys.tag(&"v1".parse().unwrap()), "{}".into(), "text/plain", PATIENCE).await.unwrap();
-        assert!(app.read_manifest(&tag).await.unwrap().is_some());
+        assert!(app.read_manifest(&tag, Asker::Pull).await.unwrap().is_some());
         tokio::time::sleep(SETTLED * 2).await;
         assert!(!has(&registry, &old).await);
     }

@@ -10,25 +10,19 @@
 //! there, only bytes of the right digest become a blob. Who wrote every piece
 //! knows their hash, and has the store copy instead.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use uuid::Uuid;
 
-use super::blobs::pour;
+use super::blobs::{Chunks, pour, sent};
 use super::keys::UPLOAD_END;
 use super::sessions::{Session, WrittenPiece};
 use super::sweep::remove;
-use super::{Body, RegistryError, Repository, WritableRepository};
+use super::{Body, RegistryError, Repository, UploadId, WritableRepository};
 use crate::oci::{Algorithm, Digest, Hasher};
-use crate::store::{Key, Listed, StoreError};
-
-/// How long an upload may take. What is older is refused, and swept.
-pub(super) const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::store::{Key, Listed, ObjectStore, StoreError};
 
 /// Largest piece that the store is asked to copy, in bytes: S3 copies no more
 /// in one request (S3 API, CopyObject). A larger one is read back.
@@ -37,45 +31,6 @@ const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
 /// Most pieces that an upload may have, as many as S3 takes parts. Each is an
 /// object, and whoever takes the next one lists them all.
 const MAX_PIECES: usize = 10_000;
-
-/// The name of an upload: random, with the time it was begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UploadId {
-    random: Uuid,
-    /// Seconds after 1970.
-    began: u64,
-}
-
-/// A text that names no upload that ever was.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such upload; begin one with POST /v2/<name>/blobs/uploads/")]
-pub struct InvalidUploadId;
-
-impl UploadId {
-    /// The name of an upload that begins now.
-    #[must_use]
-    pub fn begin() -> Self {
-        Self { random: Uuid::new_v4(), began: now() }
-    }
-}
-
-impl UploadId {
-    /// Whether it was begun too long ago to go on. One from the future is a
-    /// replica whose clock is ahead; too far ahead, and nobody began it.
-    fn is_over(self) -> bool {
-        now().abs_diff(self.began) > MAX_AGE.as_secs()
-    }
-
-    /// Whether it was begun so long ago that it has been over for `time`.
-    pub(super) fn is_over_for(self, time: Duration) -> bool {
-        now().saturating_sub(self.began) > (MAX_AGE + time).as_secs()
-    }
-}
-
-/// Seconds after 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
 
 /// What an upload holds, as the store lists it.
 #[derive(Debug, Default)]
@@ -214,7 +169,7 @@ impl WritableRepository {
         pieces.has_room()?;
         let mut hasher = session.hasher.take().filter(|_| received > 0).unwrap_or_else(|| Hasher::new(Algorithm::Sha256));
         let mut upload = self.store().upload(&self.keys.piece(id, received), length, self.patience().bytes).await?;
-        let poured = match pour(body, &mut *upload, &mut hasher, length).await {
+        let poured = match pour(sent(body), &mut *upload, &mut hasher, length).await {
             // Nothing came, and an empty piece would stand in the way of the next.
             Ok(0) => Ok(0),
             Ok(poured) => {
@@ -238,21 +193,25 @@ impl WritableRepository {
     /// [`RegistryError::DigestMismatch`]: what it holds is something else; it is kept.
     pub async fn finish_upload(&self, id: UploadId, digest: &Digest, last: LastChunk) -> Result<(), RegistryError> {
         let session = self.registry.sessions.enter(id).await;
-        let pieces = match self.open_pieces(id).await {
-            // The answer to an earlier request may have been lost.
-            Err(RegistryError::UploadUnknown) if self.has_become(id, digest).await? => return Ok(()),
-            pieces => pieces?,
-        };
+        match self.assemble(id, digest, last, &session).await {
+            // The answer to an earlier request may have been lost, or another one have been quicker.
+            Err(RegistryError::UploadUnknown) if self.has_become(id, digest).await? => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    async fn assemble(&self, id: UploadId, digest: &Digest, last: LastChunk, session: &Session) -> Result<(), RegistryError> {
+        let pieces = self.open_pieces(id).await?;
         let received = in_order(&pieces, last.start)?;
-        let copyable = pieces.copyable(&session, digest).filter(|_| last.length == Some(0));
+        let copyable = pieces.copyable(session, digest).filter(|_| last.length == Some(0));
         let is_copied = match copyable {
-            Some(piece) => self.store().copy(&piece.key, &piece.etag, &self.keys.blob(digest), self.patience().bytes).await?,
+            Some(piece) => self.copy_blob(&piece.key, &piece.etag, digest, piece.size).await?,
             None => false,
         };
         if !is_copied {
             let length = last.length.map(|length| received + length);
-            let body = self.read_back(&pieces).chain(last.body).boxed();
-            self.write_blob(digest, length, body).await?;
+            let body = self.read_back(&pieces).chain(sent(last.body)).boxed();
+            self.write_chunks(digest, length, body).await?;
         }
         if !pieces.run.is_empty() {
             self.end(id, &pieces, digest.to_string()).await?;
@@ -295,18 +254,24 @@ impl WritableRepository {
         Ok(())
     }
 
-    fn read_back(&self, pieces: &Pieces) -> Body {
+    fn read_back(&self, pieces: &Pieces) -> Chunks {
         let (store, patience) = (Arc::clone(&self.registry.store), self.patience().bytes);
         let keys: Vec<_> = pieces.run.iter().map(|piece| (piece.key.clone(), piece.size)).collect();
         let opened = stream::iter(keys).then(move |(key, size)| {
             let store = Arc::clone(&store);
-            async move {
-                let object = store.get(&key, None, patience).await?.filter(|object| object.length == size);
-                object.map(|object| object.body).ok_or_else(|| StoreError::Unavailable("a piece of the upload is gone".into()))
-            }
+            async move { read_piece(&*store, &key, size, patience).await }
         });
-        Box::pin(opened.try_flatten().map_err(Into::into))
+        opened.try_flatten().boxed()
     }
+}
+
+async fn read_piece(store: &dyn ObjectStore, key: &Key, size: u64, patience: Duration) -> Result<Chunks, RegistryError> {
+    // Pieces go when their upload has ended.
+    let object = store.get(key, None, patience).await?.ok_or(RegistryError::UploadUnknown)?;
+    if object.length != size {
+        return Err(StoreError::Unavailable("another replica took a chunk for the same place".into()).into());
+    }
+    Ok(object.body.map_err(RegistryError::from).boxed())
 }
 
 /// How much `pieces` hold, if a chunk that begins at `start` follows them.
@@ -315,37 +280,11 @@ fn in_order(pieces: &Pieces, start: Option<u64>) -> Result<u64, RegistryError> {
     if start.is_some_and(|start| start != received) { Err(RegistryError::ChunkOutOfOrder { received }) } else { Ok(received) }
 }
 
-impl fmt::Display for UploadId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{:010x}", self.random.simple(), self.began)
-    }
-}
-
-impl FromStr for UploadId {
-    type Err = InvalidUploadId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidUploadId> {
-        let (random, began) = text.split_once('-').ok_or(InvalidUploadId)?;
-        let id = Self {
-            random: Uuid::try_parse(random).map_err(|_| InvalidUploadId)?,
-            began: u64::from_str_radix(began, 16).map_err(|_| InvalidUploadId)?,
-        };
-        // One name has one spelling.
-        if id.to_string() == text { Ok(id) } else { Err(InvalidUploadId) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
-
-    #[test]
-    fn a_name_reads_back_and_no_two_are_alike() {
-        let id = UploadId::begin();
-
-        assert_eq!(id.to_string().parse(), Ok(id));
-        assert_ne!(id, UploadId::begin());
-    }
 
     /// What the store lists of an upload that came in one piece, and what its writer knows.
     fn one_piece(size: u64) -> (Pieces, Session) {
@@ -367,13 +306,5 @@ mod tests {
 
         let (pieces, session) = one_piece(LARGEST_COPY + 1);
         assert!(pieces.copyable(&session, &digest).is_none(), "too large");
-    }
-
-    #[test]
-    fn anything_else_is_no_upload() {
-        let id = UploadId::begin().to_string();
-        for text in ["", "-", "..", &id[1..], &id.to_uppercase(), &format!("{id}0"), &format!("0{id}"), &id.replace('-', "")] {
-            assert_eq!(text.parse::<UploadId>(), Err(InvalidUploadId), "{text}");
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Where an object is.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -35,6 +36,12 @@ impl FromStr for Key {
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
         let is_plain = |component: &str| !matches!(component, "" | "." | "..") && !component.contains(char::is_control);
         if text.len() <= MAX_BYTES && text.split('/').all(is_plain) { Ok(Self(text.into())) } else { Err(InvalidKey) }
+    }
+}
+
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 
-use super::{Key, Listed, OCTET_STREAM, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
+use super::{Clock, Key, Listed, OCTET_STREAM, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
 use crate::oci::ByteRange;
 
 /// Most objects in one page of a listing, as many as S3 gives.
@@ -17,7 +17,10 @@ const PAGE: usize = 1000;
 
 /// Objects in memory; a clone is the same store.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryStore(Arc<Mutex<Shelf>>);
+pub struct MemoryStore {
+    shelf: Arc<Mutex<Shelf>>,
+    clock: Clock,
+}
 
 #[derive(Debug, Default)]
 struct Shelf {
@@ -33,8 +36,14 @@ struct Stored {
 }
 
 impl MemoryStore {
+    /// An empty store that goes by `clock`.
+    #[must_use]
+    pub fn with_clock(clock: Clock) -> Self {
+        Self { shelf: Arc::default(), clock }
+    }
+
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts an object on the shelf; its etag.
@@ -44,7 +53,7 @@ impl MemoryStore {
         let meta = ObjectMeta {
             size: bytes.len() as u64,
             content_type: content_type.to_owned(),
-            last_modified: SystemTime::now(),
+            last_modified: self.clock.now(),
             etag: shelf.writes.to_string(),
         };
         let etag = meta.etag.clone();
@@ -89,6 +98,12 @@ impl ObjectStore for MemoryStore {
         Ok(true)
     }
 
+    async fn touch(&self, key: &Key, _: Duration) -> Result<bool, StoreError> {
+        let (mut shelf, now) = (self.shelf(), self.clock.now());
+        let found = shelf.objects.get_mut(key);
+        Ok(found.map(|stored| stored.meta.last_modified = now).is_some())
+    }
+
     async fn delete(&self, key: &Key, _: Duration) -> Result<(), StoreError> {
         self.shelf().objects.remove(key);
         Ok(())
@@ -96,16 +111,19 @@ impl ObjectStore for MemoryStore {
 
     async fn list(&self, prefix: &str, after: Option<&Key>, _: Duration) -> Result<Page, StoreError> {
         let shelf = self.shelf();
-        let mut found = shelf
-            .objects
-            .range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
-            .filter(|(key, _)| key.as_str().starts_with(prefix))
-            .map(|(key, Stored { meta, .. })| Listed {
-                key: key.clone(),
-                size: meta.size,
-                last_modified: meta.last_modified,
-                etag: meta.etag.clone(),
-            });
+        let from = match after.map(Key::as_str) {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let mut found =
+            shelf.objects.range::<str, _>((from, Bound::Unbounded)).take_while(|(key, _)| key.as_str().starts_with(prefix)).map(
+                |(key, Stored { meta, .. })| Listed {
+                    key: key.clone(),
+                    size: meta.size,
+                    last_modified: meta.last_modified,
+                    etag: meta.etag.clone(),
+                },
+            );
         Ok(Page { objects: found.by_ref().take(PAGE).collect(), is_truncated: found.next().is_some() })
     }
 

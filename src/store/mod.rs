@@ -4,6 +4,7 @@
 //! [`ObjectStore`] and [`Upload`], and `tests/store` holds every store to it.
 
 mod budget;
+mod clock;
 mod folder;
 mod key;
 mod memory;
@@ -20,11 +21,12 @@ use futures_util::Stream;
 
 use crate::oci::ByteRange;
 
-pub use budget::MemoryBudget;
+pub use budget::{MemoryBudget, Share};
+pub use clock::Clock;
 pub use folder::FolderStore;
 pub use key::{InvalidKey, Key};
 pub use memory::MemoryStore;
-pub use s3::{S3Credentials, S3Settings, S3Store};
+pub use s3::{KIND_NAMES, S3Credentials, S3Encryption, S3Endpoint, S3Kind, S3Objects, S3Settings, S3Store};
 
 /// A place that keeps objects under keys, shared by all who hold it.
 ///
@@ -33,7 +35,10 @@ pub use s3::{S3Credentials, S3Settings, S3Store};
 /// win, whole.
 ///
 /// `patience` is how long a call may go on without getting anywhere; inside it
-/// a store tries again whatever is worth trying again.
+/// a store tries again whatever is worth trying again. Once a store is known to
+/// be down, who has 2 s of it or less is told so at once.
+///
+/// What is archived, so that it could not be read now, counts as absent.
 #[async_trait]
 pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// What is known of the object at `key`, `None` when there is none.
@@ -64,6 +69,14 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// not pass through here.
     async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError>;
 
+    /// Makes the object at `key` as young as if it had just been written;
+    /// `false` when there is none. Its bytes and its content type stay.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooLarge`] when so large an object can't be.
+    async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError>;
+
     /// Removes the object at `key`; there need not be one.
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError>;
 
@@ -92,6 +105,9 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
 
     /// Finds out whether the store can be used as it is set up.
     async fn probe(&self, patience: Duration) -> Result<(), StoreError>;
+
+    /// Asks over new connections from now on, where there are any to make anew.
+    fn reconnect(&self) {}
 
     /// Waits until nothing that was begun here still runs in the background.
     async fn settle(&self);
@@ -245,6 +261,22 @@ pub enum Misconfiguration {
     #[error("no credentials: {reason}")]
     NoCredentials {
         /// What the source said, free of secrets.
+        reason: String,
+    },
+    /// The certificates to trust cannot be used.
+    #[error("cannot use the certificates in {path:?}: {reason}; correct `ca_bundle`")]
+    CaBundle {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no going through the proxy.
+    #[error("cannot use {url:?} as a proxy: {reason}; correct `proxy`")]
+    Proxy {
+        /// The proxy.
+        url: String,
+        /// What is wrong with it.
         reason: String,
     },
     /// The folder cannot be written.

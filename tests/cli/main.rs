@@ -104,6 +104,11 @@ fn mistakes_in_words_and_settings_end_with_2_and_name_the_mistake() {
         (&["--listen", "0.0.0.0:5000"], &[], "State --anonymous none, read or write"),
         (&["s3://ci-cache"], &aws, "State --anonymous none, read or write"),
         (&["s3://ci-cache", "--anonymous", "write"], &[], "no keys to the bucket"),
+        (
+            &["check", "s3://ci-cache", "--kind", "google"],
+            &aws,
+            "--kind  \"google\": must be one of aws, gcs, minio, ceph, r2, b2, garage, generic",
+        ),
         (&["az://ci-cache"], &[], "STORE  \"az://ci-cache\": a store is s3://bucket/prefix"),
         (&[], &[("LONGSHORE_BUKET", "b")], "LONGSHORE_BUKET  there is no such variable; did you mean LONGSHORE_BUCKET?"),
         (&[], &[("LONGSHORE_BUCKET", "")], "LONGSHORE_BUCKET  is empty"),

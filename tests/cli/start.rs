@@ -101,7 +101,6 @@ async fn a_bucket_that_is_set_up_wrong_is_told_by_what_is_wrong() {
         (Launch::on_bucket(&door, "nowhere", "team"), "there is no bucket \"nowhere\""),
         (launch("LONGSHORE_ACCESS_KEY_ID", "stranger"), "knows no access key id \"stranger\""),
         (launch("LONGSHORE_SECRET_ACCESS_KEY", "MARKED-SECRET"), "does not belong to access key id"),
-        (launch("LONGSHORE_REGION", "eu-central-1"), "is not in region \"eu-central-1\""),
     ] {
         let log = refused(launch).await;
 
@@ -111,15 +110,28 @@ async fn a_bucket_that_is_set_up_wrong_is_told_by_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn the_region_that_a_store_names_is_told() {
-    let address = answering(
-        "HTTP/1.1 301 Moved Permanently\r\nx-amz-bucket-region: eu-west-1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-    )
-    .await;
+async fn a_region_is_corrected_and_warned_of_where_the_store_names_the_right_one() {
+    let minio = Minio::start().await;
+    minio.make_bucket("bucket");
+    let launch = Launch::on_bucket_at(minio.address, "bucket", "team");
 
-    let log = refused(on_endpoint(address)).await;
+    let longshore = launch.env("LONGSHORE_REGION", "eu-central-1").start().await;
 
-    assert!(log.contains("but in \"eu-west-1\""), "{log}");
+    let warning = longshore.line_with("is in another region", SOON).await;
+    assert!(warning.contains("eu-central-1") && warning.contains(minio::REGION), "{warning}");
+}
+
+#[tokio::test]
+async fn a_wrong_region_is_a_mistake_where_the_store_names_none_or_one_that_does_not_help() {
+    for (header, told) in [("", "is not in region \"us-east-1\""), ("x-amz-bucket-region: eu-west-1\r\n", "but in \"eu-west-1\"")]
+    {
+        let answer = format!("HTTP/1.1 301 Moved Permanently\r\n{header}Content-Length: 0\r\nConnection: close\r\n\r\n");
+        let address = answering(answer.leak()).await;
+
+        let log = refused(on_endpoint(address)).await;
+
+        assert!(log.contains(told), "{log}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What is in the store, and what it took to bring it there.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -8,15 +9,15 @@ use http::StatusCode;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::stage::{Quay, STORES, Store, export, run};
-use crate::support::client;
+use crate::stage::{EVERY_STORE, Quay, Store, export, run};
 use crate::support::door::S3Operation;
 use crate::support::project::Project;
+use crate::support::{client, eventually};
 
 #[test]
 fn a_store_holds_exactly_what_was_exported_and_every_blob_hashes_to_its_key() {
     run(async {
-        for store in STORES {
+        for store in EVERY_STORE {
             let (quay, project) = (Quay::on(store).await, Project::new());
             export(&project, &format!("{},mode=max", quay.cache("ghcr.io/org/app:cache"))).await;
 
@@ -25,7 +26,14 @@ fn a_store_holds_exactly_what_was_exported_and_every_blob_hashes_to_its_key() {
             let mut expected: BTreeMap<String, String> =
                 blobs_of(&manifest.body).into_iter().map(|digest| (format!("ghcr.io/org/app/blobs/{digest}"), digest)).collect();
             expected.insert(format!("ghcr.io/org/app/_oci/manifests/{tagged}"), tagged.clone());
+            let mark = format!("ghcr.io/org/app/_oci/used/{tagged}");
+            expected.insert(mark.clone(), digest_of(b""));
             expected.insert("ghcr.io/org/app/_oci/tags/cache".to_owned(), tagged);
+            // It is written beside the answer.
+            eventually("the use is marked", Duration::from_secs(20), || async {
+                quay.objects().await.contains_key(&mark).then_some(())
+            })
+            .await;
 
             assert!(expected.len() > 6, "{store:?}: a cache has several layers: {expected:#?}");
             assert_eq!(quay.objects().await, expected, "{store:?}");

@@ -7,6 +7,7 @@ mod support;
 
 mod broken_off;
 mod bucket;
+mod costs;
 mod outage;
 mod round_trip;
 mod stage;

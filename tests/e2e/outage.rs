@@ -47,7 +47,9 @@ const SMALL: &[u64] = &[200_000, 30_000];
 const LARGE: &[u64] = &[200_000, 20_000_000];
 
 const REQUESTS_OF_AN_EXPORT: [(&str, &[u64], usize, IsIt); 8] = [
-    ("the look for a layer", SMALL, 1, |seen, _| seen.operation() == S3Operation::HeadObject && is_blob(seen)),
+    ("the look for layers", SMALL, 1, |seen, _| {
+        seen.operation() == S3Operation::ListObjectsV2 && seen.query.contains("blobs%2F")
+    }),
     ("a small layer", SMALL, 2, |seen, _| seen.operation() == S3Operation::PutObject && is_blob(seen)),
     ("the begin of a large layer", LARGE, 1, |seen, _| seen.operation() == S3Operation::CreateMultipartUpload),
     ("a part of a large layer", LARGE, 2, |seen, _| seen.operation() == S3Operation::UploadPart),

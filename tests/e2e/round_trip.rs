@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::stage::{Quay, STORES, cold, export, exporter, import, result_of, run};
+use crate::stage::{EVERY_STORE, Quay, STORES, cold, export, exporter, import, result_of, run};
 use crate::support::client;
 use crate::support::project::Project;
 
@@ -59,6 +59,22 @@ fn layer_types(manifest: &[u8]) -> Vec<String> {
     types.sort();
     types.dedup();
     types
+}
+
+#[test]
+fn a_cold_daemon_makes_the_same_bytes_from_the_cache_in_every_store() {
+    run(async {
+        for store in EVERY_STORE {
+            // One layer goes with one request, the other in parts.
+            let (quay, project) = (Quay::on(store).await, Project::with_layers(&[200_000, 20_000_000]));
+            let cache = quay.cache("org/app:cache");
+
+            let exported = export(&project, &format!("{cache},mode=max")).await;
+            let imported = import(&project, &cache).await;
+
+            assert_eq!(imported, exported, "{store:?}");
+        }
+    });
 }
 
 #[test]

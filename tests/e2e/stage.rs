@@ -15,8 +15,8 @@ use uuid::Uuid;
 use crate::support::buildkit::{Build, Buildkit};
 use crate::support::door::Door;
 use crate::support::longshore::{Launch, Longshore};
-use crate::support::minio::Minio;
 use crate::support::project::{Project, Tree, digest_of};
+use crate::support::s3_server::S3Server;
 use crate::support::scratch;
 
 /// One runtime for all tests: what they share outlives each of them.
@@ -44,19 +44,21 @@ pub async fn cold() -> &'static Buildkit {
     COLD.get_or_init(|| Buildkit::start("the cold daemon")).await
 }
 
-async fn minio() -> &'static Minio {
-    static MINIO: OnceCell<Minio> = OnceCell::const_new();
-    MINIO.get_or_init(Minio::start).await
-}
-
-/// The stores that every scenario runs on.
+/// Where Longshore keeps things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
     Folder,
+    /// Of MinIO.
     Bucket,
+    BucketOfVersitygw,
+    BucketOfCeph,
 }
 
+/// The stores that every scenario runs on.
 pub const STORES: [Store; 2] = [Store::Folder, Store::Bucket];
+
+/// All there are, for what depends on the server most.
+pub const EVERY_STORE: [Store; 4] = [Store::Folder, Store::Bucket, Store::BucketOfVersitygw, Store::BucketOfCeph];
 
 /// Where the objects lie in the bucket of a [`Quay`].
 pub const PREFIX: &str = "team/cache";
@@ -74,7 +76,7 @@ pub struct Quay {
 #[derive(Debug)]
 enum Hold {
     Folder(TempDir),
-    Bucket { name: String, back: Door },
+    Bucket { server: S3Server, name: String, back: Door },
 }
 
 impl Quay {
@@ -84,15 +86,19 @@ impl Quay {
                 let folder = scratch("store");
                 (Launch::on_folder(folder.path()), Hold::Folder(folder))
             }
-            Store::Bucket => {
-                let (name, back) = (format!("test-{}", Uuid::new_v4()), Door::open(minio().await.address));
-                minio().await.make_bucket(&name);
-                (Launch::on_bucket(&back, &name, PREFIX), Hold::Bucket { name, back })
-            }
+            Store::Bucket => Self::in_bucket_of(S3Server::Minio).await,
+            Store::BucketOfVersitygw => Self::in_bucket_of(S3Server::Versitygw).await,
+            Store::BucketOfCeph => Self::in_bucket_of(S3Server::Ceph).await,
         };
         let longshore = launch.start().await;
         let front = Arc::new(Door::open(longshore.address));
         Self { launch, longshore, front, hold }
+    }
+
+    async fn in_bucket_of(server: S3Server) -> (Launch, Hold) {
+        let (name, back) = (format!("test-{}", Uuid::new_v4()), Door::open(server.address().await));
+        server.make_bucket(&name).await;
+        (Launch::on_bucket(&back, &name, PREFIX), Hold::Bucket { server, name, back })
     }
 
     /// The door before the S3 server: what Longshore asks of it.
@@ -117,12 +123,12 @@ impl Quay {
     pub async fn objects(&self) -> BTreeMap<String, String> {
         match &self.hold {
             Hold::Folder(folder) => files_below(folder.path()),
-            Hold::Bucket { name, .. } => {
+            Hold::Bucket { server, name, .. } => {
                 let below = |(key, digest): (String, String)| {
                     let key = key.strip_prefix(PREFIX).and_then(|key| key.strip_prefix('/'));
                     (key.expect("nothing lies outside the prefix").to_owned(), digest)
                 };
-                minio().await.rclone().digests(name).into_iter().map(below).collect()
+                server.rclone().await.digests(name).into_iter().map(below).collect()
             }
         }
     }

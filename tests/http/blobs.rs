@@ -44,7 +44,11 @@ async fn bytes_of_another_digest_are_refused_and_leave_nothing() {
 
     let put = stand.put(&stand.open_upload("app").await, &digest, "goodbye").await;
 
-    assert_eq!((put.status, code(&put).as_str()), (StatusCode::BAD_REQUEST, "DIGEST_INVALID"), "{put:?}");
+    let post = stand.send(Request::post(format!("/v2/app/blobs/uploads/?digest={digest}")).body("goodbye").unwrap()).await;
+
+    for refused in [put, post] {
+        assert_eq!((refused.status, code(&refused).as_str()), (StatusCode::BAD_REQUEST, "DIGEST_INVALID"), "{refused:?}");
+    }
     assert!(stand.keys().await.is_empty());
 }
 

@@ -94,6 +94,9 @@ async fn a_content_range_that_lies_is_refused() {
         let patch = stand.patch(&location, Some(range), "hello").await;
 
         assert_eq!((patch.status, code(&patch).as_str()), (StatusCode::BAD_REQUEST, "SIZE_INVALID"), "{range}: {patch:?}");
+        let put = Request::put(format!("{location}?digest={}", digest_of("hello"))).header("content-range", range);
+        let put = stand.send(put.body("hello").unwrap()).await;
+        assert_eq!((put.status, code(&put).as_str()), (StatusCode::BAD_REQUEST, "SIZE_INVALID"), "{range}: {put:?}");
     }
     assert!(stand.keys().await.is_empty());
 }

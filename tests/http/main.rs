@@ -1,4 +1,4 @@
-//! What a client sees, over real sockets.
+//! What a client sees, over real sockets; and what replicas make of one store, whatever comes between.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
@@ -11,10 +11,15 @@ mod client;
 
 mod blobs;
 mod chunks;
+mod corrupt;
+mod deaths;
+mod grammar;
 mod listings;
 mod manifests;
 mod metrics;
 mod patience;
+mod races;
 mod refused;
 mod serving;
 mod stand;
+mod world;

@@ -125,11 +125,22 @@ async fn what_is_no_manifest_is_refused_and_told_why() {
     let stand = stand_with_blobs().await;
     let other = Digest::sha256(b"other");
     let stated = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": []}).to_string();
-    let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let deep = image(IMAGE_CONFIG).replacen('{', &format!("{{\"x\":{}{},", "[".repeat(10_000), "]".repeat(10_000)), 1);
+    let twice = image(IMAGE_CONFIG).replacen('{', "{\"layers\":[],", 1);
+    let many = |layers| {
+        let layers: Vec<_> = (0..layers).map(|number: u32| descriptor("a/b", &number.to_string())).collect();
+        json!({"schemaVersion": 2, "config": descriptor(IMAGE_CONFIG, "config"), "layers": layers}).to_string()
+    };
+    let itself = json!({"schemaVersion": 2, "manifests": [descriptor(MediaType::OCI_INDEX, "other")]}).to_string();
     for (reference, media_type, manifest, status, code_expected, why) in [
         ("t", MediaType::OCI_MANIFEST, "no json".to_owned(), 400, "MANIFEST_INVALID", "not a JSON object"),
         ("t", MediaType::OCI_MANIFEST, "{".to_owned(), 400, "MANIFEST_INVALID", "EOF"),
-        ("t", MediaType::OCI_MANIFEST, deep, 400, "MANIFEST_INVALID", "schemaVersion"),
+        ("t", MediaType::OCI_MANIFEST, "[]".to_owned(), 400, "MANIFEST_INVALID", "not a JSON object"),
+        ("t", MediaType::OCI_MANIFEST, deep, 400, "MANIFEST_INVALID", "recursion limit"),
+        ("t", MediaType::OCI_MANIFEST, twice, 400, "MANIFEST_INVALID", "duplicate field"),
+        ("t", MediaType::OCI_MANIFEST, many(100_000), 413, "MANIFEST_INVALID", "4194304"),
+        ("t", MediaType::OCI_MANIFEST, many(25_000), 400, "MANIFEST_BLOB_UNKNOWN", "24997 more"),
+        (&other.to_string(), MediaType::OCI_INDEX, itself, 400, "DIGEST_INVALID", "received"),
         ("t", MediaType::OCI_MANIFEST, stated, 400, "MANIFEST_INVALID", "mediaType"),
         ("t", "", image(IMAGE_CONFIG), 400, "MANIFEST_INVALID", "Content-Type"),
         ("t", "json", image(IMAGE_CONFIG), 400, "MANIFEST_INVALID", "Content-Type"),
@@ -142,6 +153,33 @@ async fn what_is_no_manifest_is_refused_and_told_why() {
         assert!(message(&put).contains(why), "{why}: {put:?}");
     }
     assert!(!stand.keys().await.iter().any(|key| key.contains("_oci")));
+}
+
+#[tokio::test]
+async fn a_manifest_that_lies_about_sizes_is_refused_unless_it_is_a_cache() {
+    let stand = stand_with_blobs().await;
+    let child = image(IMAGE_CONFIG);
+    stand.put_manifest("/v2/app/manifests/child", MediaType::OCI_MANIFEST, child.clone()).await;
+    let lying = |media_type: &str, content: &str| {
+        let mut lie = descriptor(media_type, content);
+        lie["size"] = json!(content.len() + 1);
+        lie
+    };
+    let image = |config: Value, layer: Value| json!({"schemaVersion": 2, "config": config, "layers": [layer]});
+    let index = |child: Value| json!({"schemaVersion": 2, "manifests": [child]});
+    for (media_type, manifest, liar) in [
+        (MediaType::OCI_MANIFEST, image(descriptor(IMAGE_CONFIG, "config"), lying(GZIP, "layer")), "layer"),
+        (MediaType::OCI_MANIFEST, image(lying(IMAGE_CONFIG, "config"), descriptor(GZIP, "layer")), "config"),
+        (MediaType::OCI_INDEX, index(lying(MediaType::OCI_MANIFEST, &child)), &child),
+        (MediaType::OCI_INDEX, index(lying(GZIP, "layer")), "layer"),
+    ] {
+        let put = stand.put_manifest("/v2/app/manifests/t", media_type, manifest.to_string()).await;
+
+        assert_eq!((put.status.as_u16(), code(&put).as_str()), (400, "MANIFEST_BLOB_UNKNOWN"), "{manifest}: {put:?}");
+        assert!(message(&put).contains(&Digest::sha256(liar.as_bytes()).to_string()), "{manifest}: {put:?}");
+    }
+    let cache = image(lying(MediaType::CACHE_CONFIG, "config"), lying(GZIP, "layer")).to_string();
+    assert_eq!(stand.put_manifest("/v2/app/manifests/t", MediaType::OCI_MANIFEST, cache).await.status, StatusCode::CREATED);
 }
 
 #[tokio::test]

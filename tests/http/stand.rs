@@ -140,7 +140,7 @@ pub async fn send(address: SocketAddrV4, request: Request<impl Into<Bytes>>) -> 
 }
 
 /// What is true of every answer of the API.
-fn check(answer: &Answer, is_head: bool) {
+pub fn check(answer: &Answer, is_head: bool) {
     assert_eq!(answer.header("docker-distribution-api-version"), "registry/2.0", "{answer:?}");
     assert!(answer.headers.get("content-encoding").is_none(), "{answer:?}");
     assert_ne!(answer.status, StatusCode::TOO_MANY_REQUESTS, "fails a build at once");

@@ -1,22 +1,26 @@
 //! A store under test, and short words for what is done to it.
 
+use std::any::Any;
+use std::net::SocketAddrV4;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use longshore::metrics::ProfileMetrics;
 use longshore::oci::ByteRange;
 use longshore::store::{
-    FolderStore, Key, Listed, MemoryBudget, MemoryStore, Object, ObjectMeta, ObjectStore, S3Credentials, S3Settings, S3Store,
-    StoreError, Upload,
+    FolderStore, Key, Listed, MemoryBudget, MemoryStore, Object, ObjectMeta, ObjectStore, S3Credentials, S3Kind, S3Objects,
+    S3Settings, S3Store, StoreError, Upload,
 };
-use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::support::minio::{ACCESS_KEY_ID, Minio, REGION, SECRET_ACCESS_KEY};
+use crate::support::s3_server::{self, S3Server};
 use crate::support::scratch;
+use crate::support::strict::{self, Kind, Strict};
 
 /// Long enough that only a test that has failed waits for it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,16 +29,17 @@ pub const MIB: usize = 1024 * 1024;
 
 pub const BUCKET: &str = "contract";
 
-/// The one MinIO of this process, with a [`BUCKET`]; it ends with the process.
-static MINIO: OnceCell<Minio> = OnceCell::const_new();
+/// Where `server` listens; it has a [`BUCKET`].
+pub async fn address_of(server: S3Server) -> SocketAddrV4 {
+    static BUCKETS: [OnceCell<()>; S3Server::ALL.len()] = [const { OnceCell::const_new() }; S3Server::ALL.len()];
+    BUCKETS[server as usize].get_or_init(|| server.make_bucket(BUCKET)).await;
+    server.address().await
+}
 
+/// The one MinIO of this process, with a [`BUCKET`].
 pub async fn minio() -> &'static Minio {
-    let start = || async {
-        let minio = Minio::start().await;
-        minio.make_bucket(BUCKET);
-        minio
-    };
-    MINIO.get_or_init(start).await
+    address_of(S3Server::Minio).await;
+    s3_server::minio().await
 }
 
 /// How to reach [`BUCKET`] through `endpoint`, under a prefix that nobody else has.
@@ -42,11 +47,37 @@ pub fn settings(endpoint: impl std::fmt::Display) -> S3Settings {
     S3Settings {
         bucket: BUCKET.to_owned(),
         prefix: Uuid::new_v4().to_string(),
+        kind: S3Kind::MINIO,
         region: REGION.to_owned(),
         endpoint: Some(format!("http://{endpoint}")),
         path_style: true,
         credentials: keys(ACCESS_KEY_ID, SECRET_ACCESS_KEY),
+        objects: S3Objects::default(),
+        ca_bundle: None,
+        proxy: None,
     }
+}
+
+/// How to reach [`BUCKET`] on `server`.
+pub async fn settings_of(server: S3Server) -> S3Settings {
+    let kind = match server {
+        S3Server::Minio => S3Kind::MINIO,
+        S3Server::Versitygw => S3Kind::GENERIC,
+        S3Server::Ceph => S3Kind::CEPH,
+    };
+    S3Settings { kind, ..settings(address_of(server).await) }
+}
+
+/// How to reach the bucket of `strict`.
+pub fn strict_settings(strict: &Strict) -> S3Settings {
+    let kind = match strict.kind() {
+        Kind::Aws => S3Kind::AWS,
+        Kind::Gcs => S3Kind::GCS,
+        Kind::R2 => S3Kind::R2,
+        Kind::B2 => S3Kind::B2,
+    };
+    let region = strict.kind().region().to_owned();
+    S3Settings { bucket: strict::BUCKET.to_owned(), kind, region, ..settings(strict.address) }
 }
 
 pub fn keys(access_key_id: &str, secret_access_key: &str) -> S3Credentials {
@@ -59,7 +90,7 @@ pub fn keys(access_key_id: &str, secret_access_key: &str) -> S3Credentials {
 
 /// The bucket of `settings`, for uploads that hold up to `memory` bytes.
 pub async fn s3_store(settings: S3Settings, memory: usize) -> S3Store {
-    S3Store::new(settings, Arc::new(MemoryBudget::new(memory as u64))).await
+    S3Store::new(settings, Arc::new(MemoryBudget::new(memory as u64)).share(), ProfileMetrics::default()).await.unwrap()
 }
 
 /// A store of which one test has all that lies under a root.
@@ -67,12 +98,15 @@ pub async fn s3_store(settings: S3Settings, memory: usize) -> S3Store {
 pub struct Bench {
     pub store: Arc<dyn ObjectStore>,
     root: String,
-    _folder: Option<Arc<TempDir>>,
+    /// Why nothing can be made young here, where that is so: the store must tell.
+    pub keeps_ages: Option<&'static str>,
+    /// What the store needs for as long as it is used.
+    _under: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Bench {
     pub fn over(store: impl ObjectStore + 'static) -> Self {
-        Self { store: Arc::new(store), root: "root".to_owned(), _folder: None }
+        Self { store: Arc::new(store), root: "root".to_owned(), keeps_ages: None, _under: None }
     }
 
     pub async fn memory() -> Self {
@@ -82,7 +116,7 @@ impl Bench {
     pub async fn folder() -> Self {
         let folder = scratch("folder");
         let bench = Self::in_folder(folder.path());
-        Self { _folder: Some(Arc::new(folder)), ..bench }
+        Self { _under: Some(Arc::new(folder)), ..bench }
     }
 
     /// The store in the folder at `path`.
@@ -96,6 +130,34 @@ impl Bench {
 
     pub async fn s3_with_memory(memory: usize) -> Self {
         Self::over(s3_store(settings(minio().await.address), memory).await)
+    }
+
+    pub async fn versitygw() -> Self {
+        let bench = Self::over(s3_store(settings_of(S3Server::Versitygw).await, 64 * MIB).await);
+        Self { keeps_ages: Some("versitygw 1.8 changes a file's attributes and not its time (posix, CopyObject)"), ..bench }
+    }
+
+    pub async fn ceph() -> Self {
+        Self::over(s3_store(settings_of(S3Server::Ceph).await, 64 * MIB).await)
+    }
+
+    pub async fn strict_gcs() -> Self {
+        Self::strict(Kind::Gcs).await
+    }
+
+    pub async fn strict_r2() -> Self {
+        Self::strict(Kind::R2).await
+    }
+
+    pub async fn strict_b2() -> Self {
+        Self::strict(Kind::B2).await
+    }
+
+    async fn strict(kind: Kind) -> Self {
+        // A second between two writes, shortened: many a promise is about many writes.
+        let strict = Strict::over(Arc::new(MemoryStore::default()), kind, kind.pause_between_writes() / 10);
+        let bench = Self::over(s3_store(strict_settings(&strict), 64 * MIB).await);
+        Self { _under: Some(Arc::new(strict)), ..bench }
     }
 
     pub fn key(&self, name: &str) -> Key {

@@ -17,6 +17,11 @@ macro_rules! hold_every_store_to {
         hold_every_store_to! { memory { $($promise)* } }
         hold_every_store_to! { folder { $($promise)* } }
         hold_every_store_to! { s3 { $($promise)* } }
+        hold_every_store_to! { versitygw { $($promise)* } }
+        hold_every_store_to! { ceph { $($promise)* } }
+        hold_every_store_to! { strict_gcs { $($promise)* } }
+        hold_every_store_to! { strict_r2 { $($promise)* } }
+        hold_every_store_to! { strict_b2 { $($promise)* } }
     };
     ($store:ident { $($promise:ident)* }) => {
         mod $store {
@@ -53,6 +58,7 @@ hold_every_store_to! {
     a_copy_of_something_else_or_nothing_is_none
     the_etag_changes_with_the_bytes
     last_modified_is_near_now_and_never_goes_back
+    what_is_touched_is_young_and_otherwise_as_it_was
     what_was_just_begun_or_is_over_is_no_old_unfinished_upload
 }
 
@@ -531,6 +537,37 @@ async fn last_modified_is_near_now_and_never_goes_back(bench: Bench) {
         assert!(modified >= last, "{modified:?} after {last:?}");
         last = modified;
     }
+}
+
+async fn what_is_touched_is_young_and_otherwise_as_it_was(bench: Bench) {
+    assert!(!bench.store.touch(&bench.key("absent"), PATIENCE).await.unwrap());
+    let objects = [
+        ("octets", content(5), OCTET_STREAM),
+        ("a/typed +%2f&é", content(5), "application/vnd.oci.image.manifest.v1+json; digest=sha512"),
+        ("large", content(17 * MIB), OCTET_STREAM),
+    ];
+    for (name, bytes, content_type) in &objects {
+        bench.put_as(name, bytes.clone(), content_type).await;
+    }
+    // Stores tell whole seconds.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let before = SystemTime::now() - Duration::from_secs(1);
+
+    for (name, bytes, content_type) in objects {
+        let written = bench.head(name).await.unwrap().last_modified;
+        let touched = bench.store.touch(&bench.key(name), PATIENCE).await;
+
+        let meta = bench.head(name).await.unwrap();
+        if let Some(why) = bench.keeps_ages {
+            assert!(matches!(touched, Err(StoreError::Unavailable(_))), "{name}, though {why}: {touched:?}");
+        } else {
+            assert!(touched.unwrap(), "{name}");
+            assert!(meta.last_modified > written && meta.last_modified >= before, "{name}: {written:?} {meta:?}");
+        }
+        assert_eq!((meta.size, &*meta.content_type), (bytes.len() as u64, content_type), "{name}");
+        assert!(bench.read(name).await.unwrap() == bytes, "{name}");
+    }
+    assert!(bench.is_absent("absent").await);
 }
 
 async fn what_was_just_begun_or_is_over_is_no_old_unfinished_upload(bench: Bench) {

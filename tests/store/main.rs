@@ -12,4 +12,5 @@ mod crowded;
 mod folder;
 mod long_listing;
 mod s3;
+mod strict;
 mod words;

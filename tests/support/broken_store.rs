@@ -13,7 +13,6 @@
 //! Rules count the calls that fit them, from 1, since they were made. The first
 //! made that fires decides; without [`nth`](When::nth) a rule fires at each.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -37,6 +36,7 @@ pub enum Operation {
     Finish,
     Abort,
     Copy,
+    Touch,
     Delete,
     List,
     Folders,
@@ -60,7 +60,8 @@ pub struct BrokenStore {
 #[derive(Default)]
 struct Book {
     rules: Vec<Rule>,
-    calls: HashMap<Operation, usize>,
+    /// Every call, with its key.
+    calls: Vec<(Operation, String)>,
 }
 
 fn open(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
@@ -80,10 +81,12 @@ struct Rule {
 #[derive(Clone)]
 enum Fault {
     Pause(Arc<Gate>),
+    HoldAnswer(Arc<Gate>),
     Fail(Arc<dyn Fn() -> StoreError + Send + Sync>),
     LoseAnswer(Arc<dyn Fn() -> StoreError + Send + Sync>),
     Stall,
     Hang,
+    Garble,
 }
 
 impl BrokenStore {
@@ -108,7 +111,12 @@ impl BrokenStore {
 
     /// How often `operation` was called.
     pub fn calls(&self, operation: Operation) -> usize {
-        open(&self.book).calls.get(&operation).copied().unwrap_or(0)
+        self.calls_for(operation, "")
+    }
+
+    /// How often `operation` was called for keys (of a listing: prefixes) that contain `part`.
+    pub fn calls_for(&self, operation: Operation, part: &str) -> usize {
+        open(&self.book).calls.iter().filter(|(called, key)| *called == operation && key.contains(part)).count()
     }
 }
 
@@ -140,8 +148,15 @@ impl When<'_> {
 
     /// The call waits until it is released.
     pub fn pause(self) -> Pause {
-        let gate = Arc::new(Gate { arrived: Semaphore::new(0), released: Semaphore::new(0) });
+        let gate = Gate::new();
         self.make(Fault::Pause(gate.clone()));
+        Pause(gate)
+    }
+
+    /// The call is done, and its answer waits until it is released.
+    pub fn hold_answer(self) -> Pause {
+        let gate = Gate::new();
+        self.make(Fault::HoldAnswer(gate.clone()));
         Pause(gate)
     }
 
@@ -165,6 +180,11 @@ impl When<'_> {
         self.make(Fault::Hang);
     }
 
+    /// One byte of what a `Get` brings is another than what is stored: the first, or that [`after`](Self::after) so many.
+    pub fn garble(self) {
+        Self { after: Some(self.after.unwrap_or(0)), ..self }.make(Fault::Garble);
+    }
+
     fn make(self, fault: Fault) {
         let Self { book, operation, key, nth, after } = self;
         open(book).rules.push(Rule { operation, key, nth, after, seen: 0, fault });
@@ -178,6 +198,20 @@ pub struct Pause(Arc<Gate>);
 struct Gate {
     arrived: Semaphore,
     released: Semaphore,
+}
+
+impl Gate {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { arrived: Semaphore::new(0), released: Semaphore::new(0) })
+    }
+
+    async fn pass(&self) {
+        self.arrived.add_permits(1);
+        // Closed is released.
+        if let Ok(permit) = self.released.acquire().await {
+            permit.forget();
+        }
+    }
 }
 
 impl Pause {
@@ -213,12 +247,8 @@ impl Fault {
     /// Keeps the call waiting, or fails it.
     async fn strike(&self, patience: Duration) -> Result<(), StoreError> {
         match self {
-            Self::Pause(gate) => {
-                gate.arrived.add_permits(1);
-                // Closed is released.
-                if let Ok(permit) = gate.released.acquire().await {
-                    permit.forget();
-                }
+            Self::Pause(gate) | Self::HoldAnswer(gate) => {
+                gate.pass().await;
                 Ok(())
             }
             Self::Fail(error) | Self::LoseAnswer(error) => Err(error()),
@@ -227,6 +257,7 @@ impl Fault {
                 Err(unavailable())
             }
             Self::Hang => future::pending().await,
+            Self::Garble => Ok(()),
         }
     }
 }
@@ -237,7 +268,7 @@ type Trap = Option<(u64, Fault)>;
 impl Book {
     /// What is to happen at this call, and inside the body that it begins.
     fn enter(&mut self, operation: Operation, key: &str) -> (Option<Fault>, Trap) {
-        *self.calls.entry(operation).or_default() += 1;
+        self.calls.push((operation, key.to_owned()));
         let fired: Vec<_> = self.rules.iter_mut().filter_map(|rule| rule.meets(operation, key).then(|| rule.clone())).collect();
         let now = fired.iter().find(|rule| rule.after.is_none()).map(|rule| rule.fault.clone());
         let later = fired.iter().find_map(|rule| Some((rule.after?, rule.fault.clone())));
@@ -265,6 +296,11 @@ async fn begin<T>(
         Some(Fault::LoseAnswer(error)) => {
             call.await?;
             return Err(error());
+        }
+        Some(Fault::HoldAnswer(gate)) => {
+            let answer = call.await;
+            gate.pass().await;
+            return Ok((answer?, later));
         }
         Some(fault) => fault.strike(patience).await?,
         None => {}
@@ -301,6 +337,11 @@ impl ObjectStore for BrokenStore {
         pass(&self.book, call, self.inner.copy(from, etag, to, patience)).await
     }
 
+    async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError> {
+        let call = (Operation::Touch, key.as_str(), patience);
+        pass(&self.book, call, self.inner.touch(key, patience)).await
+    }
+
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError> {
         let call = (Operation::Delete, key.as_str(), patience);
         pass(&self.book, call, self.inner.delete(key, patience)).await
@@ -333,6 +374,10 @@ impl ObjectStore for BrokenStore {
 
     async fn probe(&self, patience: Duration) -> Result<(), StoreError> {
         pass(&self.book, (Operation::Probe, "", patience), self.inner.probe(patience)).await
+    }
+
+    fn reconnect(&self) {
+        self.inner.reconnect();
     }
 
     async fn settle(&self) {
@@ -376,8 +421,24 @@ impl Upload for BrokenUpload {
 /// `body`, with `trap` in it.
 fn trapped(body: ByteStream, trap: Trap, patience: Duration) -> ByteStream {
     let Some((after, fault)) = trap else { return body };
+    if let Fault::Garble = fault {
+        return garbled(body, after);
+    }
     let state = Trapped { body, rest: Bytes::new(), left: after, fault: Some(fault), patience };
     Box::pin(stream::try_unfold(state, Trapped::next))
+}
+
+/// `body`, with another byte at `at`.
+fn garbled(body: ByteStream, at: u64) -> ByteStream {
+    let mut passed = 0;
+    Box::pin(body.map_ok(move |chunk| {
+        let mut bytes = chunk.to_vec();
+        if let Some(byte) = bytes.get_mut((at - passed.min(at)) as usize).filter(|_| passed <= at) {
+            *byte ^= 1;
+        }
+        passed += bytes.len() as u64;
+        bytes.into()
+    }))
 }
 
 struct Trapped {

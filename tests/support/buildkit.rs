@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::keeper::Kept;
-use super::{eventually, scratch, tools};
+use super::{eventually, scratch_in, scratch_parent, tools};
 
 /// A running buildkitd; gone with everything it kept when dropped.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub struct Build {
     exports: Vec<String>,
     imports: Vec<String>,
     outputs: Vec<String>,
+    options: Vec<String>,
 }
 
 /// What came of a build.
@@ -39,7 +40,7 @@ pub struct Outcome {
 impl Build {
     /// Of the `Dockerfile` in `context`; exports, imports and puts out nothing.
     pub fn of(context: &Path) -> Self {
-        Self { context: context.to_owned(), exports: Vec::new(), imports: Vec::new(), outputs: Vec::new() }
+        Self { context: context.to_owned(), exports: Vec::new(), imports: Vec::new(), outputs: Vec::new(), options: Vec::new() }
     }
 
     /// `--export-cache`, as buildctl takes it; may be given more than once.
@@ -63,6 +64,13 @@ impl Build {
         self
     }
 
+    /// Stops at the stage called `name`.
+    #[must_use]
+    pub fn target(mut self, name: &str) -> Self {
+        self.options.push(format!("target={name}"));
+        self
+    }
+
     /// Puts the files of the result into `folder`.
     #[must_use]
     pub fn output_to(self, folder: &Path) -> Self {
@@ -78,15 +86,20 @@ impl Buildkit {
 
     /// Starts the BuildKit of `tests/tools/<tool>`, with nothing in its cache.
     pub async fn start_version(name: &'static str, tool: &'static str) -> Self {
-        let buildkit = match Self::try_start(name, tool, "overlayfs").await {
+        Self::start_in(&scratch_parent(), name, tool).await
+    }
+
+    /// The same, with all its files somewhere under `parent`.
+    pub async fn start_in(parent: &Path, name: &'static str, tool: &'static str) -> Self {
+        let buildkit = match Self::try_start(parent, name, tool, "overlayfs").await {
             Ok(buildkit) => Ok(buildkit),
-            Err(_) => Self::try_start(name, tool, "native").await,
+            Err(_) => Self::try_start(parent, name, tool, "native").await,
         };
         buildkit.unwrap_or_else(|log| panic!("buildkitd does not start:\n{log}"))
     }
 
-    async fn try_start(name: &'static str, tool: &'static str, snapshotter: &str) -> Result<Self, String> {
-        let root = scratch("buildkit");
+    async fn try_start(parent: &Path, name: &'static str, tool: &'static str, snapshotter: &str) -> Result<Self, String> {
+        let root = scratch_in(parent, "buildkit");
         let at = |file: &str| root.path().join(file).display().to_string();
         fs::write(at("buildkitd.toml"), "").expect("a file");
         fs::create_dir(at("tmp")).expect("a directory");
@@ -117,6 +130,7 @@ impl Buildkit {
         arguments.extend(build.exports.iter().flat_map(|attributes| ["--export-cache", attributes]));
         arguments.extend(build.imports.iter().flat_map(|attributes| ["--import-cache", attributes]));
         arguments.extend(build.outputs.iter().flat_map(|attributes| ["--output", attributes]));
+        arguments.extend(build.options.iter().flat_map(|option| ["--opt", option]));
         let mut outcome = self.buildctl(&arguments).await;
         if !outcome.succeeded {
             outcome.log = format!("{arguments:?} on {}:\n{}", self.name, outcome.log);

@@ -66,6 +66,12 @@ pub async fn ask(server: SocketAddrV4, method: &str, path: &str) -> Answer {
     send(server, Request::builder().method(method).uri(path).body(Bytes::new()).expect("a request")).await
 }
 
+/// Asks for `path` by `method`, without a body, as BuildKit does for what is of one of the types `accept`.
+pub async fn ask_as_buildkit(server: SocketAddrV4, method: &str, path: &str, accept: &str) -> Answer {
+    let request = Request::builder().method(method).uri(path).header(header::USER_AGENT, "buildkit/v0.32.2");
+    send(server, request.header(header::ACCEPT, accept).body(Bytes::new()).expect("a request")).await
+}
+
 /// Pulls the manifest of `image` that `reference` names, any form of it; panics when there is none.
 pub async fn pull_manifest(server: SocketAddrV4, image: &str, reference: &str) -> Answer {
     let request = Request::get(format!("/v2/{image}/manifests/{reference}")).header(header::ACCEPT, ANY_MANIFEST);
@@ -75,7 +81,7 @@ pub async fn pull_manifest(server: SocketAddrV4, image: &str, reference: &str) -
 }
 
 /// What BuildKit accepts when it pulls (moby/buildkit v0.32.2).
-const ANY_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+pub const ANY_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.oci.image.index.v1+json, */*";
 

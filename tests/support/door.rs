@@ -6,6 +6,7 @@
 //! before replicas of it, which take turns.
 
 use std::collections::HashMap;
+use std::io::IoSlice;
 use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
@@ -30,6 +31,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::ports;
+use super::shape::{Paced, Pipe, Shape};
 
 /// How a door treats those who come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,18 +155,24 @@ impl Door {
 
     /// Opens a door at `address` that leads to `behind`.
     pub fn open_at(address: SocketAddrV4, behind: SocketAddrV4) -> Self {
-        Self::open_to(address, vec![behind])
+        Self::open_to(address, vec![behind], Shape::default())
+    }
+
+    /// Opens a door behind which `behind` seems to be as far away as `shape` says.
+    pub fn open_shaped(behind: SocketAddrV4, shape: Shape) -> Self {
+        Self::open_to(ports::free_address(), vec![behind], shape)
     }
 
     /// Opens a door that leads each request to the next of `replicas`, whichever connection it came on.
     pub fn open_in_turn(replicas: &[SocketAddrV4]) -> Self {
-        Self::open_to(ports::free_address(), replicas.to_owned())
+        Self::open_to(ports::free_address(), replicas.to_owned(), Shape::default())
     }
 
-    fn open_to(address: SocketAddrV4, behind: Vec<SocketAddrV4>) -> Self {
+    fn open_to(address: SocketAddrV4, behind: Vec<SocketAddrV4>, shape: Shape) -> Self {
         let hall = Arc::new(Hall {
             address,
             behind,
+            pipe: Pipe::new(shape),
             turn: AtomicUsize::new(0),
             mode: Mutex::new(Mode::Open),
             listener: Mutex::new(None),
@@ -271,6 +279,7 @@ struct Hall {
     address: SocketAddrV4,
     /// The servers, which take turns.
     behind: Vec<SocketAddrV4>,
+    pipe: Pipe,
     turn: AtomicUsize,
     mode: Mutex<Mode>,
     listener: Mutex<Option<JoinHandle<()>>>,
@@ -352,7 +361,8 @@ impl Hall {
             Mode::Refuse => return,
             Mode::BlackHole => frozen.store(true, Ordering::SeqCst),
         }
-        let (hall, stream) = (Arc::clone(self), Freezable { stream, frozen: Arc::clone(&frozen) });
+        let stream = Freezable { stream: self.pipe.pace(stream), frozen: Arc::clone(&frozen) };
+        let hall = Arc::clone(self);
         let task = tokio::spawn(async move {
             hall.serve(stream).await;
             hall.connections.lock().expect("no panic").remove(&id);
@@ -371,7 +381,8 @@ impl Hall {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed) % senders.len();
             self.forward(Arc::clone(&senders[turn]), request)
         });
-        let front = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let mut front = hyper::server::conn::http1::Builder::new();
+        let front = front.max_buf_size(BUFFER_BYTES).serve_connection(TokioIo::new(stream), service);
         tokio::pin!(front);
         tokio::select! {
             _ = front.as_mut() => {}
@@ -398,6 +409,7 @@ impl Hall {
             downloaded: AtomicU64::new(0),
         });
         self.seen.lock().expect("no panic").push(Arc::clone(&seen));
+        self.pipe.delay().await;
         let lost = self.spring_trips(&seen).await;
 
         let mut sender = behind.sender.lock().await;
@@ -440,6 +452,9 @@ impl Hall {
     }
 }
 
+/// What is read at a time, at most: a door costs least when it stays in the processor's cache.
+const BUFFER_BYTES: usize = 64 * 1024;
+
 /// A connection to a server behind.
 struct Behind {
     server: SocketAddrV4,
@@ -449,7 +464,8 @@ struct Behind {
 async fn connect(server: SocketAddrV4) -> Option<(SendRequest<Counted>, BoxFuture<'static, ()>)> {
     let stream = TcpStream::connect(server).await.ok()?;
     let _ = stream.set_nodelay(true);
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    let mut behind = hyper::client::conn::http1::Builder::new();
+    let (sender, connection) = behind.max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream)).await.ok()?;
     Some((sender, Box::pin(async move { connection.await.unwrap_or_default() })))
 }
 
@@ -483,13 +499,13 @@ impl Body for Counted {
 
 /// A connection on which, once frozen, nothing ever happens again.
 struct Freezable {
-    stream: TcpStream,
+    stream: Paced<TcpStream>,
     frozen: Arc<AtomicBool>,
 }
 
 impl Freezable {
     /// The stream; while frozen nobody is woken, for there is nothing to wake up to.
-    fn moving(self: Pin<&mut Self>) -> Poll<Pin<&mut TcpStream>> {
+    fn moving(self: Pin<&mut Self>) -> Poll<Pin<&mut Paced<TcpStream>>> {
         if self.frozen.load(Ordering::SeqCst) { Poll::Pending } else { Poll::Ready(Pin::new(&mut self.get_mut().stream)) }
     }
 }
@@ -503,6 +519,18 @@ impl AsyncRead for Freezable {
 impl AsyncWrite for Freezable {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         std::task::ready!(self.moving()).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        std::task::ready!(self.moving()).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {

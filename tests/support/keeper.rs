@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use super::process::Process;
+
 /// Runs `"$@"` until standard input closes, which the kernel does when the test process ends.
 /// Then nothing mounted or stored under `$KEPT` is left.
 const KEEP: &str = r#"
@@ -41,11 +43,15 @@ impl Kept {
         Self { keeper: keeper.spawn().expect("the keeper starts"), pid_file: root.join("pid") }
     }
 
+    /// The server, once it has been started.
+    pub fn server(&self) -> Option<Process> {
+        let pid = fs::read_to_string(&self.pid_file).ok()?;
+        pid.trim().parse().ok().map(Process::new)
+    }
+
     /// Whether the server has ended by itself.
     pub fn server_ended(&self) -> bool {
-        let Ok(pid) = fs::read_to_string(&self.pid_file) else { return false };
-        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-        stat.map_or(true, |stat| stat.contains(") Z "))
+        self.server().is_some_and(|server| server.has_ended())
     }
 }
 

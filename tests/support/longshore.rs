@@ -11,7 +11,9 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::{client, door::Door, eventually, minio, ports, scratch};
+use super::door::Door;
+use super::process::Process;
+use super::{client, eventually, minio, ports, scratch};
 
 /// How to start Longshore; [`start`](Launch::start) does it, as often as wanted.
 #[derive(Clone, Debug)]
@@ -92,12 +94,18 @@ impl Launch {
         longshore
     }
 
-    /// Starts it and does not wait, for those that are to fail.
-    pub fn spawn(&self) -> Longshore {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+    /// What starts it.
+    pub fn command(&self) -> std::process::Command {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_longshore"));
         command.args(&self.arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("HOME", self.home.path()).env("XDG_CACHE_HOME", self.home.path().join("cache"));
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+    }
+
+    /// Starts it and does not wait, for those that are to fail.
+    pub fn spawn(&self) -> Longshore {
+        let mut command = Command::from(self.command());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("longshore starts");
         let lines = Lines::default();
@@ -163,25 +171,20 @@ impl Longshore {
 
     /// Memory resident now, in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        self.memory("VmRSS:")
+        self.process().resident_bytes()
     }
 
     /// The most memory that was ever resident, in bytes.
     pub fn peak_resident_bytes(&self) -> u64 {
-        self.memory("VmHWM:")
+        self.process().peak_resident_bytes()
     }
 
-    fn memory(&self, field: &str) -> u64 {
-        let pid = self.child.id().expect("running");
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("running");
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux tells it");
-        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
-        kilobytes * 1024
+    fn process(&self) -> Process {
+        Process::new(self.child.id().expect("running"))
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
-        let pid = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
-        rustix::process::kill_process(pid.expect("running"), signal).expect("a child of ours");
+        self.process().signal(signal);
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub mod broken_store;
 pub mod buildkit;
+pub mod ceph;
 pub mod client;
 pub mod door;
 pub mod image;
@@ -15,13 +16,18 @@ pub mod keeper;
 pub mod longshore;
 pub mod minio;
 pub mod ports;
+pub mod process;
 pub mod project;
 pub mod rclone;
+pub mod s3_server;
+pub mod shape;
+pub mod strict;
 pub mod tools;
 pub mod uploads;
+pub mod versitygw;
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -30,8 +36,17 @@ use tempfile::TempDir;
 ///
 /// It lies under `$LONGSHORE_TEST_TMP`, else `/tmp`.
 pub fn scratch(name: &str) -> TempDir {
-    let parent = std::env::var_os("LONGSHORE_TEST_TMP").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    scratch_in(&scratch_parent(), name)
+}
+
+/// The same in `parent`.
+pub fn scratch_in(parent: &Path, name: &str) -> TempDir {
     tempfile::Builder::new().prefix(&format!("longshore-{name}-")).tempdir_in(parent).expect("a scratch directory")
+}
+
+/// Where scratch directories lie.
+pub fn scratch_parent() -> PathBuf {
+    std::env::var_os("LONGSHORE_TEST_TMP").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
 }
 
 /// Asks `probe` again and again until it answers; panics with `what` after `limit`.

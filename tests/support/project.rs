@@ -33,25 +33,33 @@ impl Project {
 
     /// As [`new`](Self::new), with layers of these sizes in bytes before the source.
     pub fn with_layers(sizes: &[u64]) -> Self {
-        let mut dockerfile = String::from(
-            "FROM scratch AS made\n\
-             SHELL [\"/busybox\", \"sh\", \"-c\"]\n\
-             COPY busybox seed /\n\
-             RUN /busybox mkdir /result\n",
-        );
-        for (index, size) in sizes.iter().enumerate() {
-            writeln!(dockerfile, "RUN /busybox head -c {size} /dev/urandom > /result/layer-{index}").expect("a string");
-        }
+        let mut dockerfile = made_of(sizes);
         dockerfile.push_str(
             "COPY source /result/source\n\
              RUN /busybox head -c 10000 /dev/urandom > /result/made-from-source\n\
              FROM scratch\n\
              COPY --from=made /result /\n",
         );
-        let project = Self::of(&dockerfile);
+        let project = Self::with_busybox(&dockerfile);
+        project.change_source();
+        project
+    }
+
+    /// A stage `stage-<index>` of layers of these sizes in bytes for each of `stages`, and a last one that needs them all.
+    pub fn with_stages(stages: &[Vec<u64>]) -> Self {
+        let (mut dockerfile, mut last) = (made_of(&[]), String::from("FROM scratch\n"));
+        for (index, sizes) in stages.iter().enumerate() {
+            writeln!(dockerfile, "FROM made AS stage-{index}\n{}", layers(&format!("{index}-"), sizes)).expect("a string");
+            writeln!(dockerfile, "RUN echo {index} > /result/end").expect("a string");
+            writeln!(last, "COPY --from=stage-{index} /result/end /end-{index}").expect("a string");
+        }
+        Self::with_busybox(&(dockerfile + &last))
+    }
+
+    fn with_busybox(dockerfile: &str) -> Self {
+        let project = Self::of(dockerfile);
         fs::copy(tools::debian_tool("busybox"), project.path().join("busybox")).expect("busybox is there");
         project.write_anew("seed");
-        project.change_source();
         project
     }
 
@@ -88,6 +96,25 @@ impl Project {
         let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000 + WRITTEN.fetch_add(1, Ordering::Relaxed));
         file.set_modified(time).expect("a file of ours");
     }
+}
+
+/// The lines of a stage `made` whose layers have these sizes in bytes.
+fn made_of(sizes: &[u64]) -> String {
+    let dockerfile = "FROM scratch AS made\n\
+         SHELL [\"/busybox\", \"sh\", \"-c\"]\n\
+         COPY busybox seed /\n\
+         RUN /busybox mkdir /result\n";
+    dockerfile.to_owned() + &layers("", sizes)
+}
+
+/// A line for each layer of one of these sizes in bytes. `stage` tells those of one stage from
+/// those of another, for what two stages have in common is built only once.
+fn layers(stage: &str, sizes: &[u64]) -> String {
+    let mut lines = String::new();
+    for (index, size) in sizes.iter().enumerate() {
+        writeln!(lines, "RUN /busybox head -c {size} /dev/urandom > /result/layer-{stage}{index}").expect("a string");
+    }
+    lines
 }
 
 /// What a build put out: every file with its permissions and the hash of its bytes.

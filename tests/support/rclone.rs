@@ -31,6 +31,11 @@ impl Rclone {
         self.output(&["mkdir", &format!("s3:{bucket}")]).status.success()
     }
 
+    /// Removes `bucket` with everything in it; whether it could.
+    pub fn purge(&self, bucket: &str) -> bool {
+        self.output(&["purge", &format!("s3:{bucket}")]).status.success()
+    }
+
     /// Every key in `bucket` with its object's size in bytes.
     pub fn list(&self, bucket: &str) -> BTreeMap<String, u64> {
         let listing = self.run(&["lsf", "--recursive", "--files-only", "--format=sp", &format!("s3:{bucket}")]);

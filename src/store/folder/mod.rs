@@ -163,6 +163,15 @@ impl ObjectStore for FolderStore {
         .await
     }
 
+    async fn touch(&self, key: &Key, _: Duration) -> Result<bool, StoreError> {
+        let key = key.clone();
+        self.run(move |tree| {
+            let Some(file) = tree.file(&key)? else { return Ok(false) };
+            file.set_modified(SystemTime::now()).at(tree.path().join(key.as_str())).map(|()| true)
+        })
+        .await
+    }
+
     async fn delete(&self, key: &Key, _: Duration) -> Result<(), StoreError> {
         let key = key.clone();
         self.run(move |tree| tree.remove(&key)).await

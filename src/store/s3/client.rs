@@ -1,7 +1,7 @@
 //! The SDK, set so that it works with every store that speaks S3.
 
 use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
@@ -13,15 +13,17 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::{Client, Config};
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::{Builder, tls};
-use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
+use aws_smithy_runtime_api::client::interceptors::{SharedInterceptor, dyn_dispatch_hint};
 use secrecy::ExposeSecret;
+use tokio::time::Instant;
 
+use super::counting::Counting;
+use super::fault::Remedy;
+use super::objects::ObjectHeaders;
+use super::wire::Wire;
 use super::{S3Credentials, S3Settings};
-
-/// Stores close an idle connection after 5 to 20 s; a request sent into the closing is lost.
-const POOL_IDLE: Duration = Duration::from_secs(15);
+use crate::metrics::ProfileMetrics;
+use crate::store::Misconfiguration;
 
 /// A host that has not taken a connection by then is not there.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -33,38 +35,76 @@ const RENEWAL_PAUSE: Duration = Duration::from_millis(250);
 ///
 /// What stands between us and a store, such as a NAT, may forget connections
 /// without a word, and then all the idle ones of the pool at once.
-pub(super) struct Connections(RwLock<Pool>);
+pub(super) struct Connections {
+    wire: Wire,
+    pool: RwLock<Pool>,
+}
 
 struct Pool {
     client: Client,
     since: Instant,
+    /// When they were found to lead to the wrong region, which is mended once.
+    moved: Option<Instant>,
 }
 
 impl Connections {
     /// Connections for `settings`; nothing is sent yet.
-    pub(super) async fn to(settings: &S3Settings) -> Self {
-        Self(RwLock::new(Pool { client: connect(settings).await, since: Instant::now() }))
+    pub(super) async fn to(settings: &S3Settings, metrics: ProfileMetrics) -> Result<Self, Misconfiguration> {
+        let wire = Wire::of(settings).await?;
+        let client = client(settings, wire.client(), metrics).await;
+        Ok(Self { wire, pool: RwLock::new(Pool { client, since: Instant::now(), moved: None }) })
     }
 
     /// A client that uses them.
     pub(super) fn client(&self) -> Client {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).client.clone()
+        self.pool.read().unwrap_or_else(PoisonError::into_inner).client.clone()
+    }
+
+    /// Does what is to be done here for a request that began then to succeed; whether another attempt makes sense.
+    pub(super) fn apply(&self, remedy: &Remedy, began: Instant) -> bool {
+        match remedy {
+            Remedy::None => return false,
+            Remedy::Region(region) => return self.move_to(region, began),
+            Remedy::NewConnections => self.renew(),
+            Remedy::Time | Remedy::Recovery | Remedy::LessLoad => {}
+        }
+        true
     }
 
     /// Uses new connections from now on; running requests end on theirs.
     pub(super) fn renew(&self) {
-        let mut pool = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
         // Requests that stood still side by side need only one renewal.
         if pool.since.elapsed() >= RENEWAL_PAUSE {
-            let config = pool.client.config().to_builder().http_client(http_client()).build();
-            *pool = Pool { client: Client::from_conf(config), since: Instant::now() };
+            let config = pool.client.config().to_builder().http_client(self.wire.client()).build();
+            *pool = Pool { client: Client::from_conf(config), since: Instant::now(), ..*pool };
         }
+    }
+
+    /// Signs for `region` from now on, which the store has told to a request that began then.
+    fn move_to(&self, region: &str, began: Instant) -> bool {
+        let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(moved) = pool.moved {
+            // It may have been on its way when another one learned the same.
+            return began < moved && pool.region() == Some(region);
+        }
+        let stated = pool.region().unwrap_or_default().to_owned();
+        tracing::warn!(stated, region, "the bucket is in another region, which is used; correct `region`");
+        let config = pool.client.config().to_builder().region(Region::new(region.to_owned())).build();
+        pool.client = Client::from_conf(config);
+        pool.moved = Some(Instant::now());
+        true
+    }
+}
+
+impl Pool {
+    fn region(&self) -> Option<&str> {
+        self.client.config().region().map(Region::as_ref)
     }
 }
 
 /// A client for `settings`.
-async fn connect(settings: &S3Settings) -> Client {
-    let http = http_client();
+async fn client(settings: &S3Settings, http: SharedHttpClient, metrics: ProfileMetrics) -> Client {
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))
@@ -78,13 +118,14 @@ async fn connect(settings: &S3Settings) -> Client {
         // Checksum headers and trailers are refused by GCS, R2, B2, Ceph 16 and Garage in one way or another.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .interceptor(ContentLengthOfNothing);
+        .interceptor(ObjectHeaders::of(&settings.objects))
+        .interceptor(ContentLengthOfNothing)
+        .interceptor(Counting(metrics));
+    if settings.kind.copies_as_ceph {
+        config.push_interceptor(SharedInterceptor::new(CopyConditionOfCeph));
+    }
     config.set_endpoint_url(settings.endpoint.clone());
     Client::from_conf(config.build())
-}
-
-fn http_client() -> SharedHttpClient {
-    Builder::new().pool_idle_timeout(POOL_IDLE).tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).build_https()
 }
 
 async fn credentials(settings: &S3Settings, http: &SharedHttpClient) -> SharedCredentialsProvider {
@@ -134,6 +175,31 @@ impl Intercept for ContentLengthOfNothing {
         let is_silent = request.headers().get("content-length").is_none() && request.body().content_length() == Some(0);
         if matches!(request.method(), "PUT" | "POST") && is_silent {
             request.headers_mut().insert("content-length", "0");
+        }
+        Ok(())
+    }
+}
+
+/// Says the condition of a copy in Ceph's words too: it does not know Amazon's
+/// and copies whatever it finds (ceph/ceph#30866).
+#[derive(Debug)]
+struct CopyConditionOfCeph;
+
+#[dyn_dispatch_hint]
+impl Intercept for CopyConditionOfCeph {
+    fn name(&self) -> &'static str {
+        "CopyConditionOfCeph"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = context.request_mut().headers_mut();
+        if let Some(etag) = headers.get("x-amz-copy-source-if-match").map(str::to_owned) {
+            headers.try_insert("x-amz-copy-if-match", etag)?;
         }
         Ok(())
     }

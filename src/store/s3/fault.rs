@@ -1,24 +1,44 @@
 //! What a failed request means: wait, give up, or call a person.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::{Arc, Once};
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat as Format};
 
 use super::{S3Credentials, S3Settings};
-use crate::store::{Misconfiguration, StoreError};
+use crate::store::{Cause, Misconfiguration, StoreError};
+
+/// A clock that is off by less is good enough to sign with: stores take 15 minutes, some 5.
+const TOLERATED_SKEW: Duration = Duration::from_mins(4);
 
 /// A request that did not succeed.
 #[derive(Debug)]
 pub(super) struct Fault {
     /// What to tell the caller if it stays like this.
     pub(super) error: StoreError,
-    /// Whether it may be gone at the next attempt.
-    pub(super) is_passing: bool,
-    /// Whether nothing at all was heard: the connection may be one that the other side has forgotten.
-    pub(super) is_silence: bool,
+    /// What may help before another attempt is made.
+    pub(super) remedy: Remedy,
+}
+
+/// What may help against a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// Nothing: the store has answered, and would answer so again.
+    None,
+    /// A little time: the store works, only not for this request as yet.
+    Time,
+    /// The store's recovery: it is down, or breaks what it begins.
+    Recovery,
+    /// The same, over new connections: nothing at all was heard, and this one may be one that the other side has forgotten.
+    NewConnections,
+    /// Fewer requests at once.
+    LessLoad,
+    /// Signing for this region: the bucket is there.
+    Region(String),
 }
 
 /// Who we are to the bucket, for messages that help.
@@ -28,6 +48,8 @@ pub(super) struct Identity {
     region: String,
     endpoint: String,
     access_key_id: String,
+    /// Whether it was told that our clock is off.
+    clock: Arc<Once>,
 }
 
 /// What a response says went wrong.
@@ -35,26 +57,27 @@ struct Refusal<'a> {
     status: u16,
     code: &'a str,
     bucket_region: Option<&'a str>,
+    /// How far the store's clock is from ours.
+    skew: Duration,
 }
 
 impl Fault {
-    fn passing(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { error: StoreError::Unavailable(cause.into()), is_passing: true, is_silence: false }
+    fn passing(remedy: Remedy, cause: impl Into<Cause>) -> Self {
+        Self { error: StoreError::Unavailable(cause.into()), remedy }
     }
 
     pub(super) fn lasting(error: StoreError) -> Self {
-        Self { error, is_passing: false, is_silence: false }
+        Self { error, remedy: Remedy::None }
     }
 
     /// A response without something that every store must say.
     pub(super) fn incomplete(what: &str) -> Self {
-        Self::passing(format!("the store's answer lacks {what}"))
+        Self::passing(Remedy::Recovery, format!("the store's answer lacks {what}"))
     }
 
     /// Nothing was heard or sent for so long.
     pub(super) fn silent(still: Duration) -> Self {
-        let fault = Self::passing(format!("the store gave no sign of life for {still:?}"));
-        Self { is_silence: true, ..fault }
+        Self::passing(Remedy::NewConnections, format!("the store gave no sign of life for {still:?}"))
     }
 }
 
@@ -78,6 +101,7 @@ impl Identity {
             region: settings.region.clone(),
             endpoint: settings.endpoint.clone().unwrap_or_else(|| "AWS".to_owned()),
             access_key_id,
+            clock: Arc::new(Once::new()),
         }
     }
 
@@ -91,82 +115,152 @@ impl Identity {
                 let reason = "neither environment, shared files, web identity, container nor instance have any".to_owned();
                 return Fault::lasting(StoreError::Misconfigured(Misconfiguration::NoCredentials { reason }));
             }
-            return Fault::passing(format!("{operation}: {}", DisplayErrorContext(&error)));
+            return Fault::passing(Remedy::Recovery, format!("{operation}: {}", DisplayErrorContext(&error)));
         };
         let (said, response) = (service.err(), service.raw());
         let status = response.status().as_u16();
         let code = said.code().unwrap_or_default();
-        let bucket_region = response.headers().get("x-amz-bucket-region");
+        let bucket_region = response.headers().get("x-amz-bucket-region").or_else(|| region_in(response));
         let cause = format!("{operation}: {status} {code}: {}", said.message().unwrap_or("no message"));
-        self.judge(&Refusal { status, code, bucket_region }, cause)
+        self.judge(&Refusal { status, code, bucket_region, skew: skew(response) }, cause)
     }
 
     fn judge(&self, refusal: &Refusal<'_>, cause: String) -> Fault {
         if let Some(mistake) = self.mistake(refusal) {
             return Fault::lasting(StoreError::Misconfigured(mistake));
         }
-        match refusal.code {
-            // A clock that is off, or keys that are about to be replaced, come right again.
-            "RequestTimeTooSkewed" | "ExpiredToken" | "ExpiredTokenException" => return Fault::passing(cause),
-            // What went wrong on the way, whatever status it is told with; 200 is one of them.
-            "RequestTimeout"
-            | "RequestTimeoutException"
-            | "InternalError"
-            | "SlowDown"
-            | "ServiceUnavailable"
-            | "RequestLimitExceeded"
-            | "IncompleteBody"
-            | "BadDigest"
-            | "XAmzContentSHA256Mismatch" => return Fault::passing(cause),
-            code if code.starts_with("Throttl") => return Fault::passing(cause),
-            "XMinioStorageFull" | "QuotaExceeded" => return Fault::lasting(StoreError::Full(cause.into())),
-            _ => {}
+        if self.is_elsewhere(refusal) {
+            return self.wrong_region(refusal.bucket_region);
         }
-        match refusal.status {
-            507 => Fault::lasting(StoreError::Full(cause.into())),
-            416 => Fault::lasting(StoreError::OutOfRange),
-            401 | 403 => Fault::lasting(StoreError::Denied(cause.into())),
-            // What the store does not offer it will not offer later.
-            501 | 505 => Fault::lasting(StoreError::Unavailable(cause.into())),
-            // A 404 that says nothing of ours comes from something that stands in for the store.
-            200 | 404 | 408 | 409 | 425 | 429 | 500.. => Fault::passing(cause),
-            _ => Fault::lasting(StoreError::Unavailable(cause.into())),
+        if refusal.is_about_time() {
+            self.tell_of_clock(refusal.skew);
+            return Fault::passing(Remedy::Time, cause);
+        }
+        if ["XMinioStorageFull", "QuotaExceeded"].contains(&refusal.code) {
+            return Fault::lasting(StoreError::Full(cause.into()));
+        }
+        match remedy(refusal.code).or_else(|| remedy_of(refusal.status)) {
+            Some(remedy) => Fault::passing(remedy, cause),
+            None => Fault::lasting(lasting(refusal, cause.into())),
         }
     }
 
     /// The mistake in how the bucket is set up, if it is one.
     fn mistake(&self, refusal: &Refusal<'_>) -> Option<Misconfiguration> {
         let access_key_id = self.access_key_id.clone();
-        let elsewhere = refusal.bucket_region.filter(|region| *region != self.region);
         match refusal.code {
             "NoSuchBucket" => {
                 Some(Misconfiguration::NoSuchBucket { bucket: self.bucket.clone(), endpoint: self.endpoint.clone() })
             }
-            "InvalidAccessKeyId" => Some(Misconfiguration::UnknownAccessKey { access_key_id, endpoint: self.endpoint.clone() }),
-            "SignatureDoesNotMatch" => Some(Misconfiguration::WrongSecret { access_key_id }),
-            "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
-                Some(self.wrong_region(elsewhere))
+            // The second is versitygw's word for it.
+            "InvalidAccessKeyId" | "XAdminUserNotFound" => {
+                Some(Misconfiguration::UnknownAccessKey { access_key_id, endpoint: self.endpoint.clone() })
             }
-            _ if refusal.status == 301 => Some(self.wrong_region(elsewhere)),
+            "SignatureDoesNotMatch" => Some(Misconfiguration::WrongSecret { access_key_id }),
             _ => None,
         }
     }
 
-    fn wrong_region(&self, expected: Option<&str>) -> Misconfiguration {
-        Misconfiguration::WrongRegion {
-            bucket: self.bucket.clone(),
-            region: self.region.clone(),
-            expected: expected.map(str::to_owned),
+    /// Whether the bucket is in another region than the one that was signed for.
+    fn is_elsewhere(&self, refusal: &Refusal<'_>) -> bool {
+        // The answer to a HEAD has no code.
+        let is_told = refusal.bucket_region.is_some_and(|region| region != self.region);
+        let codes = ["PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"];
+        codes.contains(&refusal.code) || refusal.status == 301 || (refusal.status == 400 && refusal.code.is_empty() && is_told)
+    }
+
+    fn wrong_region(&self, told: Option<&str>) -> Fault {
+        let expected = told.filter(|region| *region != self.region && is_region(region)).map(str::to_owned);
+        let remedy = expected.clone().map_or(Remedy::None, Remedy::Region);
+        let mistake = Misconfiguration::WrongRegion { bucket: self.bucket.clone(), region: self.region.clone(), expected };
+        Fault { error: StoreError::Misconfigured(mistake), remedy }
+    }
+
+    /// The SDK has taken the store's time from this answer, and signs the next request by it.
+    fn tell_of_clock(&self, skew: Duration) {
+        if skew > TOLERATED_SKEW {
+            self.clock.call_once(|| {
+                tracing::warn!(seconds = skew.as_secs(), "our clock is not the store's; requests are signed by the store's");
+            });
         }
     }
+}
+
+impl Refusal<'_> {
+    /// Whether a clock is off, or keys are about to be replaced; the answer to a HEAD does not say so.
+    fn is_about_time(&self) -> bool {
+        let is_unsaid = self.status == 403 && self.code.is_empty() && self.skew > TOLERATED_SKEW;
+        is_unsaid || ["RequestTimeTooSkewed", "ExpiredToken", "ExpiredTokenException"].contains(&self.code)
+    }
+}
+
+/// What helps against what went wrong on the way, whatever status it is told with; 200 is one of them.
+fn remedy(code: &str) -> Option<Remedy> {
+    match code {
+        "InternalError" | "ServiceUnavailable" => Some(Remedy::Recovery),
+        "RequestTimeout" | "RequestTimeoutException" | "IncompleteBody" | "BadDigest" | "XAmzContentSHA256Mismatch" => {
+            Some(Remedy::Time)
+        }
+        "RequestLimitExceeded" | "TooManyRequests" => Some(Remedy::LessLoad),
+        // MinIO adds what it is that is slow.
+        code if code.starts_with("SlowDown") || code.starts_with("Throttl") => Some(Remedy::LessLoad),
+        _ => None,
+    }
+}
+
+/// What helps against what is told by the status only.
+fn remedy_of(status: u16) -> Option<Remedy> {
+    match status {
+        429 => Some(Remedy::LessLoad),
+        408 | 409 | 425 => Some(Remedy::Time),
+        // What the store does not offer, and room that it lacks, are no outage.
+        501 | 505 | 507 => None,
+        // A 404 that says nothing of ours comes from something that stands in for the store.
+        200 | 404 | 500.. => Some(Remedy::Recovery),
+        _ => None,
+    }
+}
+
+/// What it comes to when nothing helps.
+fn lasting(refusal: &Refusal<'_>, cause: Cause) -> StoreError {
+    match refusal.status {
+        507 => StoreError::Full(cause),
+        416 => StoreError::OutOfRange,
+        401 | 403 => StoreError::Denied(cause),
+        _ => StoreError::Unavailable(cause),
+    }
+}
+
+/// How far the store's clock is from ours, by the time that its answer bears.
+fn skew(response: &HttpResponse) -> Duration {
+    let date = response.headers().get("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
+    let Some(theirs) = date.and_then(|date| SystemTime::try_from(date).ok()) else { return Duration::ZERO };
+    let ours = SystemTime::now();
+    ours.duration_since(theirs).or_else(|_| theirs.duration_since(ours)).unwrap_or_default()
+}
+
+/// The region that the body of an error names.
+fn region_in(response: &HttpResponse) -> Option<&str> {
+    let body = std::str::from_utf8(response.body().bytes()?).ok()?;
+    let (_, rest) = body.split_once("<Region>")?;
+    rest.split_once("</Region>").map(|(region, _)| region)
+}
+
+/// Whether a store's word for a region can be one: it becomes part of host names and signatures.
+fn is_region(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
 /// Whether `error` says that there is no such object or upload. A 404 that
 /// does not say so comes from something else, such as a proxy before the store.
 pub(super) fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     let SdkError::ServiceError(service) = error else { return false };
-    let is_not_found = service.raw().status().as_u16() == 404;
-    is_not_found && matches!(service.err().code(), Some("NoSuchKey" | "NoSuchUpload" | "NotFound"))
+    match (service.raw().status().as_u16(), service.err().code()) {
+        (404, Some("NoSuchKey" | "NoSuchUpload" | "NotFound")) => true,
+        // What is archived cannot be read.
+        (403, Some("InvalidObjectState")) => true,
+        _ => false,
+    }
 }
 
 /// Whether `error`, the answer to a HEAD, says that there is no such object: it has no body that could say more.

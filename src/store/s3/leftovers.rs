@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_s3::types::MultipartUpload;
 
 use super::Shared;
-use super::fault::{Fault, is_absent};
+use super::fault::{Fault, Remedy, is_absent};
 use crate::store::{Key, StoreError, Unfinished};
 
 /// Most that are told at once, about 3 MB of them; the rest are told once these are gone.
@@ -61,7 +61,7 @@ async fn page(shared: &Shared, prefix: &str, from: Marker) -> Result<Option<(Vec
 /// What a bucket refuses, or does not know, it does not tell; all else is a failure.
 fn not_told<T>(fault: Fault) -> Result<Option<T>, Fault> {
     match fault.error {
-        StoreError::Denied(_) | StoreError::Unavailable(_) if !fault.is_passing => Ok(None),
+        StoreError::Denied(_) | StoreError::Unavailable(_) if fault.remedy == Remedy::None => Ok(None),
         _ => Err(fault),
     }
 }

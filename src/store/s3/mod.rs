@@ -3,33 +3,49 @@
 //! Every request goes through [`retry`], which knows how long to wait for what;
 //! the SDK's own retries and timeouts are off.
 
+mod absence;
 mod client;
+mod counting;
 mod fault;
 mod get;
+mod health;
+mod kind;
 mod leftovers;
+mod load;
+mod objects;
 mod retry;
+mod touch;
 mod upload;
+mod wire;
 
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::budget::MemoryBudget;
-use super::{Key, Listed, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
+use super::budget::Share;
+use super::{Key, Listed, Misconfiguration, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
+use crate::metrics::ProfileMetrics;
 use crate::oci::ByteRange;
+use absence::Listing;
 use client::Connections;
 use fault::{Fault, Identity, has_changed, is_absent, is_absent_to_head};
-use retry::{Attempt, retry};
+use retry::{Attempt, Endpoint, retry};
+
+pub use kind::{KIND_NAMES, S3Endpoint, S3Kind};
+pub use objects::{S3Encryption, S3Objects};
 
 /// What must be escaped in the path of a copy's source (S3 API, CopyObject, `x-amz-copy-source`).
 const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -41,18 +57,36 @@ const COPIES_AT_ONCE: usize = 8;
 /// How to reach a bucket.
 #[derive(Clone, Debug)]
 pub struct S3Settings {
-    /// The bucket.
+    /// The bucket, by a well-formed name.
     pub bucket: String,
-    /// What all keys begin with, without slashes at its ends; may be empty.
+    /// What all keys begin with: components with `/` between, or empty; at most 400 bytes.
     pub prefix: String,
+    /// Whose interpretation of S3 it is.
+    pub kind: S3Kind,
     /// The region that requests are signed for.
     pub region: String,
-    /// Where the service is; `None` for AWS itself.
+    /// `scheme://host[:port]`; `None` where the SDK finds it by the region.
     pub endpoint: Option<String>,
     /// Whether the bucket stands in the path rather than in the host name.
     pub path_style: bool,
     /// Where the keys come from.
     pub credentials: S3Credentials,
+    /// What is asked for every object.
+    pub objects: S3Objects,
+    /// A file of certificates in PEM to trust besides the system's.
+    pub ca_bundle: Option<PathBuf>,
+    /// The `scheme://host[:port]` of a proxy; without it none is used, whatever the environment says.
+    pub proxy: Option<String>,
+}
+
+impl fmt::Display for S3Settings {
+    /// The place in a few words, without keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.kind == S3Kind::GCS { "gs" } else { "s3" };
+        let slash = if self.prefix.is_empty() { "" } else { "/" };
+        write!(f, "{scheme}://{}{slash}{}, region {}", self.bucket, self.prefix, self.region)?;
+        self.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, ", at {endpoint}"))
+    }
 }
 
 /// Where the keys to a bucket come from.
@@ -80,25 +114,40 @@ pub struct S3Store {
 /// What a store and the uploads it began have in common.
 struct Shared {
     connections: Connections,
+    endpoint: Endpoint,
+    listing: Listing,
     bucket: String,
     /// Empty, or ends in `/`.
     prefix: String,
     identity: Identity,
-    memory: Arc<MemoryBudget>,
+    memory: Share,
     copies: Semaphore,
     /// Aborts, and whatever else outlives the call that began it.
     background: TaskTracker,
 }
 
 impl S3Store {
-    /// The bucket that `settings` name. Nothing is sent yet.
-    pub async fn new(settings: S3Settings, memory: Arc<MemoryBudget>) -> Self {
-        let connections = Connections::to(&settings).await;
+    /// The bucket that `settings` name, with what is sent to it counted in `metrics`. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// The certificates or the proxy that they name cannot be used.
+    pub async fn new(settings: S3Settings, memory: Share, metrics: ProfileMetrics) -> Result<Self, Misconfiguration> {
+        let connections = Connections::to(&settings, metrics.clone()).await?;
         let prefix = if settings.prefix.is_empty() { String::new() } else { format!("{}/", settings.prefix) };
         let identity = Identity::of(&settings);
-        let (copies, background) = (Semaphore::new(COPIES_AT_ONCE), TaskTracker::new());
-        let shared = Shared { connections, bucket: settings.bucket, prefix, identity, memory, copies, background };
-        Self { shared: Arc::new(shared) }
+        let shared = Shared {
+            connections,
+            endpoint: Endpoint::new(metrics),
+            listing: Listing::default(),
+            bucket: settings.bucket,
+            prefix,
+            identity,
+            memory,
+            copies: Semaphore::new(COPIES_AT_ONCE),
+            background: TaskTracker::new(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 }
 
@@ -112,7 +161,7 @@ impl Shared {
     where
         F: Future<Output = Result<T, Fault>>,
     {
-        retry(patience, || self.connections.renew(), request).await
+        retry(patience, &self.endpoint, |remedy, began| self.connections.apply(remedy, began), request).await
     }
 
     fn object_key(&self, key: &Key) -> String {
@@ -126,10 +175,17 @@ impl Shared {
 
     async fn head(&self, key: &Key) -> Result<Option<ObjectMeta>, Fault> {
         match self.client().head_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
+            Ok(head) if is_archived(&head) => Ok(None),
             Ok(head) => meta(head.content_length, head.content_type, head.last_modified, head.e_tag).map(Some),
             Err(error) if is_absent_to_head(&error) => Ok(None),
             Err(error) => Err(self.identity.fault("HeadObject", error)),
         }
+    }
+
+    /// `key` as the source of a copy.
+    fn copy_source(&self, key: &Key) -> String {
+        let source = format!("{}/{}", self.bucket, self.object_key(key));
+        percent_encoding::utf8_percent_encode(&source, NOT_IN_A_PATH).to_string()
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Fault> {
@@ -141,10 +197,8 @@ impl Shared {
     }
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<bool, Fault> {
-        let source = format!("{}/{}", self.bucket, self.object_key(from));
         let request = self.client().copy_object().bucket(&self.bucket).key(self.object_key(to));
-        let source = percent_encoding::utf8_percent_encode(&source, NOT_IN_A_PATH).to_string();
-        match request.copy_source(source).copy_source_if_match(etag).send().await {
+        match request.copy_source(self.copy_source(from)).copy_source_if_match(etag).send().await {
             Ok(_) => Ok(true),
             Err(error) if is_absent(&error) || has_changed(&error) => Ok(false),
             Err(error) => Err(self.identity.fault("CopyObject", error)),
@@ -162,31 +216,39 @@ impl Shared {
         Ok((names.collect(), listing.next_continuation_token.clone()))
     }
 
-    async fn list(&self, prefix: &str, after: Option<&Key>) -> Result<Page, Fault> {
+    /// A page of objects, and the last of the bucket's own keys on it.
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<(Page, Option<String>), Fault> {
         let request = self.client().list_objects_v2().bucket(&self.bucket).prefix(format!("{}{prefix}", self.prefix));
         let listing = request
-            .set_start_after(after.map(|key| self.object_key(key)))
+            .set_start_after(after.map(str::to_owned))
             .send()
             .await
             .map_err(|error| self.identity.fault("ListObjectsV2", error))?;
-        let objects = listing.contents().iter().filter_map(|object| {
+        let last = listing.contents().last().and_then(|object| object.key()).map(str::to_owned);
+        let readable =
+            listing.contents().iter().filter(|object| !object.storage_class().is_some_and(|it| is_archive(it.as_str())));
+        let objects = readable.filter_map(|object| {
             let key = self.own_key(object.key()?)?;
             let last_modified = SystemTime::try_from(*object.last_modified()?).ok()?;
             let etag = object.e_tag().unwrap_or_default().to_owned();
             Some(Listed { key, size: u64::try_from(object.size()?).ok()?, last_modified, etag })
         });
-        Ok(Page { objects: objects.collect(), is_truncated: listing.is_truncated().unwrap_or_default() })
+        Ok((Page { objects: objects.collect(), is_truncated: listing.is_truncated().unwrap_or_default() }, last))
     }
 }
 
 #[async_trait]
 impl ObjectStore for S3Store {
     async fn head(&self, key: &Key, patience: Duration) -> Result<Option<ObjectMeta>, StoreError> {
-        self.shared.retry(patience, |_| self.shared.head(key)).await
+        let deadline = Instant::now() + patience;
+        let found = self.shared.retry(patience, |_| self.shared.head(key)).await;
+        self.shared.absent_if_unlisted(found, deadline).await
     }
 
     async fn get(&self, key: &Key, range: Option<ByteRange>, patience: Duration) -> Result<Option<Object>, StoreError> {
-        get::get(Arc::clone(&self.shared), key, range, patience).await
+        let deadline = Instant::now() + patience;
+        let found = get::get(Arc::clone(&self.shared), key, range, patience).await;
+        self.shared.absent_if_unlisted(found, deadline).await
     }
 
     async fn put(&self, key: &Key, bytes: Bytes, content_type: &str, patience: Duration) -> Result<(), StoreError> {
@@ -209,12 +271,24 @@ impl ObjectStore for S3Store {
         self.shared.retry(patience, copy).await
     }
 
+    async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError> {
+        self.shared.retry(patience, |_| self.shared.touch(key)).await
+    }
+
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError> {
         self.shared.retry(patience, |_| self.shared.delete(key)).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, patience: Duration) -> Result<Page, StoreError> {
-        self.shared.retry(patience, |_| self.shared.list(prefix, after)).await
+        let mut after = after.map(|key| self.shared.object_key(key));
+        loop {
+            let (page, last) = self.shared.retry(patience, |_| self.shared.list(prefix, after.as_deref())).await?;
+            // Who asks goes on after the last object of a page, so one that has none of ours must not look like the middle.
+            if !page.objects.is_empty() || !page.is_truncated || last <= after {
+                return Ok(page);
+            }
+            after = last;
+        }
     }
 
     async fn folders(&self, prefix: &str, patience: Duration) -> Result<Vec<String>, StoreError> {
@@ -257,6 +331,10 @@ impl ObjectStore for S3Store {
         self.shared.retry(patience, |_| ask()).await
     }
 
+    fn reconnect(&self) {
+        self.shared.connections.renew();
+    }
+
     async fn settle(&self) {
         self.shared.background.close();
         self.shared.background.wait().await;
@@ -268,6 +346,18 @@ impl fmt::Debug for S3Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "S3Store({}/{})", self.shared.bucket, self.shared.prefix)
     }
+}
+
+/// Whether an object would have to be restored before it could be read (S3 API, HeadObject, `x-amz-restore`, `x-amz-archive-status`).
+fn is_archived(head: &HeadObjectOutput) -> bool {
+    let is_restored = head.restore().is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
+    let is_in_archive = head.storage_class().is_some_and(|class| is_archive(class.as_str())) || head.archive_status().is_some();
+    is_in_archive && !is_restored
+}
+
+/// Whether what has this storage class cannot be read at once (S3 User Guide, "Storage classes").
+fn is_archive(storage_class: &str) -> bool {
+    matches!(storage_class, "GLACIER" | "DEEP_ARCHIVE")
 }
 
 /// What a response says of an object, all of which a store must say.

@@ -18,7 +18,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::fault::Fault;
+use super::fault::{Fault, Remedy};
+use super::health::{Call, Health};
+use super::load::{Burden, Load};
+use crate::metrics::ProfileMetrics;
 use crate::store::StoreError;
 
 /// How long the first attempt may stand still.
@@ -30,6 +33,9 @@ pub(super) const FIRST_SHARE: u32 = 4;
 /// How long any attempt may.
 const MAX_STILL: Duration = Duration::from_secs(60);
 
+/// How long an attempt may from when the store was found well again: most likely it went with the connections.
+const STILL_WHEN_WELL: Duration = Duration::from_secs(5);
+
 /// The pause after the first attempt, doubled after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -38,6 +44,16 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// What a body passes to the socket at a time.
 const SLICE: usize = 64 * 1024;
+
+/// A body with more than this is a part's: it takes its time.
+const SMALL: usize = 1024 * 1024;
+
+/// A store as all who ask it see it: whether it is well, and how much it has to do for us.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    health: Health,
+    load: Load,
+}
 
 /// One attempt: its sign of life, moved on by the body it sends, and the bytes of that body.
 #[derive(Clone, Debug)]
@@ -84,51 +100,123 @@ impl Attempt {
         self.began + Duration::from_millis(self.moved.load(Ordering::Relaxed))
     }
 
-    /// Runs `request` until it has stood still for `still`.
-    async fn run<T>(&self, still: Duration, request: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        let _loan = Loan(self.clone());
+    fn burden(&self) -> Burden {
+        if self.lent().as_ref().is_some_and(|bytes| bytes.len() > SMALL) { Burden::Part } else { Burden::Small }
+    }
+
+    /// Runs `request` until it has stood still for `still`, or for less once the store has recovered meanwhile.
+    async fn run<T>(
+        &self,
+        mut still: Duration,
+        health: &Health,
+        request: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let mut recoveries = health.recoveries();
         let mut request = std::pin::pin!(request);
+        self.moves();
         loop {
             let limit = self.last_moved() + still;
-            match tokio::time::timeout_at(limit, &mut request).await {
-                Ok(outcome) => return outcome,
-                Err(_) if self.last_moved() + still > limit => {}
-                Err(_) => return Err(Fault::silent(still)),
+            tokio::select! {
+                biased;
+                outcome = &mut request => return outcome,
+                _ = recoveries.changed() => {
+                    self.moves();
+                    still = still.min(STILL_WHEN_WELL);
+                }
+                () = tokio::time::sleep_until(limit) => {
+                    if self.last_moved() + still <= limit {
+                        return Err(Fault::silent(still));
+                    }
+                }
             }
         }
     }
 }
 
+impl Endpoint {
+    /// A store of which nothing is known as yet.
+    pub(super) fn new(metrics: ProfileMetrics) -> Self {
+        Self { health: Health::new(metrics), load: Load::new() }
+    }
+
+    /// Makes one attempt when it is the turn of `call`; how it ended, and when it began.
+    ///
+    /// # Errors
+    ///
+    /// It was never made, since the store is down or has too much to do.
+    async fn attempt<T, F>(
+        &self,
+        call: &Call,
+        Turn { earliest, still }: Turn,
+        request: impl FnOnce(Attempt) -> F,
+    ) -> Result<(Result<T, Fault>, Instant), StoreError>
+    where
+        F: Future<Output = Result<T, Fault>>,
+    {
+        self.health.admit(call, earliest).await?;
+        let attempt = Attempt::new();
+        let _loan = Loan(attempt.clone());
+        let request = request(attempt.clone());
+        let entry = self.load.enter(attempt.burden(), call.deadline).await;
+        let _entry = entry.ok_or_else(|| StoreError::Unavailable("too many requests are on their way to the store".into()))?;
+        let began = Instant::now();
+        let still = still.min(call.deadline.saturating_duration_since(began));
+        Ok((attempt.run(still, &self.health, request).await, began))
+    }
+
+    fn learn<T>(&self, call: &Call, outcome: &Result<T, Fault>) {
+        match outcome.as_ref().map_err(|fault| &fault.remedy) {
+            Ok(_) => self.load.succeeded(),
+            Err(Remedy::LessLoad) => self.load.slow_down(),
+            Err(_) => {}
+        }
+        match outcome {
+            Err(Fault { remedy: Remedy::Recovery | Remedy::NewConnections, error }) => self.health.failed(call, error),
+            _ => self.health.succeeded(),
+        }
+    }
+}
+
+/// When an attempt may be made, and how long it may stand still.
+#[derive(Clone, Copy)]
+struct Turn {
+    earliest: Instant,
+    still: Duration,
+}
+
 /// Makes attempts until one succeeds, one fails for good, or `patience` is over.
-/// Calls `renew` after each that stood still.
+///
+/// `apply` does what helps before the next, against an attempt that began then; whether that can have helped.
 pub(super) async fn retry<T, F>(
     patience: Duration,
-    renew: impl Fn(),
+    endpoint: &Endpoint,
+    apply: impl Fn(&Remedy, Instant) -> bool,
     mut request: impl FnMut(Attempt) -> F,
 ) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, Fault>>,
 {
-    let deadline = Instant::now() + patience;
-    let mut still = FIRST_STILL.min(patience / FIRST_SHARE);
-    let mut pauses = Pauses::new();
+    let call = endpoint.health.call(patience);
+    let mut turn = Turn { earliest: Instant::now(), still: FIRST_STILL.min(patience / FIRST_SHARE) };
+    let (mut pauses, mut last) = (Pauses::new(), None);
     loop {
-        let attempt = Attempt::new();
-        let left = deadline.saturating_duration_since(attempt.began);
-        let fault = match attempt.run(still.min(left), request(attempt.clone())).await {
+        let (outcome, began) = match endpoint.attempt(&call, turn, &mut request).await {
+            Ok(attempt) => attempt,
+            Err(never_made) => return Err(last.unwrap_or(never_made)),
+        };
+        endpoint.learn(&call, &outcome);
+        let fault = match outcome {
             Ok(value) => return Ok(value),
             Err(fault) => fault,
         };
-        if fault.is_silence {
-            renew();
-        }
-        let pause = pauses.next();
-        if !fault.is_passing || Instant::now() + pause >= deadline {
+        // What is mended by then needs no time to pass.
+        let pause = if matches!(fault.remedy, Remedy::Region(_)) { Duration::ZERO } else { pauses.next() };
+        turn = Turn { earliest: Instant::now() + pause, still: (turn.still * 2).min(MAX_STILL) };
+        if !apply(&fault.remedy, began) || turn.earliest >= call.deadline {
             return Err(fault.error);
         }
         tracing::debug!(error = %fault, "store request failed, trying again");
-        tokio::time::sleep(pause).await;
-        still = (still * 2).min(MAX_STILL);
+        last = Some(fault.error);
     }
 }
 
@@ -141,10 +229,15 @@ impl Pauses {
     }
 
     pub(super) fn next(&mut self) -> Duration {
-        let pause = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let pause = jittered(self.0);
         self.0 = (self.0 * 2).min(MAX_PAUSE);
         pause
     }
+}
+
+/// Between half of `pause` and all of it.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 /// Bytes sent in slices, each a sign of life and a copy.
@@ -201,6 +294,15 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
+    /// Against which nothing but time helps.
+    fn time_helps(remedy: &Remedy, _began: Instant) -> bool {
+        *remedy != Remedy::None
+    }
+
+    fn endpoint() -> Endpoint {
+        Endpoint::new(ProfileMetrics::default())
+    }
+
     fn passing() -> Fault {
         Fault::incomplete("anything")
     }
@@ -209,14 +311,10 @@ mod tests {
     async fn what_passes_is_tried_again_until_it_succeeds() {
         let failures = Cell::new(7);
 
-        let outcome = retry(
-            PATIENCE,
-            || (),
-            |_| async {
-                failures.set(failures.get() - 1);
-                if failures.get() == 0 { Ok(()) } else { Err(passing()) }
-            },
-        )
+        let outcome = retry(PATIENCE, &endpoint(), time_helps, |_| async {
+            failures.set(failures.get() - 1);
+            if failures.get() == 0 { Ok(()) } else { Err(passing()) }
+        })
         .await;
 
         assert!(outcome.is_ok(), "{outcome:?}");
@@ -226,7 +324,7 @@ mod tests {
     async fn patience_ends_when_it_was_to_end() {
         let began = Instant::now();
 
-        let outcome: Result<(), _> = retry(PATIENCE, || (), |_| async { Err(passing()) }).await;
+        let outcome: Result<(), _> = retry(PATIENCE, &endpoint(), time_helps, |_| async { Err(passing()) }).await;
 
         assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
         assert!(began.elapsed() <= PATIENCE && began.elapsed() + MAX_PAUSE >= PATIENCE, "{:?}", began.elapsed());
@@ -239,7 +337,11 @@ mod tests {
 
         let outcome = retry(
             patience,
-            || renewed.set(renewed.get() + 1),
+            &endpoint(),
+            |remedy, _| {
+                renewed.set(renewed.get() + usize::from(*remedy == Remedy::NewConnections));
+                true
+            },
             |_| async {
                 attempts.set(attempts.get() + 1);
                 if attempts.get() == 1 { std::future::pending().await } else { Ok(()) }
@@ -254,17 +356,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_moves_may_take_longer_than_the_patience() {
-        let outcome = retry(
-            PATIENCE,
-            || (),
-            |attempt| async move {
-                for _ in 0..20 {
-                    tokio::time::sleep(FIRST_STILL.mul_f64(0.9)).await;
-                    attempt.moves();
-                }
-                Ok(())
-            },
-        )
+        let outcome = retry(PATIENCE, &endpoint(), time_helps, |attempt| async move {
+            for _ in 0..20 {
+                tokio::time::sleep(FIRST_STILL.mul_f64(0.9)).await;
+                attempt.moves();
+            }
+            Ok(())
+        })
         .await;
 
         assert!(outcome.is_ok(), "{outcome:?}");
@@ -272,20 +370,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_gives_the_store_time_is_not_given_up_before() {
-        let attempts = Cell::new(0);
+        let (endpoint, attempts) = (endpoint(), Cell::new(0));
 
-        let outcome = retry(
-            PATIENCE,
-            || (),
-            |attempt| {
-                attempts.set(attempts.get() + 1);
-                async move {
-                    attempt.gives_time(PATIENCE / 2);
-                    tokio::time::sleep(PATIENCE / 2).await;
-                    Ok(())
-                }
-            },
-        )
+        let outcome = retry(PATIENCE, &endpoint, time_helps, |attempt| {
+            attempts.set(attempts.get() + 1);
+            async move {
+                attempt.gives_time(PATIENCE / 2);
+                tokio::time::sleep(PATIENCE / 2).await;
+                Ok(())
+            }
+        })
         .await;
 
         assert!(outcome.is_ok(), "{outcome:?}");
@@ -293,18 +387,35 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_hangs_on_from_an_outage_is_given_up_soon_after_it() {
+        let (endpoint, attempts, began) = (endpoint(), Cell::new(0), Instant::now());
+        let hanging = retry(Duration::from_mins(3), &endpoint, time_helps, |_| async {
+            attempts.set(attempts.get() + 1);
+            if attempts.get() == 1 { std::future::pending().await } else { Ok(()) }
+        });
+        let outage = async {
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                endpoint.health.failed(&endpoint.health.call(PATIENCE), &passing().error);
+            }
+            endpoint.health.succeeded();
+        };
+
+        let (outcome, ()) = tokio::join!(hanging, outage);
+
+        assert!(outcome.is_ok() && attempts.get() == 2, "{outcome:?}");
+        assert!(began.elapsed() < Duration::from_secs(3) + STILL_WHEN_WELL + MAX_PAUSE, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_body_that_outlives_its_attempt_lets_go_of_the_bytes() {
         let bytes = Bytes::from(vec![0; 3 * SLICE]);
         let kept = Cell::new(None);
 
-        let _: Result<(), _> = retry(
-            PATIENCE,
-            || (),
-            |attempt| {
-                kept.set(Some(Slices::new(bytes.clone(), attempt)));
-                async { Err(Fault::lasting(StoreError::OutOfRange)) }
-            },
-        )
+        let _: Result<(), _> = retry(PATIENCE, &endpoint(), time_helps, |attempt| {
+            kept.set(Some(Slices::new(bytes.clone(), attempt)));
+            async { Err(Fault::lasting(StoreError::OutOfRange)) }
+        })
         .await;
 
         let mut body = kept.take().unwrap();

@@ -20,12 +20,12 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::Shared;
 use super::fault::{Fault, is_absent};
 use super::retry::{Attempt, Slices};
-use crate::store::budget::Buffer;
+use crate::store::budget::{Buffer, PART};
 use crate::store::{Key, OCTET_STREAM, StoreError, Upload};
 
 const MIB: u64 = 1024 * 1024;
@@ -33,15 +33,11 @@ const MIB: u64 = 1024 * 1024;
 /// Most bytes that one PutObject carries.
 const SINGLE_PUT: u64 = 16 * MIB;
 
-/// The size of a part unless the object needs larger ones. S3 takes 5 MiB at
-/// least and advises 8 or 16 (S3 User Guide, "Multipart upload limits").
-const PART: u64 = 8 * MIB;
-
 /// Most parts an object may have (S3 User Guide, "Multipart upload limits").
 const MAX_PARTS: u64 = 10_000;
 
-/// How many parts of one upload may be on their way at once.
-const PARTS_IN_FLIGHT: usize = 4;
+/// Most parts of one upload that are on their way at once, where memory is plenty.
+const PARTS_IN_FLIGHT: usize = 16;
 
 /// How long an abort is tried: what it leaves costs money but harms nobody.
 const ABORT_PATIENCE: Duration = Duration::from_secs(30);
@@ -124,6 +120,7 @@ struct Multipart {
 enum UploadId {
     Creating(JoinHandle<Result<String, StoreError>>),
     Created(String),
+    Failed,
 }
 
 impl S3Upload {
@@ -146,19 +143,15 @@ impl S3Upload {
         self.length.is_some_and(|length| length <= self.part_size)
     }
 
-    /// The part being gathered, with room for one byte at least.
+    /// The part being gathered, which is not full.
     async fn part(&mut self) -> Result<&mut Buffer, StoreError> {
-        if self.filling.as_ref().is_some_and(|part| part.room() == 0) {
+        if self.filling.as_ref().is_some_and(Buffer::is_full) {
             self.send_part().await?;
         }
         if !self.is_single() && self.length.is_some() {
             self.begin_multipart();
         }
-        let part = match self.filling.take() {
-            Some(part) => part,
-            None => self.target.shared.memory.reserve(self.part_size).await,
-        };
-        Ok(self.filling.insert(part))
+        Ok(self.filling.get_or_insert_with(|| self.target.shared.memory.buffer(self.part_size)))
     }
 
     fn begin_multipart(&mut self) -> &mut Multipart {
@@ -196,7 +189,10 @@ impl Upload for S3Upload {
         self.written += chunk.len() as u64;
         while !chunk.is_empty() {
             let part = self.part().await?;
-            part.extend(&chunk.split_to(chunk.len().min(part.room())));
+            part.fill(&mut chunk).await;
+            if part.must_give_way() {
+                return Err(StoreError::Unavailable("the client sends next to nothing, and others wait for its memory".into()));
+            }
         }
         Ok(())
     }
@@ -241,6 +237,9 @@ impl Multipart {
             return Err(StoreError::TooLarge { limit: MAX_PARTS * PART });
         }
         let id = self.id.get().await?;
+        while let Some(sent) = self.sending.try_join_next() {
+            self.note(sent)?;
+        }
         while self.sending.len() >= PARTS_IN_FLIGHT {
             self.collect().await?;
         }
@@ -252,8 +251,12 @@ impl Multipart {
     /// Waits for one part to have arrived; whether there was one.
     async fn collect(&mut self) -> Result<bool, StoreError> {
         let Some(sent) = self.sending.join_next().await else { return Ok(false) };
+        self.note(sent).map(|()| true)
+    }
+
+    fn note(&mut self, sent: Result<Result<CompletedPart, StoreError>, JoinError>) -> Result<(), StoreError> {
         self.sent.push(sent.map_err(|panic| StoreError::Unavailable(panic.into()))??);
-        Ok(true)
+        Ok(())
     }
 
     async fn complete(&mut self, target: &Target, size: u64) -> Result<String, StoreError> {
@@ -286,12 +289,14 @@ impl Multipart {
 impl UploadId {
     async fn get(&mut self) -> Result<String, StoreError> {
         if let Self::Creating(creating) = self {
-            let created = creating.await.map_err(|panic| StoreError::Unavailable(panic.into()))?;
-            *self = Self::Created(created?);
+            let created = creating.await.map_err(|panic| StoreError::Unavailable(panic.into()));
+            // A task tells its outcome once.
+            *self = Self::Failed;
+            *self = Self::Created(created??);
         }
         match self {
             Self::Created(id) => Ok(id.clone()),
-            Self::Creating(_) => Err(StoreError::Unavailable("no upload id".into())),
+            Self::Creating(_) | Self::Failed => Err(StoreError::Unavailable("no upload id".into())),
         }
     }
 }
@@ -338,16 +343,29 @@ async fn complete(
     let Target { shared, key, .. } = target;
     let request = shared.client().complete_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(id);
     let error = match request.multipart_upload(parts).send().await {
-        Ok(completed) => return completed.e_tag.ok_or_else(|| Fault::incomplete("ETag")),
+        Ok(completed) => return etag_of_completed(target, completed.e_tag).await,
         Err(error) => error,
     };
+    if !is_absent(&error) {
+        return Err(shared.identity.fault("CompleteMultipartUpload", error));
+    }
     // The answer to an earlier attempt may have been lost, and then the upload is gone because it succeeded.
-    let may_be_done = !is_first && is_absent(&error);
-    let done = if may_be_done { shared.head(key).await?.filter(|meta| meta.size == size) } else { None };
-    match done {
+    match shared.head(key).await?.filter(|meta| meta.size == size) {
         Some(meta) => Ok(meta.etag),
-        // Nor is it the end that the object is not there yet: somebody else's Complete of ours may still be running.
+        // Somebody else aborted it, such as a lifecycle rule: it does not come back.
+        None if is_first => {
+            Err(Fault::lasting(StoreError::Unavailable("the multipart upload was aborted by somebody else".into())))
+        }
+        // What an earlier attempt began may still be going on.
         None => Err(shared.identity.fault("CompleteMultipartUpload", error)),
+    }
+}
+
+/// The etag of what was completed: Ceph 16 leaves it empty in its answer.
+async fn etag_of_completed(target: &Target, told: Option<String>) -> Result<String, Fault> {
+    match told.filter(|etag| !etag.is_empty()) {
+        Some(etag) => Ok(etag),
+        None => target.shared.head(&target.key).await?.map(|meta| meta.etag).ok_or_else(|| Fault::incomplete("ETag")),
     }
 }
 

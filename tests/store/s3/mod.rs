@@ -1,16 +1,25 @@
 //! What only a bucket can get wrong: requests that are counted, lost, cut off or refused.
 
+mod absent;
+mod ahead;
 mod broken_off;
+mod corrected;
+mod counted;
 mod leftovers;
+mod objects;
 mod outage;
 mod refused;
 mod requests;
+mod stand_in;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::bench::{Bench, MIB, minio, s3_store, settings};
+use longshore::store::S3Settings;
+
+use crate::bench::{Bench, MIB, s3_store, settings_of};
 use crate::support::door::{Door, S3Operation};
+use crate::support::s3_server::S3Server;
 
 /// How long a request may take that a test waits for.
 const SOON: Duration = Duration::from_secs(20);
@@ -26,11 +35,13 @@ struct Doorway {
 
 impl Doorway {
     async fn open() -> Self {
-        let minio = minio().await;
-        let door = Door::open(minio.address);
-        let through = settings(door.address);
-        let mut past = settings(minio.address);
-        past.prefix.clone_from(&through.prefix);
+        Self::open_to(S3Server::Minio).await
+    }
+
+    async fn open_to(server: S3Server) -> Self {
+        let past = settings_of(server).await;
+        let door = Door::open(server.address().await);
+        let through = S3Settings { endpoint: Some(format!("http://{}", door.address)), ..past.clone() };
         let (bench, beside) = (s3_store(through, 64 * MIB).await, s3_store(past, 64 * MIB).await);
         Self { door, bench: Bench::over(bench), beside: Bench::over(beside) }
     }

@@ -84,6 +84,35 @@ async fn a_bucket_that_comes_back_within_the_patience_was_only_slow() {
 }
 
 #[tokio::test]
+async fn once_a_bucket_is_known_to_be_gone_who_is_in_haste_is_told_at_once_and_who_waits_asks_seldom() {
+    let doorway = Doorway::open().await;
+    doorway.bench.put("it", "hello").await;
+    doorway.door.become_(Mode::Refuse).await;
+    let Bench { store, .. } = &doorway.bench;
+    let key = doorway.bench.key("it");
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let (store, key) = (std::sync::Arc::clone(store), key.clone());
+            tokio::spawn(async move { store.head(&key, PATIENCE).await })
+        })
+        .collect();
+    tokio::time::sleep(SHORT * 5).await;
+
+    let began = Instant::now();
+    for _ in 0..10 {
+        assert!(matches!(store.head(&key, SLACK).await, Err(StoreError::Unavailable(_))));
+    }
+    assert!(began.elapsed() < SLACK, "{:?}", began.elapsed());
+
+    doorway.door.become_(Mode::Open).await;
+    let opened = Instant::now();
+    for outcome in waiting {
+        assert!(outcome.await.unwrap().unwrap().is_some());
+    }
+    assert!(opened.elapsed() < SLACK * 2, "{:?}", opened.elapsed());
+}
+
+#[tokio::test]
 async fn a_body_that_falls_silent_is_resumed_over_another_connection() {
     let doorway = Doorway::open().await;
     let bytes = content(40 * MIB);

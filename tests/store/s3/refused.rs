@@ -10,59 +10,66 @@ use hyper_util::rt::TokioIo;
 use longshore::store::{Misconfiguration, ObjectStore, S3Credentials, S3Settings, StoreError};
 use tokio::net::TcpListener;
 
-use crate::bench::{BUCKET, MIB, PATIENCE, keys, minio, s3_store, settings};
+use crate::bench::{BUCKET, MIB, PATIENCE, address_of, keys, minio, s3_store, settings, settings_of};
 use crate::support::minio::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+use crate::support::s3_server::S3Server;
 
-async fn probe(change: impl FnOnce(&mut S3Settings)) -> Result<(), StoreError> {
-    let mut settings = settings(minio().await.address);
+async fn probe(server: S3Server, change: impl FnOnce(&mut S3Settings)) -> Result<(), StoreError> {
+    let mut settings = settings_of(server).await;
     change(&mut settings);
     s3_store(settings, 64 * MIB).await.probe(PATIENCE).await
 }
 
-async fn mistake(change: impl FnOnce(&mut S3Settings)) -> Misconfiguration {
-    let probed = probe(change).await;
-    let Err(StoreError::Misconfigured(mistake)) = probed else { panic!("{probed:?}") };
+async fn mistake(server: S3Server, change: impl FnOnce(&mut S3Settings)) -> Misconfiguration {
+    let probed = probe(server, change).await;
+    let Err(StoreError::Misconfigured(mistake)) = probed else { panic!("{server:?}: {probed:?}") };
     mistake
 }
 
 #[tokio::test]
 async fn a_bucket_that_can_be_used_is_found_to_be_so() {
-    assert!(probe(|_| {}).await.is_ok());
-    assert!(probe(|settings| settings.prefix.clear()).await.is_ok());
+    for server in S3Server::ALL {
+        assert!(probe(server, |_| {}).await.is_ok(), "{server:?}");
+        assert!(probe(server, |settings| settings.prefix.clear()).await.is_ok(), "{server:?}");
+    }
 }
 
 #[tokio::test]
 async fn each_mistake_is_told_by_its_name() {
-    let endpoint = format!("http://{}", minio().await.address);
+    for server in S3Server::ALL {
+        let endpoint = format!("http://{}", address_of(server).await);
 
-    assert_eq!(
-        mistake(|settings| settings.bucket = "nowhere".to_owned()).await,
-        Misconfiguration::NoSuchBucket { bucket: "nowhere".to_owned(), endpoint: endpoint.clone() }
-    );
-    assert_eq!(
-        mistake(|settings| settings.credentials = keys("nobody", SECRET_ACCESS_KEY)).await,
-        Misconfiguration::UnknownAccessKey { access_key_id: "nobody".to_owned(), endpoint }
-    );
-    assert_eq!(
-        mistake(|settings| settings.credentials = keys(ACCESS_KEY_ID, "another secret")).await,
-        Misconfiguration::WrongSecret { access_key_id: ACCESS_KEY_ID.to_owned() }
-    );
+        assert_eq!(
+            mistake(server, |settings| settings.bucket = "nowhere".to_owned()).await,
+            Misconfiguration::NoSuchBucket { bucket: "nowhere".to_owned(), endpoint: endpoint.clone() }
+        );
+        assert_eq!(
+            mistake(server, |settings| settings.credentials = keys("nobody", SECRET_ACCESS_KEY)).await,
+            Misconfiguration::UnknownAccessKey { access_key_id: "nobody".to_owned(), endpoint }
+        );
+        assert_eq!(
+            mistake(server, |settings| settings.credentials = keys(ACCESS_KEY_ID, "another secret")).await,
+            Misconfiguration::WrongSecret { access_key_id: ACCESS_KEY_ID.to_owned() }
+        );
+    }
 }
 
 #[tokio::test]
 async fn a_missing_bucket_is_told_by_every_call_whose_answer_has_a_body() {
-    let mut settings = settings(minio().await.address);
-    settings.bucket = "nowhere".to_owned();
-    let store = s3_store(settings, 64 * MIB).await;
-    let key = "it".parse().unwrap();
+    for server in S3Server::ALL {
+        let mut settings = settings_of(server).await;
+        settings.bucket = "nowhere".to_owned();
+        let store = s3_store(settings, 64 * MIB).await;
+        let key = "it".parse().unwrap();
 
-    for (call, outcome) in [
-        ("get", store.get(&key, None, PATIENCE).await.map(drop)),
-        ("put", store.put(&key, Bytes::from("hello"), "text/plain", PATIENCE).await),
-        ("list", store.list("", None, PATIENCE).await.map(drop)),
-    ] {
-        let is_told = matches!(&outcome, Err(StoreError::Misconfigured(Misconfiguration::NoSuchBucket { .. })));
-        assert!(is_told, "{call}: {outcome:?}");
+        for (call, outcome) in [
+            ("get", store.get(&key, None, PATIENCE).await.map(drop)),
+            ("put", store.put(&key, Bytes::from("hello"), "text/plain", PATIENCE).await),
+            ("list", store.list("", None, PATIENCE).await.map(drop)),
+        ] {
+            let is_told = matches!(&outcome, Err(StoreError::Misconfigured(Misconfiguration::NoSuchBucket { .. })));
+            assert!(is_told, "{call} of {server:?}: {outcome:?}");
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
+use sha2::{Digest, Sha256};
 
 use crate::bench::{MIB, PATIENCE, content, write};
 use crate::s3::{Doorway, SOON};
@@ -38,7 +39,44 @@ async fn an_upload_costs_one_request_or_one_for_each_part_and_two() {
 }
 
 #[tokio::test]
-async fn every_other_call_costs_one_request() {
+async fn a_download_costs_one_request_for_each_part() {
+    for (size, requests) in [(1, 1), (8 * MIB, 1), (8 * MIB + 1, 2), (40 * MIB, 5), (41 * MIB, 6)] {
+        let doorway = Doorway::open().await;
+        doorway.beside.put("it", content(size)).await;
+
+        assert!(doorway.bench.read("it").await.unwrap() == content(size), "{size} bytes");
+
+        assert_eq!(doorway.requests(), counts(&[(GetObject, requests)]), "{size} bytes");
+    }
+}
+
+#[tokio::test]
+async fn nothing_at_all_is_asked_for_without_a_range_once_it_has_none() {
+    let doorway = Doorway::open().await;
+    doorway.beside.put("it", "").await;
+
+    assert_eq!(doorway.bench.read("it").await.unwrap(), b"");
+
+    assert!(doorway.requests()[&GetObject] <= 2);
+}
+
+#[tokio::test]
+async fn no_byte_is_hashed_twice() {
+    let doorway = Doorway::open().await;
+    let mut upload = doorway.bench.upload("it", Some(17 * MIB)).await;
+    write(&mut *upload, content(17 * MIB)).await.unwrap();
+    upload.finish(None).await.unwrap();
+    let (mut small, hash) = (doorway.bench.upload("small", Some(3)).await, Sha256::digest("abc"));
+    small.write("abc".into()).await.unwrap();
+    small.finish(Some(hash.into())).await.unwrap();
+
+    let hashed = |operation| doorway.door.seen_operations(operation)[0].header("x-amz-content-sha256").to_owned();
+    assert_eq!(hashed(UploadPart), "UNSIGNED-PAYLOAD");
+    assert_eq!(hashed(PutObject), data_encoding::HEXLOWER.encode(&hash));
+}
+
+#[tokio::test]
+async fn every_other_call_costs_one_request_and_touching_two() {
     let doorway = Doorway::open().await;
     let (bench, door) = (&doorway.bench, &doorway.door);
 
@@ -60,6 +98,11 @@ async fn every_other_call_costs_one_request() {
     let etag = doorway.beside.head("it").await.unwrap().etag;
     assert!(bench.store.copy(&bench.key("it"), &etag, &bench.key("other"), PATIENCE).await.unwrap());
     assert_eq!(doorway.requests(), counts(&[(CopyObject, 1)]));
+    door.forget();
+    // Stores tell whole seconds, and it must be seen to be younger.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(bench.store.touch(&bench.key("it"), PATIENCE).await.unwrap());
+    assert_eq!(doorway.requests(), counts(&[(HeadObject, 1), (CopyObject, 1)]), "what it is must be said again");
     door.forget();
     bench.delete("it").await;
     assert_eq!(doorway.requests(), counts(&[(DeleteObject, 1)]));
