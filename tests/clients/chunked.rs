@@ -72,7 +72,7 @@ impl Pair {
     /// How often the store was asked for `operation`, successfully, and about what `of_which` is true of.
     fn count(&self, operation: S3Operation, of_which: impl Fn(&Seen) -> bool) -> usize {
         let seen = self.store.seen_operations(operation);
-        seen.iter().filter(|seen| seen.status() == Some(StatusCode::OK) && of_which(seen)).count()
+        seen.iter().filter(|seen| seen.status().is_some_and(|status| status.is_success()) && of_which(seen)).count()
     }
 }
 

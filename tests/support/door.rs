@@ -445,9 +445,13 @@ impl Hall {
     }
 
     /// Changes the mode under a request whose connection is thereby reset or frozen: this never comes back.
-    async fn shut(self: &Arc<Self>, wire: &Wire, mode: Mode) {
-        wire.sprung.notify_one();
-        self.become_(mode).await;
+    async fn shut(self: &Arc<Self>, wire: &Arc<Wire>, mode: Mode) {
+        let (hall, wire) = (Arc::clone(self), Arc::clone(wire));
+        // In a task of its own: refusing ends the one that this runs in, and whoever waits must find the door shut.
+        tokio::spawn(async move {
+            hall.become_(mode).await;
+            wire.sprung.notify_one();
+        });
         std::future::pending().await
     }
 }

@@ -185,9 +185,11 @@ async fn a_part_that_breaks_is_resumed_where_it_broke() {
     let library = Library::with(4 * PART, 64 * MIB).await;
     let broken = library.doorway.door.trip(1, Action::Become(Mode::Refuse), |seen| is_part(seen, 2));
     let mut object = library.open(None).await;
-    let mut read = read_some(&mut object, 2 * MIB).await;
-    broken.sprung(SOON).await;
-    library.doorway.door.become_(Mode::Open).await;
+    let reopened = async {
+        broken.sprung(SOON).await;
+        library.doorway.door.become_(Mode::Open).await;
+    };
+    let (mut read, ()) = tokio::join!(read_some(&mut object, 2 * MIB), reopened);
 
     while let Some(chunk) = object.body.next().await {
         read.extend_from_slice(&chunk.unwrap());
