@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::ProfileMetrics;
@@ -73,6 +74,8 @@ pub struct Registry {
     recent: Recent,
     exports: Exports,
     sessions: Sessions,
+    /// Turns at reading the pieces of uploads back.
+    read_backs: Arc<Semaphore>,
     corrupt: Corrupt,
     sweeps: Sweeps,
     turns: Turns,
@@ -151,6 +154,7 @@ impl Registry {
             recent: Recent::default(),
             exports: Exports::default(),
             sessions: Sessions::default(),
+            read_backs: Arc::new(Semaphore::new(uploads::READ_BACKS_AT_ONCE)),
             corrupt: Corrupt::default(),
             sweeps: Sweeps::default(),
             turns: Turns::new(),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::blobs::{Chunks, pour, sent};
 use super::keys::UPLOAD_END;
@@ -27,6 +27,10 @@ use crate::store::{Key, Listed, ObjectStore, StoreError};
 /// Largest piece that the store is asked to copy, in bytes: S3 copies no more
 /// in one request (S3 API, CopyObject). A larger one is read back.
 const LARGEST_COPY: u64 = 5 * 1024 * 1024 * 1024;
+
+/// How many uploads are read back at once: more than the memory for uploads
+/// lets through, and few enough to hold next to nothing while they wait for it.
+pub(super) const READ_BACKS_AT_ONCE: usize = 8;
 
 /// Most pieces that an upload may have, as many as S3 takes parts. Each is an
 /// object, and whoever takes the next one lists them all.
@@ -261,7 +265,15 @@ impl WritableRepository {
             let store = Arc::clone(&store);
             async move { read_piece(&*store, &key, size, patience).await }
         });
-        opened.try_flatten().boxed()
+        let turns = Arc::clone(&self.registry.read_backs);
+        let in_turn = async move {
+            // It is never closed, so this is a turn; it ends with the pieces, not with what the client may still send.
+            let turn = turns.acquire_owned().await;
+            opened.try_flatten().inspect(move |_| {
+                let _held = &turn;
+            })
+        };
+        in_turn.flatten_stream().boxed()
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use http::{Request, StatusCode};
 use longshore::access::Access;
 use longshore::oci::{Algorithm, Digest};
 use longshore::registry::Patience;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
+use crate::broken_store::{BrokenStore, Operation};
 use crate::client::Answer;
 use crate::stand::{PATIENCE, Stand, code, message};
 
@@ -224,4 +228,58 @@ async fn an_old_url_replayed_with_other_bytes_never_ends_in_wrong_bytes() {
 
     assert_eq!((put.status, code(&put).as_str()), (StatusCode::BAD_REQUEST, "DIGEST_INVALID"), "{put:?}");
     assert_eq!(one.ask(&format!("HEAD /v2/app/blobs/{}", digest_of("hello"))).await.status, StatusCode::NOT_FOUND);
+}
+
+/// So many uploads of `hello`, each in one piece, and a replica that has seen nothing of them and so must read them back.
+async fn uploads(count: usize) -> (Vec<String>, Stand, Arc<BrokenStore>) {
+    let one = Stand::new();
+    let store = BrokenStore::around(Arc::clone(&one.store));
+    let other = Stand::with(store.clone(), Access::Write, Patience::with_bytes(PATIENCE));
+    let mut locations = Vec::new();
+    for number in 0..count {
+        let opened = one.open_upload(&format!("app{number}")).await;
+        locations.push(position(&one.patch(&opened, None, "hello").await).0);
+    }
+    (locations, other, store)
+}
+
+#[tokio::test]
+async fn no_more_than_eight_uploads_are_read_back_at_once_and_none_is_forgotten() {
+    let (locations, other, store) = uploads(12).await;
+    let reading = store.when(Operation::Get).key("/uploads/").pause();
+    let digest = digest_of("hello");
+
+    let closing = join_all(locations.iter().map(|location| other.put(location, &digest, "")));
+    let look = async {
+        for _ in 0..8 {
+            reading.arrived().await;
+        }
+        // Time enough for any other to have arrived, too.
+        other.ask("GET /v2/app0/tags/list").await;
+        assert_eq!(store.calls(Operation::Get), 8);
+        drop(reading);
+    };
+    let (closed, ()) = tokio::join!(closing, look);
+
+    assert!(closed.iter().all(|put| put.status == StatusCode::CREATED), "{closed:?}");
+    assert_eq!(store.calls(Operation::Get), 12);
+}
+
+#[tokio::test]
+async fn who_is_slow_to_send_the_last_chunk_keeps_nobody_from_reading_back() {
+    let (locations, other, store) = uploads(9).await;
+    let reading = store.when(Operation::Get).key("/uploads/").pause();
+    let mut slow = Vec::new();
+    for location in &locations[..8] {
+        let mut stream = TcpStream::connect(other.address).await.unwrap();
+        let put = format!("PUT {location}&digest={} HTTP/1.1", digest_of("hello world"));
+        stream.write_all(format!("{put}\r\nHost: localhost\r\nContent-Length: 6\r\n\r\n").as_bytes()).await.unwrap();
+        reading.arrived().await;
+        slow.push(stream);
+    }
+    drop(reading);
+
+    let put = tokio::time::timeout(PATIENCE, other.put(&locations[8], &digest_of("hello"), "")).await;
+
+    assert_eq!(put.unwrap().status, StatusCode::CREATED);
 }
