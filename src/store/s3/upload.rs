@@ -24,6 +24,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::Shared;
 use super::fault::{Fault, is_absent};
+use super::leftovers;
 use super::retry::{Attempt, Slices};
 use crate::store::budget::{Buffer, PART};
 use crate::store::{Key, OCTET_STREAM, StoreError, Upload};
@@ -278,7 +279,7 @@ impl Multipart {
         // A part that arrives after the abort would stay in the bucket.
         self.sending.shutdown().await;
         let Ok(id) = self.id.get().await else { return };
-        let outcome = target.shared.retry(ABORT_PATIENCE, |_| abort(&target, &id)).await;
+        let outcome = target.shared.retry(ABORT_PATIENCE, |_| leftovers::abort(&target.shared, &target.key, &id)).await;
         if let Err(error) = outcome {
             let cause = std::error::Error::source(&error);
             tracing::warn!(key = %target.key, error = cause, "multipart upload not aborted; its parts stay in the bucket");
@@ -366,15 +367,5 @@ async fn etag_of_completed(target: &Target, told: Option<String>) -> Result<Stri
     match told.filter(|etag| !etag.is_empty()) {
         Some(etag) => Ok(etag),
         None => target.shared.head(&target.key).await?.map(|meta| meta.etag).ok_or_else(|| Fault::incomplete("ETag")),
-    }
-}
-
-async fn abort(target: &Target, id: &str) -> Result<(), Fault> {
-    let Target { shared, key, .. } = target;
-    let request = shared.client().abort_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key)).upload_id(id);
-    match request.send().await {
-        Ok(_) => Ok(()),
-        Err(error) if is_absent(&error) => Ok(()),
-        Err(error) => Err(shared.identity.fault("AbortMultipartUpload", error)),
     }
 }
