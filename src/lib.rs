@@ -14,5 +14,6 @@ pub mod config;
 pub mod metrics;
 pub mod oci;
 pub mod registry;
+pub mod secrets;
 pub mod server;
 pub mod store;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["app", "config"]),
-    ("app", &["server", "api", "access", "registry", "store", "oci", "config", "metrics"]),
+    ("app", &["server", "api", "access", "registry", "store", "oci", "config", "metrics", "secrets"]),
     ("server", &["api"]),
     ("api", &["access", "registry", "store", "oci", "metrics"]),
     ("access", &["registry", "oci"]),
@@ -19,8 +19,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["oci", "metrics"]),
     ("oci", &[]),
     ("metrics", &["oci"]),
-    // What a store needs to know, and the kinds there are.
-    ("config", &["oci", "store"]),
+    ("secrets", &[]),
+    // What a store needs to know, the kinds there are, and values that refer to secrets.
+    ("config", &["oci", "store", "secrets"]),
 ];
 
 /// Crates that stop at a floor: what is above it speaks them, what is below must not.
