@@ -1,5 +1,6 @@
 //! Secrets by name, and the values that refer to them.
 
+mod mask;
 mod name;
 mod template;
 
@@ -9,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use secrecy::SecretString;
 
+pub use mask::Mask;
 pub use name::{InvalidSecretName, SecretName};
 pub use template::{MalformedTemplate, Template};
 
