@@ -89,8 +89,8 @@ fn check_pair(layers: &mut Layers, index: usize) {
 fn name_in(source: Source, setting: &Setting) -> String {
     match source {
         Source::File => setting.key.into(),
-        Source::Aws => setting.variable().replacen("LONGSHORE", "AWS", 1),
-        _ => setting.variable(),
+        Source::Aws => setting.variable().unwrap_or_default().replacen("LONGSHORE", "AWS", 1),
+        _ => setting.variable().unwrap_or_default(),
     }
 }
 

@@ -11,7 +11,7 @@ const PREFIX: &str = "LONGSHORE_";
 /// Names the configuration file.
 pub const CONFIG: &str = "LONGSHORE_CONFIG";
 
-/// Beginnings of names that are not settings: for tests, and for the secrets of profiles, which come later.
+/// Beginnings of names that are not settings: for tests, and for secrets and the key to sealed ones.
 const RESERVED: &[&str] = &["LONGSHORE_TEST_", "LONGSHORE_SECRET_"];
 
 /// What Amazon's variables mean here; of two for one setting, the first decides.
@@ -31,7 +31,7 @@ pub fn longshore(environment: &Environment, problems: &mut Problems) -> Layer {
     for name in environment.names().filter(|name| name.starts_with(PREFIX)) {
         let place = Place::variable(Source::Environment, name);
         let value = environment.get(name).and_then(|value| value.to_str());
-        match (SETTINGS.iter().find(|setting| setting.variable() == name), value) {
+        match (SETTINGS.iter().find(|setting| setting.variable().as_deref() == Some(name)), value) {
             (Some(setting), Some(text)) => layer.state_text(setting, text, &place),
             (Some(_), None) => problems.push(place, "is not UTF-8"),
             (None, _) if is_known_otherwise(name, value.unwrap_or_default()) => (),
@@ -55,7 +55,7 @@ pub fn aws(environment: &Environment) -> Layer {
 
 /// The variable that an unknown one was most likely meant to be.
 fn meant_by(name: &str) -> Option<String> {
-    let known: Vec<String> = SETTINGS.iter().map(Setting::variable).chain([CONFIG.into()]).collect();
+    let known: Vec<String> = SETTINGS.iter().filter_map(Setting::variable).chain([CONFIG.into()]).collect();
     let without_prefix = known.iter().filter_map(|name| name.strip_prefix(PREFIX));
     nearest(name.strip_prefix(PREFIX)?, without_prefix).map(|meant| format!("{PREFIX}{meant}"))
 }

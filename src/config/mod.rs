@@ -38,6 +38,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::secrets;
 use crate::store::S3Settings;
 use layers::Layers;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub access: Access,
     /// How much the store may cost.
     pub store: StoreLimits,
+    /// Where secrets come from, in order.
+    pub secrets: Vec<secrets::Source>,
     /// Where the bytes are.
     pub profile: Profile,
 }
@@ -192,6 +195,19 @@ pub fn load_unserved(sources: &Sources) -> Result<Config, Problems> {
     load_for(sources, Purpose::StoreOnly)
 }
 
+/// Where secrets come from, whatever else the configuration states: it may be
+/// waiting for the secret that is about to be set.
+///
+/// # Errors
+///
+/// The file is not TOML, or what it says of just this is wrong.
+pub fn secret_sources(sources: &Sources) -> Result<Vec<secrets::Source>, Problems> {
+    let mut layers = Layers::gather(sources)?;
+    let found = layers.read_all(&setting::SECRET_SOURCES, str::parse);
+    let problems = layers.problems.of(&setting::SECRET_SOURCES);
+    if problems.is_empty() { Ok(found.unwrap_or_default()) } else { Err(problems) }
+}
+
 /// What a configuration is needed for.
 enum Purpose {
     Serving,
@@ -203,6 +219,7 @@ fn load_for(sources: &Sources, purpose: Purpose) -> Result<Config, Problems> {
     let log = log(&mut layers);
     let server = access::server(&mut layers);
     let store = limits(&mut layers);
+    let secrets = layers.read_all(&setting::SECRET_SOURCES, str::parse);
     let kind = store::decide(&mut layers);
     let profile = kind.and_then(|kind| store::profile(&mut layers, kind, &sources.environment));
     let (reached, stored) = match purpose {
@@ -210,7 +227,10 @@ fn load_for(sources: &Sources, purpose: Purpose) -> Result<Config, Problems> {
         Purpose::StoreOnly => (None, None),
     };
     let access = access::access(&mut layers, reached, stored);
-    let config = || Some(Config { log: log?, server: server?, access: access?, store: store?, profile: profile? });
+    let config = || {
+        let (log, server, access, store) = (log?, server?, access?, store?);
+        Some(Config { log, server, access, store, secrets: secrets?, profile: profile? })
+    };
     match config() {
         Some(config) if layers.problems.is_empty() => Ok(config),
         _ => Err(layers.problems),
@@ -333,6 +353,7 @@ mod tests {
         assert_eq!(config.access.anonymous, Anonymous::Write);
         assert_eq!(config.store, limits());
         assert_eq!(config.log, Log { format: LogFormat::Text, level: LogLevel::Info });
+        assert_eq!(config.secrets, [secrets::Source::Environment]);
         assert_eq!(config.profile.store.to_string(), "folder /home/user/.cache/longshore");
     }
 
@@ -366,6 +387,8 @@ mod tests {
             index_ttl = "1m"
             touch_after = "1d"
             grace = "3d"
+            [secrets]
+            sources = ["sealed:/etc/longshore/secrets", "file:A=/run/a"]
             [log]
             format = "json"
             level = "trace"
@@ -398,6 +421,8 @@ mod tests {
         };
         assert_eq!(config.store, expected);
         assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Trace });
+        let sources: Vec<String> = config.secrets.iter().map(ToString::to_string).collect();
+        assert_eq!(sources, ["sealed:/etc/longshore/secrets", "file:A=/run/a"]);
         let Store::S3(s3) = config.profile.store else { panic!("a folder") };
         assert_eq!(s3.to_string(), "s3://ci-cache/team, region eu-central-1, at https://objects.example");
         assert!(!s3.path_style);
@@ -441,6 +466,28 @@ config.toml: 4 problems
         assert!(refused.contains(expected), "{refused}");
         let unstated = loaded(&[("touch-after", "6d")], &[], "").unwrap_err();
         assert!(unstated.contains("must be more than 7d10m,"), "{unstated}");
+    }
+
+    #[test]
+    fn sources_of_secrets_are_told_apart_from_whatever_else_is_wrong() {
+        let sources = |text: &str| {
+            let file = Some(File { path: "config.toml".into(), text: text.into() });
+            let environment = [("LONGSHORE_BUKET", "b")].into_iter().collect();
+            let found = secret_sources(&Sources { file, environment, ..Sources::default() });
+            found.map(|sources| sources.len()).map_err(|problems| problems.to_string())
+        };
+
+        assert_eq!(sources("[server]\ndrain = 5\n[secrets]\nsources = [\"env\", \"dir:/run/secrets\"]"), Ok(2));
+        assert_eq!(sources(""), Ok(1));
+        for (text, told) in [
+            ("[secrets]\nsources = [\"vault:x\"]", "secrets.sources  line 2  \"vault:x\": a source of secrets is sealed:/path"),
+            ("[secrets]\nsources = 1", "secrets.sources  line 2  must be a list of texts, not a number"),
+            ("[secrets]\nsources = []", "secrets.sources  line 2  is empty; name at least one"),
+            ("[secrets", "not TOML"),
+        ] {
+            let refused = sources(text).unwrap_err();
+            assert!(refused.contains(" 1 problem\n") && refused.contains(told), "{refused}");
+        }
     }
 
     #[test]

@@ -97,6 +97,12 @@ impl Problems {
         }
     }
 
+    /// Only those of `setting`.
+    pub fn of(mut self, setting: &Setting) -> Self {
+        self.problems.retain(|problem| problem.place.name == setting.key);
+        self
+    }
+
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -9,7 +9,7 @@ use crate::store::KIND_NAMES;
 pub struct Setting {
     /// Where it stands in the file.
     pub key: &'static str,
-    /// Its flag without the dashes; its variable is `LONGSHORE_` and this in capitals.
+    /// Its flag without the dashes; its variable is `LONGSHORE_` and this in capitals. Empty for what only the file may state.
     pub word: &'static str,
     /// What its value looks like.
     pub kind: Kind,
@@ -57,15 +57,16 @@ impl Setting {
     pub fn flag(&self) -> Option<String> {
         match self.kind {
             Credential => None,
+            _ if self.word.is_empty() => None,
             StoreWord => Some("STORE".into()),
             _ => Some(format!("--{}", self.word)),
         }
     }
 
-    /// Its variable.
+    /// Its variable, unless only the file may state it.
     #[must_use]
-    pub fn variable(&self) -> String {
-        format!("LONGSHORE_{}", self.word.to_ascii_uppercase().replace('-', "_"))
+    pub fn variable(&self) -> Option<String> {
+        (!self.word.is_empty()).then(|| format!("LONGSHORE_{}", self.word.to_ascii_uppercase().replace('-', "_")))
     }
 
     /// The table of the file in which it stands.
@@ -135,6 +136,7 @@ settings! {
     INDEX_TTL:         "store.index_ttl",                    "index-ttl",         Duration,                     Value("10m"),                           "How long a layer that was in the store is taken to be there still, from 1s to 24h";
     TOUCH_AFTER:       "store.touch_after",                  "touch-after",       Duration,                     Value("3d"),                            "How old a layer that is still in use may get before it is made young again, from 1h to 365d";
     GRACE:             "store.grace",                        "grace",             Duration,                     Value("7d"),                            "How old a layer that nobody needs is at least when it is removed; more than index_ttl, touch_after and 24h together";
+    SECRET_SOURCES:    "secrets.sources",                    "",                  List("SOURCE"),               Value("env"),                           "Where secrets come from, the first that has a name decides: sealed:/path, env, dir:/path, file:NAME=/path";
     LOG_FORMAT:        "log.format",                         "log-format",        Choice(&["text", "json"]),    Value("text"),                          "How a line of the log is written";
     LOG_LEVEL:         "log.level",                          "log-level",         Choice(&["error", "warn", "info", "debug", "trace"]), Value("info"),  "What is worth a line of the log";
 }
@@ -148,7 +150,8 @@ mod tests {
     #[test]
     fn no_two_settings_share_a_name() {
         assert_eq!(SETTINGS.iter().map(|setting| setting.key).collect::<BTreeSet<_>>().len(), SETTINGS.len());
-        assert_eq!(SETTINGS.iter().map(Setting::variable).collect::<BTreeSet<_>>().len(), SETTINGS.len());
+        let variables: Vec<_> = SETTINGS.iter().filter_map(Setting::variable).collect();
+        assert_eq!(variables.iter().collect::<BTreeSet<_>>().len(), variables.len());
     }
 
     #[test]
@@ -157,7 +160,8 @@ mod tests {
             assert_eq!(setting.flag(), None, "{setting:?}");
         }
         assert_eq!(PATH_STYLE.flag().as_deref(), Some("--path-style"));
-        assert_eq!(PATH_STYLE.variable(), "LONGSHORE_PATH_STYLE");
+        assert_eq!(PATH_STYLE.variable().as_deref(), Some("LONGSHORE_PATH_STYLE"));
+        assert_eq!((SECRET_SOURCES.flag(), SECRET_SOURCES.variable()), (None, None));
     }
 
     // Kubernetes gives a pod LONGSHORE_PORT when a Service is called longshore.
