@@ -1,15 +1,15 @@
 //! `longshore check`: whether the configuration is fine, and what it comes to.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use crate::config::{Access, Config, Server};
 
+use super::say;
+
 /// Says what would be served; by now the configuration is known to be fine.
 pub fn run(config: &Config) -> ExitCode {
     let (store, listening, may) = (&config.profile.store, listening(&config.server), may(config.access));
-    // Nobody may be listening, and then the exit status must do.
-    let _ = writeln!(std::io::stdout(), "configuration is fine\n{store}; {listening}; {may}");
+    say(&format_args!("configuration is fine\n{store}; {listening}; {may}"));
     ExitCode::SUCCESS
 }
 
