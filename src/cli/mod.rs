@@ -5,6 +5,8 @@
 
 mod check;
 mod log;
+mod prompt;
+mod secret;
 mod serve;
 mod sweep;
 mod welcome;
@@ -37,6 +39,7 @@ pub fn run() -> ExitCode {
         Command::Serve => configured(flags, config::load, serve::run),
         Command::Check => configured(flags, config::load, |config| check::run(&config)),
         Command::Sweep(sweep) => configured(flags, config::load_unserved, |config| sweep::run(config, sweep)),
+        Command::Secret(asked) => secret::run(asked, flags),
     }
 }
 

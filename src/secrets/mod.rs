@@ -30,7 +30,7 @@ pub use sealed::{KeyError, SealKey, SealedError, SealedFile, SealedSecret, Seale
 pub use source::{InvalidSource, Source};
 pub use template::{MalformedTemplate, Template};
 use value::Found;
-pub use value::{Flaw, value};
+pub use value::{Flaw, MAX_BYTES as MAX_SECRET_BYTES, value};
 
 /// The secrets as they are now. Clones see the same ones.
 #[derive(Clone, Default)]

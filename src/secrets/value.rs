@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 /// Most bytes of a value: more than any key or token has, a service account's among them.
-pub(super) const MAX_BYTES: usize = 64 * 1024;
+pub const MAX_BYTES: usize = 64 * 1024;
 
 /// Why a value that a source has cannot be used. Nothing of it is repeated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
