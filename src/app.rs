@@ -16,6 +16,7 @@ use crate::api::{Api, Hosts};
 use crate::config::{self, Anonymous, Config, Store, StoreLimits};
 use crate::metrics::{Metrics, ProfileMetrics};
 use crate::registry::{Belief, Patience, Registry};
+use crate::secrets::Mask;
 use crate::server::{self, Limits};
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
 
@@ -74,14 +75,14 @@ pub enum SetupError {
 }
 
 impl App {
-    /// Listens, opens the store and asks it whether it is set up right.
+    /// Listens, opens the store and asks it whether it is set up right. `mask` is over all that it will say.
     ///
     /// A store that is down or does not answer is only warned of: it may come back.
     ///
     /// # Errors
     ///
     /// What a person must mend before it makes sense to start.
-    pub async fn build(config: Config) -> Result<Self, SetupError> {
+    pub async fn build(config: Config, mask: Mask) -> Result<Self, SetupError> {
         let mut listeners = listen(&config.server.listeners, Entrance::Registry)?;
         listeners.extend(listen(&config.server.admin_listeners, Entrance::Admin)?);
         let name = config.profile.name;
@@ -97,7 +98,7 @@ impl App {
         let registry = Registry::new(store, Patience::with_bytes(config.store.patience));
         let registry = Arc::new(registry.with_belief(belief(&config.store)).with_metrics(counts));
         let profile = Profile::new(name, Arc::clone(&registry), access(config.access.anonymous));
-        let api = Arc::new(Api::new(profile, Hosts::new(config.server.hosts), metrics));
+        let api = Arc::new(Api::new(profile, Hosts::new(config.server.hosts), metrics).with_mask(mask));
         let limits = Limits { connections: connections(), drain: config.server.drain };
         Ok(Self { listeners, api, registry, limits })
     }

@@ -27,6 +27,7 @@ use http_body_util::BodyExt;
 use crate::access::Profile;
 use crate::metrics::{self, Direction, Metrics, ProfileMetrics};
 use crate::oci::RepoName;
+use crate::secrets::Mask;
 use body::{ManifestMemory, empty, full};
 use counted::Counted;
 use error::ApiError;
@@ -46,6 +47,7 @@ pub struct Api {
     manifests: ManifestMemory,
     metrics: Metrics,
     counts: ProfileMetrics,
+    mask: Mask,
     is_draining: AtomicBool,
 }
 
@@ -70,7 +72,14 @@ impl Api {
     #[must_use]
     pub fn new(profile: Profile, hosts: Hosts, metrics: Metrics) -> Self {
         let counts = metrics.profile(profile.name());
-        Self { profile, hosts, manifests: ManifestMemory::new(), metrics, counts, is_draining: AtomicBool::new(false) }
+        let manifests = ManifestMemory::new();
+        Self { profile, hosts, manifests, metrics, counts, mask: Mask::default(), is_draining: AtomicBool::new(false) }
+    }
+
+    /// With `mask` over what it says itself: errors and metrics, not what clients have stored.
+    #[must_use]
+    pub fn with_mask(self, mask: Mask) -> Self {
+        Self { mask, ..self }
     }
 
     /// From now on answers that no new requests should be sent here; those that come are answered still.
@@ -93,7 +102,7 @@ impl Api {
         let call = Call { headers: parts.headers, query, body };
         let answering = self.route(call, route, entrance, host.as_deref(), local);
         let answer = tracing::Instrument::instrument(answering, span).await;
-        let mut response = answer.unwrap_or_else(ApiError::into_response);
+        let mut response = answer.unwrap_or_else(|error| error.into_response(&self.mask));
         let headers = response.headers_mut();
         // docker takes a server for a registry by this (distribution-spec v1.1.1, "Legacy Docker support HTTP headers").
         headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
@@ -124,7 +133,7 @@ impl Api {
         headers::check_size(&call.headers)?;
         self.hosts.check(&call.headers, authority, local)?;
         match (entrance, route?) {
-            (Entrance::Admin, Route::Metrics) => Ok(text(StatusCode::OK, self.metrics.to_text(), metrics::CONTENT_TYPE)),
+            (Entrance::Admin, Route::Metrics) => Ok(self.metrics()),
             (Entrance::Registry, Route::Version) => Ok(version()),
             (Entrance::Registry, Route::Catalog) => listings::catalog(&self.profile, &call.query).await,
             (Entrance::Registry, Route::Repository(name, endpoint)) => self.dispatch(name, endpoint, call).await,
@@ -142,6 +151,11 @@ impl Api {
             Ok(Route::Ready) => Some(plain(StatusCode::OK, "ready\n")),
             _ => None,
         }
+    }
+
+    fn metrics(&self) -> Response<ResponseBody> {
+        let told = self.metrics.to_text();
+        text(StatusCode::OK, self.mask.apply(&told).into_owned(), metrics::CONTENT_TYPE)
     }
 
     async fn dispatch(&self, name: RepoName, endpoint: Endpoint, call: Call) -> Result<Response<ResponseBody>, ApiError> {

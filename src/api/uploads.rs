@@ -78,7 +78,7 @@ pub(super) async fn append(
             describe(response.headers_mut(), repository, id, received);
             Ok(response)
         }
-        Err(error) => refused(repository, id, error),
+        Err(error) => Err(refused(repository, id, error)),
     }
 }
 
@@ -102,7 +102,7 @@ pub(super) async fn finish(
     };
     match written {
         Ok(()) => Ok(created(repository, &digest)),
-        Err(error) => refused(repository, id, error),
+        Err(error) => Err(refused(repository, id, error)),
     }
 }
 
@@ -135,12 +135,12 @@ fn chunk(headers: &HeaderMap) -> Result<(Option<u64>, Option<u64>), ApiError> {
     Ok((Some(stated.first), Some(stated.length)))
 }
 
-/// The answer to what could not be done; with where the upload stands, if it goes on.
-fn refused(repository: &WritableRepository, id: UploadId, error: RegistryError) -> Result<Response<ResponseBody>, ApiError> {
-    let RegistryError::ChunkOutOfOrder { received } = error else { return Err(error.into()) };
-    let mut response = ApiError::from(error).into_response();
-    describe_position(response.headers_mut(), repository, id, received);
-    Ok(response)
+/// Why something could not be done; with where the upload stands, if it goes on.
+fn refused(repository: &WritableRepository, id: UploadId, error: RegistryError) -> ApiError {
+    let RegistryError::ChunkOutOfOrder { received } = error else { return error.into() };
+    let mut position = Box::<HeaderMap>::default();
+    describe_position(&mut position, repository, id, received);
+    ApiError::Misplaced { refusal: error, position }
 }
 
 /// Says where the next chunk goes.

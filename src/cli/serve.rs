@@ -33,7 +33,7 @@ async fn serve(config: Config) -> ExitCode {
         (Err(error), _) | (_, Err(error)) => return failed(&error),
     };
     let (format, welcome) = (config.log.format, Welcome::of(&config));
-    let app = match App::build(config).await {
+    let app = match App::build(config, log::mask().clone()).await {
         Ok(app) => app,
         Err(mistake) => {
             complain(&format_args!("longshore: {mistake}"));

@@ -16,6 +16,7 @@ mod deaths;
 mod grammar;
 mod listings;
 mod manifests;
+mod masked;
 mod metrics;
 mod patience;
 mod races;
