@@ -28,10 +28,18 @@ pub(super) fn read(directory: &Path) -> io::Result<Reading> {
         let place = place(directory)?;
         let values = values(&place, &directory.canonicalize()?);
         if self::place(directory)? == place {
-            return values.map(|values| Reading { files: files(directory, &values), values });
+            return values.map(|values| reading(directory, values));
         }
     }
     Err(io::Error::other("it changes faster than it can be read"))
+}
+
+/// What `directory` has, with what tells by its age that this has changed: links for files that come and go, and each file.
+fn reading(directory: &Path, values: BTreeMap<SecretName, Found>) -> Reading {
+    let present = directory.join(PRESENT);
+    let place = if present.exists() { present } else { directory.to_owned() };
+    let plain_files = values.keys().map(|name| place.join(name.as_str())).collect();
+    Reading { values, places: vec![directory.to_owned(), place], plain_files }
 }
 
 /// Where the files are now.
@@ -66,14 +74,6 @@ fn found(path: &Path, bounds: &Path) -> Found {
         return Err(Flaw::LeadsOut);
     }
     of_file(&real).map_err(unreadable)?
-}
-
-/// What tells by its age that something has changed: the directory for files that come and go, and each file.
-fn files(directory: &Path, values: &BTreeMap<SecretName, Found>) -> Vec<PathBuf> {
-    let present = directory.join(PRESENT);
-    let place = if present.exists() { present } else { directory.to_owned() };
-    let files = values.keys().map(|name| place.join(name.as_str()));
-    [directory.to_owned(), place.clone()].into_iter().chain(files).collect()
 }
 
 #[cfg(test)]
@@ -136,13 +136,47 @@ mod tests {
         swap(folder.path(), "..2026_1", "one");
         symlink("..data/A", folder.path().join("A")).unwrap();
         assert_eq!(told(folder.path()), ["A=one"]);
-        let before: Vec<_> = read(folder.path()).unwrap().files.iter().map(|file| file.canonicalize().unwrap()).collect();
+        let before: Vec<_> = read(folder.path()).unwrap().plain_files.iter().map(|file| file.canonicalize().unwrap()).collect();
 
         swap(folder.path(), "..2026_2", "two");
 
         assert_eq!(told(folder.path()), ["A=two"]);
-        let after: Vec<_> = read(folder.path()).unwrap().files.iter().map(|file| file.canonicalize().unwrap()).collect();
+        let after: Vec<_> = read(folder.path()).unwrap().plain_files.iter().map(|file| file.canonicalize().unwrap()).collect();
         assert_ne!(before, after);
+    }
+
+    // Kubernetes removes the old set right after.
+    #[test]
+    fn no_secret_of_one_set_is_read_beside_one_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = |version: usize| {
+            let name = format!("..{version}");
+            create_dir(folder.path().join(&name)).unwrap();
+            for file in ["A", "B", "C"] {
+                write(folder.path().join(&name).join(file), version.to_string()).unwrap();
+            }
+            symlink(&name, folder.path().join("..next")).unwrap();
+            std::fs::rename(folder.path().join("..next"), folder.path().join(PRESENT)).unwrap();
+        };
+        set(0);
+        let mut seen = std::collections::BTreeSet::new();
+
+        std::thread::scope(|scope| {
+            let swapping = scope.spawn(|| {
+                for version in 1..300 {
+                    set(version);
+                    std::fs::remove_dir_all(folder.path().join(format!("..{}", version - 1))).unwrap();
+                }
+            });
+            while !swapping.is_finished() {
+                let Ok(reading) = read(folder.path()) else { continue };
+                let values: Vec<String> = reading.values.into_values().map(|it| it.unwrap().expose_secret().to_owned()).collect();
+                assert!(values.len() == 3 && values.iter().all(|value| *value == values[0]), "{values:?}");
+                seen.insert(values[0].clone());
+            }
+        });
+
+        assert!(seen.len() > 1, "nothing was read in between");
     }
 
     #[test]

@@ -47,7 +47,8 @@ struct Inner {
 #[derive(Default)]
 struct Held {
     values: BTreeMap<SecretName, (Source, Found)>,
-    files: Vec<PathBuf>,
+    places: Vec<PathBuf>,
+    plain_files: Vec<PathBuf>,
 }
 
 /// What is wrong with the sources of secrets. The messages name source and secret, and hold no value.
@@ -122,7 +123,7 @@ impl Secrets {
         let found =
             |(name, text): (&str, &str)| Some((name.parse().ok()?, (Source::Environment, Ok(value(text.as_bytes()).ok()?))));
         let values = secrets.into_iter().filter_map(found).collect();
-        Self(Arc::new(Inner { held: RwLock::new(Arc::new(Held { values, files: Vec::new() })), ..Inner::default() }))
+        Self(Arc::new(Inner { held: RwLock::new(Arc::new(Held { values, ..Held::default() })), ..Inner::default() }))
     }
 
     /// The secret `name`.
@@ -185,7 +186,14 @@ impl Secrets {
     /// them changes, it is time to [`reload`](Self::reload).
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        self.held().files.clone()
+        let held = self.held();
+        held.places.iter().chain(&held.plain_files).cloned().collect()
+    }
+
+    /// The files that others on this machine may read who have secrets from them: plain ones, and that of a key.
+    #[must_use]
+    pub fn exposed(&self) -> Vec<PathBuf> {
+        self.held().plain_files.iter().filter(|path| is_exposed(path)).cloned().collect()
     }
 
     fn held(&self) -> Arc<Held> {
@@ -200,7 +208,8 @@ impl Held {
         for source in sources {
             match source.read(environment) {
                 Ok(reading) => {
-                    held.files.extend(reading.files);
+                    held.places.extend(reading.places);
+                    held.plain_files.extend(reading.plain_files);
                     for (name, found) in reading.values {
                         held.values.entry(name).or_insert_with(|| (source.clone(), found));
                     }
@@ -238,10 +247,12 @@ impl Changes {
     }
 }
 
-/// Whether everybody on this machine may read the file at `path`.
+/// Whether everybody on this machine may read the file at `path`, the directories above it allowing.
 #[must_use]
 pub fn is_exposed(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+    let Ok(path) = path.canonicalize() else { return false };
+    let may = |path: &Path, mode| std::fs::metadata(path).is_ok_and(|it| it.permissions().mode() & mode != 0);
+    may(&path, 0o004) && path.ancestors().skip(1).all(|directory| may(directory, 0o001))
 }
 
 impl fmt::Debug for Secrets {
@@ -453,12 +464,36 @@ mod tests {
 
     #[test]
     fn a_file_that_everybody_may_read_is_exposed() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        for (mode, exposed) in [(0o600, false), (0o640, false), (0o644, true), (0o604, true)] {
-            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(is_exposed(file.path()), exposed, "{mode:o}");
+        let world = World::new(&[]);
+        let path = world.path("file");
+        write(&path, "").unwrap();
+        let allow = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        for (directory, mode, exposed) in
+            [(0o755, 0o600, false), (0o755, 0o640, false), (0o755, 0o644, true), (0o711, 0o604, true), (0o750, 0o644, false)]
+        {
+            allow(world.folder.path(), directory);
+            allow(&path, mode);
+            assert_eq!(is_exposed(&path), exposed, "{directory:o} {mode:o}");
         }
         assert!(!is_exposed(Path::new("/no/such/file")));
+    }
+
+    #[test]
+    fn plain_files_that_others_may_read_are_told_and_sealed_ones_are_not() {
+        let mut world = World::new(&[]);
+        world.seal("S", "s");
+        for (name, text) in [("secrets/A", "a"), ("secrets/B", "b"), ("single", "a"), ("key", KEY)] {
+            write(world.path(name), text).unwrap();
+            std::fs::set_permissions(world.path(name), std::fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        std::fs::set_permissions(world.path("secrets/B"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::set_permissions(world.path("sealed"), std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::set_permissions(world.folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        world.environment = [("LONGSHORE_SECRET_KEY_FILE", world.path("key"))].into_iter().collect();
+
+        let exposed = world.open(&["sealed:@sealed", "dir:@secrets", "file:B=@single"]).unwrap().exposed();
+
+        assert_eq!(exposed, [world.path("key"), world.path("secrets/A"), world.path("single")]);
     }
 
     #[test]

@@ -44,11 +44,14 @@ pub enum InvalidSource {
     Name(#[from] InvalidSecretName),
 }
 
-/// What a source has, and the files it depends on.
+/// What a source has, and what it was read from.
 #[derive(Default)]
 pub(super) struct Reading {
     pub values: BTreeMap<SecretName, Found>,
-    pub files: Vec<PathBuf>,
+    /// Files that show nothing by themselves, and directories.
+    pub places: Vec<PathBuf>,
+    /// Files that whoever reads them has secrets from.
+    pub plain_files: Vec<PathBuf>,
 }
 
 impl Source {
@@ -56,12 +59,12 @@ impl Source {
     pub(super) fn read(&self, environment: &Environment) -> Result<Reading, Mistake> {
         let mistake = |why: String| Mistake::Source { origin: self.clone(), why };
         match self {
-            Self::Environment => Ok(Reading { values: environment.secrets().collect(), files: Vec::new() }),
+            Self::Environment => Ok(Reading { values: environment.secrets().collect(), ..Reading::default() }),
             Self::Sealed(path) => sealed(path, environment).map_err(mistake),
             Self::Directory(path) => directory::read(path).map_err(|error| mistake(error.to_string())),
             Self::File { name, path } => {
                 let found = value::of_file(path).map_err(|error| mistake(error.to_string()))?;
-                Ok(Reading { values: [(name.clone(), found)].into(), files: vec![path.clone()] })
+                Ok(Reading { values: [(name.clone(), found)].into(), plain_files: vec![path.clone()], ..Reading::default() })
             }
         }
     }
@@ -71,7 +74,7 @@ fn sealed(path: &Path, environment: &Environment) -> Result<Reading, String> {
     let key = SealKey::from_environment(environment).map_err(|error| error.to_string())?;
     let secrets = SealedFile::new(path).read(&key).map_err(|error| error.to_string())?;
     let values = secrets.into_iter().map(|(name, secret)| (name, Ok(secret.value))).collect();
-    Ok(Reading { values, files: [path.to_owned()].into_iter().chain(key.file().map(Path::to_owned)).collect() })
+    Ok(Reading { values, places: vec![path.to_owned()], plain_files: key.file().map(Path::to_owned).into_iter().collect() })
 }
 
 impl FromStr for Source {

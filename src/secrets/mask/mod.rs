@@ -66,9 +66,7 @@ impl Mask {
         let finder = self.0.read().unwrap_or_else(PoisonError::into_inner).finder.clone();
         let Some(finder) = finder else { return Cow::Borrowed(bytes) };
         let mut found = Vec::new();
-        for reading in reading::all(bytes) {
-            found.extend(finder.find(reading.bytes()).map(|range| reading.origin(range)));
-        }
+        reading::each(bytes, &mut |reading| found.extend(finder.find(reading.bytes()).map(|range| reading.origin(range))));
         if found.is_empty() {
             return Cow::Borrowed(bytes);
         }
@@ -220,7 +218,9 @@ mod tests {
 
     /// What somebody who sees `text` could read in it.
     fn readable(text: &str) -> Vec<Vec<u8>> {
-        reading::all(text.as_bytes()).into_iter().map(|reading| reading.bytes().to_vec()).collect()
+        let mut readable = Vec::new();
+        reading::each(text.as_bytes(), &mut |reading| readable.push(reading.bytes().to_vec()));
+        readable
     }
 
     fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -36,20 +36,18 @@ enum Decoded {
     Char(char),
 }
 
-/// All readings of `text` that differ, as it is among them.
-pub(super) fn all(text: &[u8]) -> Vec<Reading<'_>> {
-    let mut readings = vec![Reading { bytes: text.into(), origins: None }];
-    let mut begin = 0;
-    for _ in 0..DEPTH {
-        let end = readings.len();
-        for index in begin..end {
-            let more = [percent as Decoder, form, escape].into_iter().filter_map(|decoder| decoded(&readings[index], decoder));
-            let more: Vec<_> = more.collect();
-            readings.extend(more);
-        }
-        begin = end;
+/// Shows `see` every reading of `text`, first as it is.
+pub(super) fn each(text: &[u8], see: &mut dyn FnMut(&Reading<'_>)) {
+    follow(&Reading { bytes: text.into(), origins: None }, DEPTH, see);
+}
+
+/// Shows `reading` and, as long as there is `depth`, what comes of decoding it.
+fn follow(reading: &Reading<'_>, depth: usize, see: &mut dyn FnMut(&Reading<'_>)) {
+    see(reading);
+    if depth > 0 {
+        let decoders = [percent as Decoder, form, escape];
+        decoders.iter().filter_map(|decoder| decoded(reading, *decoder)).for_each(|more| follow(&more, depth - 1, see));
     }
-    readings
 }
 
 /// What `reading` says once what `decoder` knows is decoded; `None` where there is nothing of it.
@@ -135,19 +133,23 @@ mod tests {
             (r"\u0025\u0032\u0042", "+"),
             (r#"\\\""#, "\""),
         ] {
-            let readings = all(text.as_bytes());
-            let told: Vec<_> = readings.iter().map(|reading| String::from_utf8_lossy(reading.bytes())).collect();
+            let mut told = Vec::new();
+            each(text.as_bytes(), &mut |reading| told.push(String::from_utf8_lossy(reading.bytes()).into_owned()));
             assert!(told.iter().any(|told| told == read), "{text}: {told:?}");
         }
     }
 
     #[test]
     fn what_is_read_is_traced_to_where_it_stands() {
-        let readings = all(br"x\u0025\u00e9y");
-        let escaped = readings.iter().find(|reading| reading.bytes() == "x%\u{e9}y".as_bytes()).unwrap();
+        let ranges = [(0..1, 0..1), (1..2, 1..7), (2..3, 7..13), (2..4, 7..13), (3..5, 7..14)];
+        let mut traced = Vec::new();
 
-        for (range, origin) in [(0..1, 0..1), (1..2, 1..7), (2..3, 7..13), (2..4, 7..13), (3..5, 7..14)] {
-            assert_eq!(escaped.origin(range.clone()), origin, "{range:?}");
-        }
+        each(br"x\u0025\u00e9y", &mut |reading| {
+            if reading.bytes() == "x%\u{e9}y".as_bytes() {
+                traced.extend(ranges.clone().map(|(range, _)| reading.origin(range)));
+            }
+        });
+
+        assert_eq!(traced, ranges.map(|(_, origin)| origin));
     }
 }
