@@ -97,6 +97,26 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_says_no_secret() {
+        let this = std::env::current_exe().unwrap();
+        let words = ["--exact", "cli::log::tests::panics_with_a_secret", "--ignored", "--nocapture"];
+
+        let output = std::process::Command::new(this).args(words).env("RUST_BACKTRACE", "1").output().unwrap();
+
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("longshore panicked at src/cli/log.rs:") && told.contains("it was ***!"), "{told}");
+        assert!(told.contains("panics_with_a_secret") && !told.contains("MARK"), "{told}");
+    }
+
+    #[test]
+    #[ignore = "a_panic_says_no_secret runs it, in a process of its own"]
+    fn panics_with_a_secret() {
+        mask().add(&"MARK panic-test".into());
+        mask_panics();
+        panic!("it was {}!", "MARK panic-test");
+    }
+
+    #[test]
     fn an_event_is_masked_in_messages_fields_and_spans_in_either_format() {
         // The mask is that of the whole process, so the value is one that no other test has.
         mask().add(&"MARK \"of\" log-test".into());
