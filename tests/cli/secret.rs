@@ -105,6 +105,7 @@ fn with_another_key_all_stays_and_the_old_key_opens_nothing() {
         world.path().display()
     );
     assert_eq!(said(&outcome), told);
+    assert_eq!(said(&world.call_with(&["rekey"], "", &both)), told, "it was broken off, and is done again");
     assert_eq!(world.read(OTHER_KEY).unwrap(), map(&[("A", "a")]));
     assert!(matches!(world.read(KEY), Err(SealedError::WrongKey { .. })));
 }
