@@ -285,26 +285,34 @@ enum Moment {
     After(Duration),
     /// As soon as it writes.
     Writing,
+    /// As soon as the new file is in place.
+    Replaced,
 }
 
 /// How many calls are killed.
 const KILLS: u32 = 100;
 
-/// The moments for that: half of them while it writes, half all over the time that one call `took`, and some more.
+/// The moments for that: a third all over the time that one call `took`, the others where it counts.
 fn moments(took: Duration) -> impl Iterator<Item = Moment> {
-    (0..KILLS).map(move |index| if index % 2 == 0 { Moment::Writing } else { Moment::After(took * 3 / 2 * index / KILLS) })
+    (0..KILLS).map(move |index| match index % 3 {
+        0 => Moment::After(took * index / KILLS),
+        1 => Moment::Writing,
+        _ => Moment::Replaced,
+    })
 }
 
 /// Kills `child` at `moment`, if it lives that long.
 fn kill(world: &World, mut child: Child, moment: Moment) {
     let new = world.folder.path().join(".secrets.new");
-    let began = Instant::now();
+    let in_place = || fs::metadata(world.path()).expect("it is always there").ino();
+    let (old, began) = (in_place(), Instant::now());
     let is_time = || match moment {
         Moment::After(time) => began.elapsed() >= time,
         Moment::Writing => new.exists(),
+        Moment::Replaced => in_place() != old,
     };
     while !is_time() && child.try_wait().expect("a child of ours").is_none() {
-        std::hint::spin_loop();
+        std::thread::yield_now();
     }
     child.kill().expect("a child of ours");
     child.wait().expect("a child of ours");
@@ -313,7 +321,7 @@ fn kill(world: &World, mut child: Child, moment: Moment) {
 /// A world whose file takes a while to write, and what is in it.
 fn large_world() -> (World, BTreeMap<String, String>) {
     let world = World::new();
-    let large: Vec<_> = (0..4).map(|index| (format!("LARGE{index}"), "x".repeat(60_000))).collect();
+    let large: Vec<_> = (0..2).map(|index| (format!("LARGE{index}"), "x".repeat(60_000))).collect();
     for (name, value) in &large {
         world.call(&["set", name], value);
     }
