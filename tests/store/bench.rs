@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::support::minio::{ACCESS_KEY_ID, Minio, REGION, SECRET_ACCESS_KEY};
 use crate::support::s3_server::{self, S3Server};
 use crate::support::scratch;
-use crate::support::strict::{self, Kind, Strict};
+use crate::support::strict::{Kind, Strict};
 
 /// Long enough that only a test that has failed waits for it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -66,18 +66,6 @@ pub async fn settings_of(server: S3Server) -> S3Settings {
         S3Server::Ceph => S3Kind::CEPH,
     };
     S3Settings { kind, ..settings(address_of(server).await) }
-}
-
-/// How to reach the bucket of `strict`.
-pub fn strict_settings(strict: &Strict) -> S3Settings {
-    let kind = match strict.kind() {
-        Kind::Aws => S3Kind::AWS,
-        Kind::Gcs => S3Kind::GCS,
-        Kind::R2 => S3Kind::R2,
-        Kind::B2 => S3Kind::B2,
-    };
-    let region = strict.kind().region().to_owned();
-    S3Settings { bucket: strict::BUCKET.to_owned(), kind, region, ..settings(strict.address) }
 }
 
 pub fn keys(access_key_id: &str, secret_access_key: &str) -> S3Credentials {
@@ -156,7 +144,7 @@ impl Bench {
     async fn strict(kind: Kind) -> Self {
         // A second between two writes, shortened: many a promise is about many writes.
         let strict = Strict::over(Arc::new(MemoryStore::default()), kind, kind.pause_between_writes() / 10);
-        let bench = Self::over(s3_store(strict_settings(&strict), 64 * MIB).await);
+        let bench = Self::over(s3_store(strict.settings(strict.address), 64 * MIB).await);
         Self { _under: Some(Arc::new(strict)), ..bench }
     }
 

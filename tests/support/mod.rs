@@ -11,6 +11,7 @@ pub mod buildkit;
 pub mod ceph;
 pub mod client;
 pub mod door;
+pub mod fault;
 pub mod image;
 pub mod keeper;
 pub mod longshore;
@@ -25,6 +26,7 @@ pub mod strict;
 pub mod tools;
 pub mod uploads;
 pub mod versitygw;
+pub mod weather;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

@@ -21,7 +21,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use longshore::store::{MemoryStore, ObjectStore};
+use longshore::store::{MemoryStore, ObjectStore, S3Credentials, S3Kind, S3Objects, S3Settings};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpError, S3Error, S3ErrorCode};
@@ -90,6 +90,32 @@ impl Strict {
     /// What it stands in for.
     pub fn kind(&self) -> Kind {
         self.counter.kind
+    }
+
+    /// How to reach its bucket through `endpoint`.
+    pub fn settings(&self, endpoint: SocketAddrV4) -> S3Settings {
+        let kind = match self.kind() {
+            Kind::Aws => S3Kind::AWS,
+            Kind::Gcs => S3Kind::GCS,
+            Kind::R2 => S3Kind::R2,
+            Kind::B2 => S3Kind::B2,
+        };
+        S3Settings {
+            bucket: BUCKET.to_owned(),
+            prefix: String::new(),
+            kind,
+            region: self.kind().region().to_owned(),
+            endpoint: Some(format!("http://{endpoint}")),
+            path_style: true,
+            credentials: S3Credentials::Static {
+                access_key_id: ACCESS_KEY_ID.to_owned(),
+                secret_access_key: SECRET_ACCESS_KEY.to_owned().into(),
+                session_token: None,
+            },
+            objects: S3Objects::default(),
+            ca_bundle: None,
+            proxy: None,
+        }
     }
 
     /// Shows every request from now on to `visitor` before anything else is done with it.
