@@ -96,7 +96,8 @@ impl ApiError {
                 | StoreError::Denied(_)
                 | StoreError::Misconfigured(_)
                 | StoreError::TooLarge { .. }
-                | StoreError::OutOfRange,
+                | StoreError::OutOfRange
+                | StoreError::Changed,
             )) => (S::SERVICE_UNAVAILABLE, Code::Unavailable),
         }
     }

@@ -1,11 +1,13 @@
 //! Blobs: bytes that are named by their hash, hashed on the way in and out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::index::{Asked, Found};
+use super::reading::to_its_end;
 use super::{Asker, Body, RegistryError, Repository, WritableRepository, late};
 use crate::oci::{ByteRange, Digest, Hasher};
 use crate::store::{ByteStream, Key, Object, ObjectMeta, StoreError, Upload};
@@ -74,9 +76,10 @@ impl Repository {
         self.note_answer(digest, object.as_ref().map(|object| &object.meta), asked);
         let is_bad = |object: &Object| self.registry.corrupt.is_bad(&key, &object.meta.etag);
         Ok(object.filter(|object| can_be(digest, object.meta.size) && !is_bad(object)).map(|object| {
-            let Object { meta, offset, length, body } = object;
-            let body = if length == meta.size { self.verified(*digest, meta.etag, length, body) } else { as_it_comes(body) };
-            Blob { size: meta.size, offset, length, body }
+            let (size, offset, length, etag) = (object.meta.size, object.offset, object.length, object.meta.etag.clone());
+            let body = to_its_end(Arc::clone(&self.registry.store), key.clone(), object, self.patience().bytes);
+            let body = if length == size { self.verified(*digest, etag, length, body) } else { as_it_comes(body) };
+            Blob { size, offset, length, body }
         }))
     }
 

@@ -11,6 +11,7 @@ mod exports;
 mod index;
 mod keys;
 mod manifests;
+mod reading;
 mod recent;
 mod referrers;
 mod refresh;

@@ -217,6 +217,9 @@ pub enum StoreError {
     /// No byte of the object lies in the range asked for.
     #[error("range not satisfiable")]
     OutOfRange,
+    /// The object that was being read is no longer there, or is another one.
+    #[error("the object changed while it was read")]
+    Changed,
 }
 
 /// What lies behind a [`StoreError`], for the log.

@@ -16,7 +16,7 @@ use futures_util::stream;
 
 use self::ahead::Ahead;
 use self::run::Run;
-use super::fault::{Fault, is_absent};
+use super::fault::{Fault, has_changed, is_absent};
 use super::{Shared, meta};
 use crate::oci::ByteRange;
 use crate::store::budget::PART;
@@ -100,6 +100,7 @@ impl Shared {
         match request.set_range(range.map(header)).set_if_match(if_match.map(str::to_owned)).send().await {
             Ok(response) => Opened::by(response).map(Some),
             Err(error) if is_absent(&error) => Ok(None),
+            Err(error) if has_changed(&error) => Err(Fault::lasting(StoreError::Changed)),
             Err(error) => Err(self.identity.fault("GetObject", error)),
         }
     }
