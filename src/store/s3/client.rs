@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::counting::Counting;
 use super::fault::Remedy;
 use super::objects::ObjectHeaders;
+use super::signed::Signing;
 use super::wire::Wire;
 use super::{S3Credentials, S3Settings};
 use crate::metrics::ProfileMetrics;
@@ -120,6 +121,7 @@ async fn client(settings: &S3Settings, http: SharedHttpClient, metrics: ProfileM
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .interceptor(ObjectHeaders::of(&settings.objects))
         .interceptor(ContentLengthOfNothing)
+        .interceptor(Signing)
         .interceptor(Counting(metrics));
     if settings.kind.copies_as_ceph {
         config.push_interceptor(SharedInterceptor::new(CopyConditionOfCeph));

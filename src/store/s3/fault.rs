@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::{Arc, Once};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::primitives::{DateTime, DateTimeFormat as Format};
 
+use super::signed::skew;
 use super::{S3Credentials, S3Settings};
 use crate::store::{Cause, Misconfiguration, StoreError};
 
@@ -57,7 +57,7 @@ struct Refusal<'a> {
     status: u16,
     code: &'a str,
     bucket_region: Option<&'a str>,
-    /// How far the store's clock is from ours.
+    /// How far the store's clock is from the one that the request was signed by.
     skew: Duration,
 }
 
@@ -187,10 +187,14 @@ impl Identity {
 }
 
 impl Refusal<'_> {
-    /// Whether a clock is off, or keys are about to be replaced; the answer to a HEAD does not say so.
+    /// Whether a clock is off, or keys are about to be replaced.
     fn is_about_time(&self) -> bool {
-        let is_unsaid = self.status == 403 && self.code.is_empty() && self.skew > TOLERATED_SKEW;
-        is_unsaid || ["RequestTimeTooSkewed", "ExpiredToken", "ExpiredTokenException"].contains(&self.code)
+        match (self.status, self.code) {
+            // The answer to a HEAD does not say so: the one is 403, the other 400 (S3 API, "Error responses").
+            (403, "") => self.skew > TOLERATED_SKEW,
+            (400, "") => true,
+            (_, code) => ["RequestTimeTooSkewed", "ExpiredToken", "ExpiredTokenException"].contains(&code),
+        }
     }
 }
 
@@ -229,14 +233,6 @@ fn lasting(refusal: &Refusal<'_>, cause: Cause) -> StoreError {
         401 | 403 => StoreError::Denied(cause),
         _ => StoreError::Unavailable(cause),
     }
-}
-
-/// How far the store's clock is from ours, by the time that its answer bears.
-fn skew(response: &HttpResponse) -> Duration {
-    let date = response.headers().get("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
-    let Some(theirs) = date.and_then(|date| SystemTime::try_from(date).ok()) else { return Duration::ZERO };
-    let ours = SystemTime::now();
-    ours.duration_since(theirs).or_else(|_| theirs.duration_since(ours)).unwrap_or_default()
 }
 
 /// The region that the body of an error names.

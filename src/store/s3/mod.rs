@@ -14,6 +14,7 @@ mod leftovers;
 mod load;
 mod objects;
 mod retry;
+mod signed;
 mod touch;
 mod upload;
 mod wire;
