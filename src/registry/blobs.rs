@@ -155,15 +155,22 @@ impl WritableRepository {
         let found = self.store().head(&source, self.patience().push).await?;
         let is_fit = |meta: &ObjectMeta| meta.size <= LARGEST_MOUNT && !self.registry.corrupt.is_bad(&source, &meta.etag);
         let Some(meta) = found.filter(is_fit) else { return Ok(false) };
-        self.copy_blob(&source, &meta.etag, digest, meta.size).await
+        self.copy_blob(&source, &meta.etag, digest, meta.size, self.patience().bytes).await
     }
 
     /// Makes what is at `from` the blob `digest`, of `size` bytes, if it still has `etag`; whether it has.
-    pub(super) async fn copy_blob(&self, from: &Key, etag: &str, digest: &Digest, size: u64) -> Result<bool, RegistryError> {
+    pub(super) async fn copy_blob(
+        &self,
+        from: &Key,
+        etag: &str,
+        digest: &Digest,
+        size: u64,
+        patience: Duration,
+    ) -> Result<bool, RegistryError> {
         let key = self.keys.blob(digest);
         let writing = self.registry.corrupt.writing(&key).await;
         let asked = self.index().asking();
-        let is_copied = self.store().copy(from, etag, &key, self.patience().bytes).await?;
+        let is_copied = self.store().copy(from, etag, &key, patience).await?;
         if is_copied {
             writing.succeeded();
             self.note_written(digest, size, asked);

@@ -5,6 +5,7 @@
 
 mod absence;
 mod client;
+mod copy;
 mod counting;
 mod fault;
 mod get;
@@ -15,7 +16,6 @@ mod load;
 mod objects;
 mod retry;
 mod signed;
-mod touch;
 mod upload;
 mod wire;
 
@@ -30,9 +30,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use secrecy::SecretString;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -42,18 +40,12 @@ use crate::metrics::ProfileMetrics;
 use crate::oci::ByteRange;
 use absence::Listing;
 use client::Connections;
-use fault::{Fault, Identity, has_changed, is_absent, is_absent_to_head};
+use copy::Turns;
+use fault::{Fault, Identity, is_absent, is_absent_to_head};
 use retry::{Attempt, Endpoint, retry};
 
 pub use kind::{KIND_NAMES, S3Endpoint, S3Kind};
 pub use objects::{S3Encryption, S3Objects};
-
-/// What must be escaped in the path of a copy's source (S3 API, CopyObject, `x-amz-copy-source`).
-const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// How many objects the store copies for us at once. It reads and writes all
-/// their bytes, and more at once only take longer, each of them, until they are given up.
-const COPIES_AT_ONCE: usize = 8;
 
 /// How to reach a bucket.
 #[derive(Clone, Debug)]
@@ -122,7 +114,7 @@ struct Shared {
     prefix: String,
     identity: Identity,
     memory: Share,
-    copies: Semaphore,
+    copies: Turns,
     /// Aborts, and whatever else outlives the call that began it.
     background: TaskTracker,
 }
@@ -145,7 +137,7 @@ impl S3Store {
             prefix,
             identity,
             memory,
-            copies: Semaphore::new(COPIES_AT_ONCE),
+            copies: Turns::default(),
             background: TaskTracker::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -183,26 +175,11 @@ impl Shared {
         }
     }
 
-    /// `key` as the source of a copy.
-    fn copy_source(&self, key: &Key) -> String {
-        let source = format!("{}/{}", self.bucket, self.object_key(key));
-        percent_encoding::utf8_percent_encode(&source, NOT_IN_A_PATH).to_string()
-    }
-
     async fn delete(&self, key: &Key) -> Result<(), Fault> {
         match self.client().delete_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
             Ok(_) => Ok(()),
             Err(error) if is_absent(&error) => Ok(()),
             Err(error) => Err(self.identity.fault("DeleteObject", error)),
-        }
-    }
-
-    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<bool, Fault> {
-        let request = self.client().copy_object().bucket(&self.bucket).key(self.object_key(to));
-        match request.copy_source(self.copy_source(from)).copy_source_if_match(etag).send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_absent(&error) || has_changed(&error) => Ok(false),
-            Err(error) => Err(self.identity.fault("CopyObject", error)),
         }
     }
 
@@ -262,18 +239,11 @@ impl ObjectStore for S3Store {
     }
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError> {
-        // It is never closed, so this is a turn.
-        let _turn = self.shared.copies.acquire().await;
-        let copy = |attempt: Attempt| async move {
-            // The answer comes when all bytes are copied, and who gives up before has them copied once more.
-            attempt.gives_time(patience / 2);
-            self.shared.copy(from, etag, to).await
-        };
-        self.shared.retry(patience, copy).await
+        self.shared.copy(from, etag, to, patience).await
     }
 
     async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError> {
-        self.shared.retry(patience, |_| self.shared.touch(key)).await
+        self.shared.touch(key, patience).await
     }
 
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError> {

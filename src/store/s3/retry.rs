@@ -90,10 +90,10 @@ impl Attempt {
         self.moved.store(now, Ordering::Relaxed);
     }
 
-    /// Lets the store work for so long from now on before its silence means anything.
-    pub(super) fn gives_time(&self, time: Duration) {
-        let until = u64::try_from((self.began.elapsed() + time).as_millis()).unwrap_or(u64::MAX);
-        self.moved.store(until, Ordering::Relaxed);
+    /// Lets the store work until then before its silence means anything.
+    pub(super) fn gives_time(&self, until: Instant) {
+        let until = u64::try_from((until - self.began).as_millis()).unwrap_or(u64::MAX);
+        self.moved.fetch_max(until, Ordering::Relaxed);
     }
 
     fn last_moved(&self) -> Instant {
@@ -396,7 +396,7 @@ mod tests {
         let outcome = retry(PATIENCE, &endpoint(), time_helps, |attempt| {
             attempts.set(attempts.get() + 1);
             async move {
-                attempt.gives_time(PATIENCE / 2);
+                attempt.gives_time(Instant::now() + PATIENCE / 2);
                 tokio::time::sleep(PATIENCE / 2).await;
                 Ok(())
             }

@@ -3,6 +3,7 @@
 mod absent;
 mod ahead;
 mod broken_off;
+mod copies;
 mod corrected;
 mod counted;
 mod leftovers;
