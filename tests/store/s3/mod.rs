@@ -6,6 +6,7 @@ mod broken_off;
 mod copies;
 mod corrected;
 mod counted;
+mod disguised;
 mod leftovers;
 mod objects;
 mod outage;
