@@ -13,6 +13,7 @@ mod outage;
 mod refused;
 mod requests;
 mod stand_in;
+mod trusted;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
