@@ -110,6 +110,16 @@ struct Records {
     last: VecDeque<String>,
 }
 
+/// The seed that `LONGSHORE_TEST_SOAK_SEED` says, else one by chance.
+pub fn seed() -> u64 {
+    number("LONGSHORE_TEST_SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000))
+}
+
+/// The number in the variable `name`, if it is set.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+}
+
 impl Weather {
     /// Begins at `door`, by the chance of `seed`.
     pub fn at(door: &Door, seed: u64, climate: Climate) -> Arc<Self> {
