@@ -205,12 +205,6 @@ impl Registry {
         self.index.bytes()
     }
 
-    /// How often a blob could not be made young again.
-    #[must_use]
-    pub fn failed_refreshes(&self) -> u64 {
-        self.refreshes.failures()
-    }
-
     /// Waits for what was begun and runs in the background; listings are not gone on with.
     pub async fn settle(&self) {
         self.index.stop_listing();
