@@ -14,8 +14,10 @@ use tokio::net::TcpListener;
 use crate::access::{Access, Profile};
 use crate::api::{Api, Hosts};
 use crate::config::{self, Anonymous, Config, Store, StoreLimits};
+use crate::credentials::{Environment, Surroundings};
 use crate::metrics::{Metrics, ProfileMetrics};
 use crate::registry::{Belief, Patience, Registry};
+use crate::secrets::Secrets;
 use crate::server::{self, Limits};
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
 
@@ -90,7 +92,7 @@ impl App {
         let metrics = Metrics::new(IMAGES_COUNTED);
         let counts = metrics.profile(&name);
         let memory = Arc::new(MemoryBudget::new(config.store.upload_memory));
-        let store = open(config.profile.store, memory.share(), counts.clone()).await.map_err(mistake)?;
+        let store = open(config.profile.store, &name, memory.share(), counts.clone()).await.map_err(mistake)?;
         metrics.watch_memory(move || memory.held());
         probe(&*store, &name).await.map_err(mistake)?;
 
@@ -146,11 +148,22 @@ fn belief(limits: &StoreLimits) -> Belief {
     Belief { index_ttl: limits.index_ttl, index_bytes: limits.index_memory, touch_after: limits.touch_after, grace: limits.grace }
 }
 
-async fn open(store: Store, memory: Share, metrics: ProfileMetrics) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
+async fn open(
+    store: Store,
+    profile: &str,
+    memory: Share,
+    metrics: ProfileMetrics,
+) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::open(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory, metrics).await?)),
+        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, &surroundings(profile), memory, metrics).await?)),
     }
+}
+
+/// What the source of a profile's credentials finds around it.
+fn surroundings(profile: &str) -> Surroundings {
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Surroundings { profile: profile.to_owned(), secrets: Secrets::default(), environment: Environment::of(variables) }
 }
 
 async fn probe(store: &dyn ObjectStore, profile: &str) -> Result<(), Misconfiguration> {

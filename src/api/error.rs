@@ -94,6 +94,7 @@ impl ApiError {
                 StoreError::Unavailable(_)
                 | StoreError::Full(_)
                 | StoreError::Denied(_)
+                | StoreError::NoCredentials(_)
                 | StoreError::Misconfigured(_)
                 | StoreError::TooLarge { .. }
                 | StoreError::OutOfRange,

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::sync::Arc;
 
-use super::SetupError;
+use super::{SetupError, surroundings};
 use crate::config::{Config, Store};
 use crate::metrics::ProfileMetrics;
 use crate::registry::{Leftovers, Patience, Registry, RegistryError, Sweep, Swept};
@@ -35,7 +35,7 @@ pub async fn sweep(config: Config, sweep: Sweep, mut tell: impl FnMut(Option<&st
     let (place, profile) = (config.profile.store.to_string(), config.profile.name);
     let mistake = |mistake| SweepError::Setup(SetupError::Store { profile: profile.clone(), mistake });
     let memory = Arc::new(MemoryBudget::new(config.store.upload_memory)).share();
-    let store = as_it_is(config.profile.store, memory).await.map_err(mistake)?;
+    let store = as_it_is(config.profile.store, &profile, memory).await.map_err(mistake)?;
     let registry = Arc::new(Registry::new(store, Patience::with_bytes(config.store.patience)));
     let swept = registry.sweep(sweep, |name, found| tell(name.map(|name| name.as_str()), found)).await;
     swept.map_err(|error| match error {
@@ -45,9 +45,11 @@ pub async fn sweep(config: Config, sweep: Sweep, mut tell: impl FnMut(Option<&st
 }
 
 /// The store without anything made or cleared away in it, for who only wants to look.
-async fn as_it_is(store: Store, memory: Share) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
+async fn as_it_is(store: Store, profile: &str, memory: Share) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::at(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory, ProfileMetrics::default()).await?)),
+        Store::S3(bucket) => {
+            Ok(Arc::new(S3Store::new(*bucket, &surroundings(profile), memory, ProfileMetrics::default()).await?))
+        }
     }
 }

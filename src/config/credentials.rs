@@ -1,11 +1,11 @@
 //! The keys to a bucket: whole from one source, and never shown.
 
-use secrecy::SecretString;
-
 use super::layers::{Layer, Layers};
 use super::problem::Source;
 use super::setting::{ACCESS_KEY_ID, CREDENTIALS, SECRET_ACCESS_KEY, SESSION_TOKEN, Setting};
-use crate::store::{S3Credentials, S3Kind};
+use crate::credentials;
+use crate::secrets::Template;
+use crate::store::S3Kind;
 
 /// What to do when there are no keys.
 const NO_KEYS: &str = "no keys to the bucket: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the same with LONGSHORE_, or in the file),
@@ -16,7 +16,7 @@ const NO_HMAC_KEYS: &str = "no keys to the bucket: a gs:// store needs both valu
 as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the same with LONGSHORE_, or in the file)";
 
 /// The keys of the first source that has any.
-pub fn credentials(layers: &mut Layers, kind: S3Kind) -> Option<S3Credentials> {
+pub fn credentials(layers: &mut Layers, kind: S3Kind) -> Option<credentials::Source> {
     check_texts(layers);
     for index in 0..layers.stack.len() {
         if layers.stack[index].source != Source::Aws {
@@ -42,8 +42,8 @@ pub fn credentials(layers: &mut Layers, kind: S3Kind) -> Option<S3Credentials> {
 }
 
 /// Whatever the SDK finds, if the store can do with that.
-fn chain(layers: &mut Layers, kind: S3Kind) -> Option<S3Credentials> {
-    let credentials = layers.choose(&CREDENTIALS, |word| (word == "default").then_some(S3Credentials::Default));
+fn chain(layers: &mut Layers, kind: S3Kind) -> Option<credentials::Source> {
+    let credentials = layers.choose(&CREDENTIALS, |word| (word == "default").then_some(credentials::Source::Default));
     if kind.has_hmac_keys {
         layers.refuse(
             &CREDENTIALS,
@@ -95,12 +95,12 @@ fn name_in(source: Source, setting: &Setting) -> String {
 }
 
 /// The keys that a source states, if it has both.
-fn keys(layer: &Layer) -> Option<S3Credentials> {
+fn keys(layer: &Layer) -> Option<credentials::Source> {
     let text = |setting| layer.word(setting).map(|word| trimmed(&word.text).to_owned());
-    Some(S3Credentials::Static {
-        access_key_id: text(&ACCESS_KEY_ID)?,
-        secret_access_key: SecretString::from(text(&SECRET_ACCESS_KEY)?),
-        session_token: text(&SESSION_TOKEN).map(SecretString::from),
+    Some(credentials::Source::Static {
+        access_key_id: Template::of_text(text(&ACCESS_KEY_ID)?),
+        secret_access_key: Template::of_text(text(&SECRET_ACCESS_KEY)?),
+        session_token: text(&SESSION_TOKEN).map(Template::of_text),
     })
 }
 
@@ -127,11 +127,13 @@ mod tests {
         let config = loaded(&flags, variables, &format!("[profiles.default]\nstore = \"{store}\"\n{file}"))?;
         let Store::S3(s3) = config.profile.store else { panic!("a folder") };
         Ok(match s3.credentials {
-            S3Credentials::Default => "default".into(),
-            S3Credentials::Static { access_key_id, secret_access_key, session_token } => {
-                let token = session_token.map_or(String::new(), |token| token.expose_secret().to_owned());
-                format!("{access_key_id}:{}:{token}", secret_access_key.expose_secret())
+            credentials::Source::Default => "default".into(),
+            credentials::Source::Static { access_key_id, secret_access_key, session_token } => {
+                let text = |template: Template| template.text().unwrap().expose_secret().to_owned();
+                let token = session_token.map_or(String::new(), text);
+                format!("{}:{}:{token}", text(access_key_id), text(secret_access_key))
             }
+            other => panic!("{other:?}"),
         })
     }
 

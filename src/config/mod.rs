@@ -296,7 +296,8 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-    use crate::store::S3Credentials;
+    use crate::credentials::Source;
+    use crate::secrets::Template;
 
     /// The configuration of these flags, by their words, these variables and this file; or all that is wrong, as it is told.
     pub fn loaded(flags: &[(&str, &str)], variables: &[(&str, &str)], file: &str) -> Result<Config, String> {
@@ -401,9 +402,10 @@ mod tests {
         let Store::S3(s3) = config.profile.store else { panic!("a folder") };
         assert_eq!(s3.to_string(), "s3://ci-cache/team, region eu-central-1, at https://objects.example");
         assert!(!s3.path_style);
-        let S3Credentials::Static { access_key_id, secret_access_key, session_token } = s3.credentials else { panic!("no keys") };
-        assert_eq!([access_key_id.as_str(), secret_access_key.expose_secret()], ["id", "secret"]);
-        assert_eq!(session_token.unwrap().expose_secret(), "token");
+        let Source::Static { access_key_id, secret_access_key, session_token } = s3.credentials else { panic!("no keys") };
+        let text = |template: Template| template.text().unwrap().expose_secret().to_owned();
+        assert_eq!([text(access_key_id), text(secret_access_key)], ["id", "secret"]);
+        assert_eq!(text(session_token.unwrap()), "token");
     }
 
     #[test]

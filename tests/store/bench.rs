@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use longshore::credentials::{Source, Surroundings};
 use longshore::metrics::ProfileMetrics;
 use longshore::oci::ByteRange;
+use longshore::secrets::Template;
 use longshore::store::{
-    FolderStore, Key, Listed, MemoryBudget, MemoryStore, Object, ObjectMeta, ObjectStore, S3Credentials, S3Kind, S3Objects,
-    S3Settings, S3Store, StoreError, Upload,
+    FolderStore, Key, Listed, MemoryBudget, MemoryStore, Object, ObjectMeta, ObjectStore, S3Kind, S3Objects, S3Settings, S3Store,
+    StoreError, Upload,
 };
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -80,17 +82,18 @@ pub fn strict_settings(strict: &Strict) -> S3Settings {
     S3Settings { bucket: strict::BUCKET.to_owned(), kind, region, ..settings(strict.address) }
 }
 
-pub fn keys(access_key_id: &str, secret_access_key: &str) -> S3Credentials {
-    S3Credentials::Static {
-        access_key_id: access_key_id.to_owned(),
-        secret_access_key: secret_access_key.to_owned().into(),
+pub fn keys(access_key_id: &str, secret_access_key: &str) -> Source {
+    Source::Static {
+        access_key_id: Template::of_text(access_key_id),
+        secret_access_key: Template::of_text(secret_access_key),
         session_token: None,
     }
 }
 
 /// The bucket of `settings`, for uploads that hold up to `memory` bytes.
 pub async fn s3_store(settings: S3Settings, memory: usize) -> S3Store {
-    S3Store::new(settings, Arc::new(MemoryBudget::new(memory as u64)).share(), ProfileMetrics::default()).await.unwrap()
+    let memory = Arc::new(MemoryBudget::new(memory as u64)).share();
+    S3Store::new(settings, &Surroundings::default(), memory, ProfileMetrics::default()).await.unwrap()
 }
 
 /// A store of which one test has all that lies under a root.

@@ -4,6 +4,7 @@
 //! the SDK's own retries and timeouts are off.
 
 mod absence;
+mod bearer;
 mod client;
 mod counting;
 mod fault;
@@ -30,13 +31,13 @@ use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
-use secrecy::SecretString;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::budget::Share;
 use super::{Key, Listed, Misconfiguration, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
+use crate::credentials::{Source, Surroundings};
 use crate::metrics::ProfileMetrics;
 use crate::oci::ByteRange;
 use absence::Listing;
@@ -70,7 +71,7 @@ pub struct S3Settings {
     /// Whether the bucket stands in the path rather than in the host name.
     pub path_style: bool,
     /// Where the keys come from.
-    pub credentials: S3Credentials,
+    pub credentials: Source,
     /// What is asked for every object.
     pub objects: S3Objects,
     /// A file of certificates in PEM to trust besides the system's.
@@ -87,22 +88,6 @@ impl fmt::Display for S3Settings {
         write!(f, "{scheme}://{}{slash}{}, region {}", self.bucket, self.prefix, self.region)?;
         self.endpoint.as_ref().map_or(Ok(()), |endpoint| write!(f, ", at {endpoint}"))
     }
-}
-
-/// Where the keys to a bucket come from.
-#[derive(Clone, Debug)]
-pub enum S3Credentials {
-    /// A key pair.
-    Static {
-        /// Names the key; no secret.
-        access_key_id: String,
-        /// Signs for it.
-        secret_access_key: SecretString,
-        /// Comes with temporary keys.
-        session_token: Option<SecretString>,
-    },
-    /// The SDK's own chain: environment, shared files, web identity, container, instance.
-    Default,
 }
 
 /// A bucket, or what lies under a prefix of one.
@@ -127,15 +112,21 @@ struct Shared {
 }
 
 impl S3Store {
-    /// The bucket that `settings` name, with what is sent to it counted in `metrics`. Nothing is sent yet.
+    /// The bucket that `settings` name, whose credentials' source finds `surroundings`, with what is sent to it counted
+    /// in `metrics`. Nothing is sent yet.
     ///
     /// # Errors
     ///
     /// The certificates or the proxy that they name cannot be used.
-    pub async fn new(settings: S3Settings, memory: Share, metrics: ProfileMetrics) -> Result<Self, Misconfiguration> {
-        let connections = Connections::to(&settings, metrics.clone()).await?;
+    pub async fn new(
+        settings: S3Settings,
+        surroundings: &Surroundings,
+        memory: Share,
+        metrics: ProfileMetrics,
+    ) -> Result<Self, Misconfiguration> {
+        let connections = Connections::to(&settings, surroundings, metrics.clone()).await?;
         let prefix = if settings.prefix.is_empty() { String::new() } else { format!("{}/", settings.prefix) };
-        let identity = Identity::of(&settings);
+        let identity = Identity::of(&settings, connections.credentials().clone());
         let shared = Shared {
             connections,
             endpoint: Endpoint::new(metrics),
@@ -157,11 +148,26 @@ impl Shared {
     }
 
     /// Makes attempts until one succeeds, one fails for good, or `patience` is over.
-    async fn retry<T, F>(&self, patience: Duration, request: impl FnMut(Attempt) -> F) -> Result<T, StoreError>
+    async fn retry<T, F>(&self, patience: Duration, mut request: impl FnMut(Attempt) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, Fault>>,
     {
+        let deadline = Instant::now() + patience;
+        let request = |attempt: Attempt| self.with_keys(attempt.clone(), deadline, request(attempt));
         retry(patience, &self.endpoint, |remedy, began| self.connections.apply(remedy, began), request).await
+    }
+
+    /// Makes `request` once there are keys to make it with: waiting for them is no silence of the store's.
+    async fn with_keys<T>(
+        &self,
+        attempt: Attempt,
+        deadline: Instant,
+        request: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        attempt.gives_time(deadline.saturating_duration_since(Instant::now()));
+        self.connections.credentials().ready(deadline).await.map_err(Fault::without_keys)?;
+        attempt.moves();
+        request.await
     }
 
     fn object_key(&self, key: &Key) -> String {
@@ -240,15 +246,11 @@ impl Shared {
 #[async_trait]
 impl ObjectStore for S3Store {
     async fn head(&self, key: &Key, patience: Duration) -> Result<Option<ObjectMeta>, StoreError> {
-        let deadline = Instant::now() + patience;
-        let found = self.shared.retry(patience, |_| self.shared.head(key)).await;
-        self.shared.absent_if_unlisted(found, deadline).await
+        self.shared.look(patience, |left| self.shared.retry(left, |_| self.shared.head(key))).await
     }
 
     async fn get(&self, key: &Key, range: Option<ByteRange>, patience: Duration) -> Result<Option<Object>, StoreError> {
-        let deadline = Instant::now() + patience;
-        let found = get::get(Arc::clone(&self.shared), key, range, patience).await;
-        self.shared.absent_if_unlisted(found, deadline).await
+        self.shared.look(patience, |left| get::get(Arc::clone(&self.shared), key, range, left)).await
     }
 
     async fn put(&self, key: &Key, bytes: Bytes, content_type: &str, patience: Duration) -> Result<(), StoreError> {
@@ -328,7 +330,13 @@ impl ObjectStore for S3Store {
                 Err(error) => Err(self.shared.identity.fault("GetObject", error)),
             }
         };
-        self.shared.retry(patience, |_| ask()).await
+        match self.shared.retry(patience, |_| ask()).await {
+            // Nothing but a person can mend that.
+            Err(StoreError::NoCredentials(missing)) if !missing.is_passing => {
+                Err(StoreError::Misconfigured(Misconfiguration::NoCredentials { reason: missing.to_string() }))
+            }
+            outcome => outcome,
+        }
     }
 
     fn reconnect(&self) {

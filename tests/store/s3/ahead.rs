@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use longshore::credentials::Surroundings;
 use longshore::metrics::ProfileMetrics;
 use longshore::oci::ByteRange;
 use longshore::store::{MemoryBudget, Object, S3Store, Share, StoreError};
@@ -29,7 +30,10 @@ impl Library {
         let mut doorway = Doorway::open().await;
         let memory = Arc::new(MemoryBudget::new(memory as u64));
         let share = memory.share();
-        let store = S3Store::new(settings(doorway.door.address), share.clone(), ProfileMetrics::default()).await.unwrap();
+        let store =
+            S3Store::new(settings(doorway.door.address), &Surroundings::default(), share.clone(), ProfileMetrics::default())
+                .await
+                .unwrap();
         doorway.bench = Bench::over(store);
         doorway.bench.put("it", content(size)).await;
         doorway.door.forget();
