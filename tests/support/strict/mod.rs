@@ -6,6 +6,7 @@
 //! up or answered before it ([`Strict::before`]), and a
 //! [`Door`](super::door::Door) fits before it as before any server.
 
+mod bearer;
 mod bucket;
 mod rules;
 
@@ -60,11 +61,16 @@ pub struct Strict {
 /// Looks at a request, waits as long as it likes, and answers in the bucket's place if it wants to.
 pub type Visitor = Arc<dyn Fn(&Parts) -> BoxFuture<'static, Option<Response<Body>>> + Send + Sync>;
 
+/// Whether a token is taken.
+type Tokens = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// Where requests are taken.
 struct Counter {
     kind: Kind,
     pace: Pace,
     bucket: S3Service,
+    /// Which tokens are taken, where they are what lets somebody in.
+    tokens: Option<Tokens>,
     visitors: Mutex<Vec<Visitor>>,
 }
 
@@ -76,9 +82,21 @@ impl Strict {
 
     /// Starts one that keeps its objects in `store`, and refuses a second write of one name within `pause`.
     pub fn over(store: Arc<dyn ObjectStore>, kind: Kind, pause: Duration) -> Self {
+        Self::taking(store, kind, pause, None)
+    }
+
+    /// Starts one whose requests carry one of these tokens and are not signed ([`bearer`]). It takes writes of one name as they come.
+    pub fn bearing(kind: Kind, tokens: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self::taking(Arc::new(MemoryStore::default()), kind, Duration::ZERO, Some(Box::new(tokens)))
+    }
+
+    fn taking(store: Arc<dyn ObjectStore>, kind: Kind, pause: Duration, tokens: Option<Tokens>) -> Self {
         let mut bucket = S3ServiceBuilder::new(Bucket::new(store, kind));
-        bucket.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
-        let counter = Arc::new(Counter { kind, pace: Pace::new(pause), bucket: bucket.build(), visitors: Mutex::default() });
+        if tokens.is_none() {
+            bucket.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+        }
+        let (pace, bucket, visitors) = (Pace::new(pause), bucket.build(), Mutex::default());
+        let counter = Arc::new(Counter { kind, pace, bucket, tokens, visitors });
 
         let address = ports::free_address();
         let listener = std::net::TcpListener::bind(address).expect("a free port");
@@ -127,11 +145,14 @@ async fn accept(listener: TcpListener, counter: Arc<Counter>) {
 
 impl Counter {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         if let Some(answer) = self.refuse(&head).await {
             // Who is still sending would take the end of the connection for the answer.
             let _ = body.collect().await;
             return Ok(answer);
+        }
+        if self.tokens.is_some() {
+            bearer::translate(&mut head.headers);
         }
         self.bucket.call(Request::from_parts(head, body.into())).await
     }
@@ -143,6 +164,9 @@ impl Counter {
             if let Some(answer) = visitor(head).await {
                 return Some(answer);
             }
+        }
+        if let Some(answer) = self.tokens.as_ref().and_then(|tokens| bearer::refuse(head, tokens)) {
+            return Some(answer);
         }
         if let Some(rule) = self.kind.rules().iter().find(|rule| (rule.is_broken_by)(head)) {
             return Some(refusal(rule.status, rule.code, rule.why));
