@@ -1,7 +1,9 @@
 //! The composition root: the one place that reads a [`Config`] and builds the floors from it.
 
+mod running;
 mod sweep;
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -11,16 +13,14 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
-use crate::access::{Access, Profile};
-use crate::api::{Api, Hosts};
-use crate::config::{self, Anonymous, Config, Store, StoreLimits};
-use crate::metrics::{Metrics, ProfileMetrics};
-use crate::registry::{Belief, Patience, Registry};
+use crate::api::Entrance;
+use crate::config::{self, Config};
+use crate::secrets::Mask;
 use crate::server::{self, Limits};
-use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
+use crate::store::Misconfiguration;
 
-pub use crate::api::Entrance;
 pub use crate::registry::{Leftovers, Sweep, Swept};
+pub use running::{Reloaded, Running};
 pub use sweep::{SweepError, sweep};
 
 /// Most connections at once: what a large farm of builders opens.
@@ -29,20 +29,13 @@ const MAX_CONNECTIONS: u64 = 4096;
 /// Files that a process has open besides connections and what they read and write.
 const OTHER_FILES: u64 = 64;
 
-/// Most images whose bytes are counted apart: each is a series or two that a Prometheus keeps.
-const IMAGES_COUNTED: usize = 100;
-
-/// How long the start waits for the store to say that it is set up right.
-const PROBE: Duration = Duration::from_secs(2);
-
 /// How long the end waits for what runs in the background, such as aborts.
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// A server that listens and has yet to answer.
 pub struct App {
     listeners: Vec<(TcpListener, Entrance)>,
-    api: Arc<Api>,
-    registry: Arc<Registry>,
+    running: Arc<Running>,
     limits: Limits,
 }
 
@@ -73,51 +66,62 @@ pub enum SetupError {
     },
 }
 
+/// All that keeps a server from starting, or new settings from being in force.
+#[derive(Debug)]
+pub struct SetupErrors(Vec<SetupError>);
+
 impl App {
-    /// Listens, opens the store and asks it whether it is set up right.
+    /// Listens, opens the stores and asks them whether they are set up right. What is logged or told goes through `mask`.
     ///
     /// A store that is down or does not answer is only warned of: it may come back.
     ///
     /// # Errors
     ///
     /// What a person must mend before it makes sense to start.
-    pub async fn build(config: Config) -> Result<Self, SetupError> {
-        let mut listeners = listen(&config.server.listeners, Entrance::Registry)?;
-        listeners.extend(listen(&config.server.admin_listeners, Entrance::Admin)?);
-        let name = config.profile.name;
-        let mistake = |mistake| SetupError::Store { profile: name.clone(), mistake };
-
-        let metrics = Metrics::new(IMAGES_COUNTED);
-        let counts = metrics.profile(&name);
-        let memory = Arc::new(MemoryBudget::new(config.store.upload_memory));
-        let store = open(config.profile.store, memory.share(), counts.clone()).await.map_err(mistake)?;
-        metrics.watch_memory(move || memory.held());
-        probe(&*store, &name).await.map_err(mistake)?;
-
-        let registry = Registry::new(store, Patience::with_bytes(config.store.patience));
-        let registry = Arc::new(registry.with_belief(belief(&config.store)).with_metrics(counts));
-        let profile = Profile::new(name, Arc::clone(&registry), access(config.access.anonymous));
-        let api = Arc::new(Api::new(profile, Hosts::new(config.server.hosts), metrics));
+    pub async fn build(config: Config, mask: Mask) -> Result<Self, SetupErrors> {
+        let mut listeners = listen(&config.server.listeners)?;
+        listeners.extend(listen_for_admin(&config.server.admin_listeners)?);
         let limits = Limits { connections: connections(), drain: config.server.drain };
-        Ok(Self { listeners, api, registry, limits })
+        Ok(Self { listeners, running: Arc::new(Running::start(config, mask).await?), limits })
     }
 
-    /// Where those come in who use `entrance`, with the ports that the system chose.
+    /// What can be changed while it serves.
     #[must_use]
-    pub fn addresses(&self, entrance: Entrance) -> Vec<SocketAddr> {
-        let listeners = self.listeners.iter().filter(|(_, its)| *its == entrance);
-        listeners.filter_map(|(listener, _)| listener.local_addr().ok()).collect()
+    pub fn running(&self) -> Arc<Running> {
+        Arc::clone(&self.running)
+    }
+
+    /// Where those come in who use the registry, and those who watch it, with the ports that the system chose.
+    #[must_use]
+    pub fn addresses(&self) -> [Vec<SocketAddr>; 2] {
+        let (admin, registry): (Vec<_>, Vec<_>) = self.listeners.iter().partition(|(_, entrance)| *entrance == Entrance::Admin);
+        [registry, admin].map(|those| those.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect())
     }
 
     /// Serves until `stop` is ready and running exports have ended.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let registry = Arc::clone(&self.registry);
-        server::serve(self.listeners, self.api, self.limits, stop, || registry.has_open_exports()).await;
-        if tokio::time::timeout(SETTLE, self.registry.settle()).await.is_err() {
+        let running = Arc::clone(&self.running);
+        server::serve(self.listeners, running.api(), self.limits, stop, || running.has_open_exports()).await;
+        if tokio::time::timeout(SETTLE, self.running.settle()).await.is_err() {
             tracing::warn!("stopped before the store answered the last requests; unfinished uploads may be left in it");
         }
     }
 }
+
+impl From<SetupError> for SetupErrors {
+    fn from(error: SetupError) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl fmt::Display for SetupErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(|error| format!("longshore: {error}")).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for SetupErrors {}
 
 /// How many connections can be served with the files that the process may
 /// open, after raising that as far as it goes: each may need one more, for what
@@ -131,44 +135,28 @@ fn connections() -> usize {
     usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
-fn listen(wanted: &[config::Listener], entrance: Entrance) -> Result<Vec<(TcpListener, Entrance)>, SetupError> {
-    let bound = wanted.iter().map(|listener| (listener, server::bind(listener.address)));
-    let listeners = bound.filter_map(|(config::Listener { address, required }, outcome)| match outcome {
-        Ok(listener) => Some(Ok((listener, entrance))),
-        Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => Some(Err(SetupError::AddressTaken { address: *address })),
-        Err(_) if !required => None,
-        Err(cause) => Some(Err(SetupError::CannotListen { address: *address, cause })),
-    });
-    listeners.collect()
+fn listen(wanted: &[config::Listener]) -> Result<Vec<(TcpListener, Entrance)>, SetupErrors> {
+    bind(wanted, |listener| Entrance::Registry(listener.profile.as_deref().map(Arc::from)))
 }
 
-fn belief(limits: &StoreLimits) -> Belief {
-    Belief { index_ttl: limits.index_ttl, index_bytes: limits.index_memory, touch_after: limits.touch_after, grace: limits.grace }
+fn listen_for_admin(wanted: &[config::Listener]) -> Result<Vec<(TcpListener, Entrance)>, SetupErrors> {
+    bind(wanted, |_| Entrance::Admin)
 }
 
-async fn open(store: Store, memory: Share, metrics: ProfileMetrics) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
-    match store {
-        Store::Folder { path } => Ok(Arc::new(FolderStore::open(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory, metrics).await?)),
-    }
-}
-
-async fn probe(store: &dyn ObjectStore, profile: &str) -> Result<(), Misconfiguration> {
-    match store.probe(PROBE).await {
-        Ok(()) => Ok(()),
-        Err(StoreError::Misconfigured(mistake)) => Err(mistake),
-        Err(error) => {
-            let cause = std::error::Error::source(&error);
-            tracing::warn!(profile, %error, cause, "the store does not answer as it should; starting all the same");
-            Ok(())
+/// Listens on all of `wanted`, or tells all that stands against it.
+fn bind(
+    wanted: &[config::Listener],
+    entrance: impl Fn(&config::Listener) -> Entrance,
+) -> Result<Vec<(TcpListener, Entrance)>, SetupErrors> {
+    let (mut listeners, mut errors) = (Vec::new(), Vec::new());
+    for wanted in wanted {
+        let address = wanted.address;
+        match server::bind(address) {
+            Ok(listener) => listeners.push((listener, entrance(wanted))),
+            Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => errors.push(SetupError::AddressTaken { address }),
+            Err(_) if !wanted.required => {}
+            Err(cause) => errors.push(SetupError::CannotListen { address, cause }),
         }
     }
-}
-
-fn access(anonymous: Anonymous) -> Access {
-    match anonymous {
-        Anonymous::None => Access::None,
-        Anonymous::Read => Access::Read,
-        Anonymous::Write => Access::Write,
-    }
+    if errors.is_empty() { Ok(listeners) } else { Err(SetupErrors(errors)) }
 }

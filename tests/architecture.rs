@@ -10,18 +10,19 @@ use std::path::{Path, PathBuf};
 /// Who may use whom, besides itself. A module that is not here is a failure too.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "config"]),
-    ("app", &["server", "api", "access", "registry", "store", "oci", "config", "metrics", "secrets"]),
+    ("cli", &["app", "config", "secrets"]),
+    ("app", &["server", "api", "access", "registry", "store", "oci", "config", "metrics", "secrets", "credentials"]),
     ("server", &["api"]),
-    ("api", &["access", "registry", "store", "oci", "metrics"]),
+    ("api", &["access", "registry", "store", "oci", "metrics", "secrets"]),
     ("access", &["registry", "oci"]),
     ("registry", &["store", "oci", "metrics"]),
-    ("store", &["oci", "metrics"]),
+    ("store", &["oci", "metrics", "credentials"]),
     ("oci", &[]),
     ("metrics", &["oci"]),
     ("secrets", &[]),
-    // What a store needs to know, the kinds there are, and values that refer to secrets.
-    ("config", &["oci", "store", "secrets"]),
+    ("credentials", &["secrets", "metrics"]),
+    // What a store needs to know, the kinds there are, where keys come from, and values that refer to secrets.
+    ("config", &["oci", "store", "secrets", "credentials"]),
 ];
 
 /// Crates that stop at a floor: what is above it speaks them, what is below must not.
@@ -33,6 +34,8 @@ const STOPS_AT: &[(&str, &[&str])] = &[
     ("toml::", &["config"]),
     ("prometheus_client::", &["metrics"]),
     ("aws_sdk_s3::", &["store"]),
+    ("aws_config::", &["credentials"]),
+    ("aws_sdk_sts::", &["credentials"]),
 ];
 
 /// A use of one module by another, or of a crate where it has no place.

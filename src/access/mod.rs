@@ -3,11 +3,15 @@
 //! The floors above get a [`Repository`] or [`WritableRepository`] only from
 //! [`Profile`], which is asked before the store is.
 
+mod profiles;
+
 use std::fmt;
 use std::sync::Arc;
 
-use crate::oci::RepoName;
+use crate::oci::{Pattern, RepoName};
 use crate::registry::{Catalog, Registry, RegistryError, Repository, WritableRepository};
+
+pub use profiles::Profiles;
 
 /// A store with its credentials, and who may use it.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub struct Profile {
     name: String,
     registry: Arc<Registry>,
     anonymous: Access,
+    images: Vec<Pattern>,
+    map: Vec<(Pattern, RepoName)>,
 }
 
 /// What somebody may do.
@@ -47,7 +53,19 @@ impl Profile {
     /// The profile `name` over `registry`, with `anonymous` for whoever does not say who they are.
     #[must_use]
     pub fn new(name: String, registry: Arc<Registry>, anonymous: Access) -> Self {
-        Self { name, registry, anonymous }
+        Self { name, registry, anonymous, images: Vec::new(), map: Vec::new() }
+    }
+
+    /// The same, with all images that one of `images` means for its own.
+    #[must_use]
+    pub fn with_images(self, images: Vec<Pattern>) -> Self {
+        Self { images, ..self }
+    }
+
+    /// The same, with the images that a pattern of `map` means kept as what stands beside it; the most specific decides.
+    #[must_use]
+    pub fn with_map(self, map: Vec<(Pattern, RepoName)>) -> Self {
+        Self { map, ..self }
     }
 
     /// What the configuration calls it.
@@ -63,7 +81,7 @@ impl Profile {
     /// [`Denied`] when the client may not.
     pub fn read(&self, name: RepoName) -> Result<Repository, Denied> {
         let name = self.allow(name, Access::Read)?;
-        Ok(self.registry.repository(name))
+        Ok(self.registry.repository(self.kept_as(&name)).called(name))
     }
 
     /// The repository `name`, to read from and write to.
@@ -73,7 +91,7 @@ impl Profile {
     /// [`Denied`] when the client may not.
     pub fn write(&self, name: RepoName) -> Result<WritableRepository, Denied> {
         let name = self.allow(name, Access::Write)?;
-        Ok(self.registry.writable_repository(name))
+        Ok(self.registry.writable_repository(self.kept_as(&name)).called(name))
     }
 
     /// The repositories after `last` that the client may read from, `most` of them at most.
@@ -86,6 +104,13 @@ impl Profile {
             Access::None => Ok(Catalog { names: Vec::new(), is_truncated: false }),
             Access::Read | Access::Write => self.registry.catalog(last, most).await,
         }
+    }
+
+    /// The image that `name` is kept as.
+    fn kept_as(&self, name: &RepoName) -> RepoName {
+        let matching = self.map.iter().filter(|(pattern, _)| pattern.matches(name));
+        let deciding = matching.max_by(|(left, _), (right, _)| left.specificity(right));
+        deciding.map_or(name, |(_, image)| image).clone()
     }
 
     fn allow(&self, name: RepoName, wanted: Access) -> Result<RepoName, Denied> {

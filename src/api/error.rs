@@ -4,13 +4,14 @@
 use std::error::Error;
 
 use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use super::body::{ResponseBody, full};
 use crate::access::Denied;
 use crate::oci::{ErrorCode, InvalidChunkRange, InvalidDigest, InvalidMediaType, InvalidName, InvalidReference};
 use crate::registry::{InvalidUploadId, MAX_MANIFEST_BYTES, RegistryError};
+use crate::secrets::Mask;
 use crate::store::StoreError;
 
 /// Why a request was not answered as asked. Every message is fit to send.
@@ -54,6 +55,9 @@ pub(super) enum ApiError {
     ManifestUnknown(crate::oci::Reference),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// With headers that say where the upload stands, which goes on.
+    #[error("{refusal}")]
+    Misplaced { refusal: RegistryError, position: Box<HeaderMap> },
 }
 
 impl ApiError {
@@ -83,7 +87,9 @@ impl ApiError {
             Self::Registry(R::LengthMismatch { .. } | R::BodyBroken { .. }) => (S::BAD_REQUEST, Code::SizeInvalid), // code-10
             Self::Registry(R::BodyStalled(..)) => (S::BAD_REQUEST, Code::BlobUploadInvalid), // code-2
             Self::Registry(R::UploadUnknown) => (S::NOT_FOUND, Code::BlobUploadUnknown), // code-3
-            Self::Registry(R::ChunkOutOfOrder { .. }) => (S::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid), // code-2
+            Self::Misplaced { .. } | Self::Registry(R::ChunkOutOfOrder { .. }) => {
+                (S::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid)
+            } // code-2
             Self::Registry(R::TooLarge { .. } | R::TooManyChunks { .. }) => (S::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
             Self::Registry(R::ManifestInvalid(_)) => (S::BAD_REQUEST, Code::ManifestInvalid), // code-6
             Self::Registry(R::ManifestBlobUnknown(_)) => (S::BAD_REQUEST, Code::ManifestBlobUnknown), // code-5
@@ -94,22 +100,25 @@ impl ApiError {
                 StoreError::Unavailable(_)
                 | StoreError::Full(_)
                 | StoreError::Denied(_)
+                | StoreError::NoCredentials(_)
                 | StoreError::Misconfigured(_)
                 | StoreError::TooLarge { .. }
-                | StoreError::OutOfRange,
+                | StoreError::OutOfRange
+                | StoreError::Changed,
             )) => (S::SERVICE_UNAVAILABLE, Code::Unavailable),
         }
     }
 
-    /// The response that tells the client. Said to the log here, and nowhere else.
-    pub(super) fn into_response(self) -> Response<ResponseBody> {
+    /// The response that tells the client, without what `mask` holds. Said to the log here, and nowhere else.
+    pub(super) fn into_response(self, mask: &Mask) -> Response<ResponseBody> {
         let (status, code) = self.status_and_code();
         if status.is_server_error() {
             tracing::warn!(status = status.as_u16(), error = %chain(&self), "request failed");
         } else {
             tracing::debug!(status = status.as_u16(), error = %chain(&self), "request refused");
         }
-        let body = json!({"errors": [{"code": code.as_str(), "message": self.to_string()}]}).to_string();
+        let message = self.to_string();
+        let body = json!({"errors": [{"code": code.as_str(), "message": mask.apply(&message)}]}).to_string();
         let mut response = Response::new(full(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -121,6 +130,7 @@ impl ApiError {
             Self::Registry(RegistryError::OutOfRange { size }) => {
                 headers.extend(HeaderValue::try_from(format!("bytes */{size}")).map(|value| (CONTENT_RANGE, value)));
             }
+            Self::Misplaced { position, .. } => headers.extend(*position),
             _ => {}
         }
         response

@@ -8,7 +8,7 @@ use super::body::{ResponseBody, full};
 use super::error::ApiError;
 use super::headers::{OCI_FILTERS_APPLIED, insert};
 use super::query::{escaped, next_page, query_value};
-use crate::access::Profile;
+use crate::access::Profiles;
 use crate::oci::{Digest, InvalidReference, MediaType, RepoName, Tag};
 use crate::registry::Repository;
 
@@ -56,11 +56,15 @@ pub(super) async fn referrers(
 }
 
 /// The repositories there are; Docker registry API, "Listing Repositories".
-pub(super) async fn catalog(profile: &Profile, query: &str) -> Result<Response<ResponseBody>, ApiError> {
+pub(super) async fn catalog(
+    profiles: &Profiles,
+    listener: Option<&str>,
+    query: &str,
+) -> Result<Response<ResponseBody>, ApiError> {
     let last = query_value(query, "last").filter(|last| !last.is_empty());
     let last: Option<RepoName> = last.map(|last| last.parse()).transpose()?;
     let most = number(query)?;
-    let page = profile.catalog(last.as_ref(), most).await?;
+    let page = profiles.catalog(listener, last.as_ref(), most).await?;
     let names: Vec<_> = page.names.iter().map(RepoName::as_str).collect();
     let mut response = json_response(&json!({"repositories": names}), "application/json");
     if let Some(last) = names.last().filter(|_| page.is_truncated) {

@@ -15,8 +15,10 @@ mod query;
 mod route;
 mod uploads;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -24,9 +26,11 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 
-use crate::access::Profile;
+use crate::access::{Profile, Profiles};
 use crate::metrics::{self, Direction, Metrics, ProfileMetrics};
 use crate::oci::RepoName;
+use crate::registry::Repository;
+use crate::secrets::Mask;
 use body::{ManifestMemory, empty, full};
 use counted::Counted;
 use error::ApiError;
@@ -35,27 +39,49 @@ use route::{Endpoint, Route};
 pub use body::{RequestBody, ResponseBody};
 pub use host::Hosts;
 
+/// What requests that are about no profile are counted under; no profile can be called so.
+const NO_PROFILE: &str = "_none";
+
 /// Most bytes of headers that a request may have.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// The registry as clients see it.
 #[derive(Debug)]
 pub struct Api {
-    profile: Profile,
+    in_force: RwLock<Arc<InForce>>,
     hosts: Hosts,
     manifests: ManifestMemory,
     metrics: Metrics,
-    counts: ProfileMetrics,
+    mask: Mask,
     is_draining: AtomicBool,
 }
 
+/// The profiles that new requests are about. Those that run go on with what they began with.
+#[derive(Debug)]
+struct InForce {
+    profiles: Profiles,
+    counts: HashMap<String, ProfileMetrics>,
+    /// Of requests that are about none.
+    others: ProfileMetrics,
+}
+
 /// What a listener is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entrance {
-    /// Clients of the registry.
-    Registry,
+    /// Clients of the registry; of this profile, or of the one that their image belongs to.
+    Registry(Option<Arc<str>>),
     /// Whoever watches over it.
     Admin,
+}
+
+impl Entrance {
+    /// The profile that all are about who come in here, if it is one.
+    fn profile(&self) -> Option<&str> {
+        match self {
+            Self::Registry(profile) => profile.as_deref(),
+            Self::Admin => None,
+        }
+    }
 }
 
 /// A request and what is known besides it.
@@ -66,11 +92,28 @@ struct Call {
 }
 
 impl Api {
-    /// An API over `profile`, for clients that call this server by one of `hosts`; it counts in `metrics` and shows them.
+    /// An API over `profiles`, for clients that call this server by one of `hosts`; it counts in `metrics` and shows them.
     #[must_use]
-    pub fn new(profile: Profile, hosts: Hosts, metrics: Metrics) -> Self {
-        let counts = metrics.profile(profile.name());
-        Self { profile, hosts, manifests: ManifestMemory::new(), metrics, counts, is_draining: AtomicBool::new(false) }
+    pub fn new(profiles: Profiles, hosts: Hosts, metrics: Metrics) -> Self {
+        let in_force = RwLock::new(Arc::new(InForce::of(profiles, &metrics)));
+        let manifests = ManifestMemory::new();
+        Self { in_force, hosts, manifests, metrics, mask: Mask::default(), is_draining: AtomicBool::new(false) }
+    }
+
+    /// With `mask` over what it says itself: errors and metrics, not what clients have stored.
+    #[must_use]
+    pub fn with_mask(self, mask: Mask) -> Self {
+        Self { mask, ..self }
+    }
+
+    /// From now on new requests are about these; those that run go on with what they began with.
+    pub fn replace_profiles(&self, profiles: Profiles) {
+        let in_force = Arc::new(InForce::of(profiles, &self.metrics));
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = in_force;
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// From now on answers that no new requests should be sent here; those that come are answered still.
@@ -79,8 +122,9 @@ impl Api {
     }
 
     /// Answers `request`, which came in by `entrance` on the local address `local`.
-    pub async fn answer(&self, request: Request<RequestBody>, entrance: Entrance, local: IpAddr) -> Response<ResponseBody> {
+    pub async fn answer(&self, request: Request<RequestBody>, entrance: &Entrance, local: IpAddr) -> Response<ResponseBody> {
         let began = Instant::now();
+        let in_force = self.in_force();
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let span = tracing::debug_span!("request", method = %parts.method, path);
@@ -89,32 +133,27 @@ impl Api {
         let image = route.as_ref().ok().and_then(Route::repository).cloned();
         let host = parts.uri.authority().map(|authority| authority.as_str().to_owned());
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        let body = self.counted(body, image.as_ref(), Direction::Received);
+        let counts = in_force.counts(entrance, image.as_ref());
+        let body = counted(body, image.as_ref(), counts, Direction::Received);
         let call = Call { headers: parts.headers, query, body };
-        let answering = self.route(call, route, entrance, host.as_deref(), local);
+        let answering = self.route(call, route, &in_force, entrance, host.as_deref(), local);
         let answer = tracing::Instrument::instrument(answering, span).await;
-        let mut response = answer.unwrap_or_else(ApiError::into_response);
+        let mut response = answer.unwrap_or_else(|error| error.into_response(&self.mask));
         let headers = response.headers_mut();
         // docker takes a server for a registry by this (distribution-spec v1.1.1, "Legacy Docker support HTTP headers").
         headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
         headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-        self.counts.answered(label, response.status().as_u16(), began.elapsed());
+        counts.answered(label, response.status().as_u16(), began.elapsed());
         let image = image.filter(|_| response.status().is_success());
-        response.map(|body| self.counted(body, image.as_ref(), Direction::Sent))
-    }
-
-    /// `body`, with its bytes counted as those of `image`.
-    fn counted(&self, body: RequestBody, image: Option<&RepoName>, direction: Direction) -> RequestBody {
-        let Some(image) = image.cloned() else { return body };
-        let counts = self.counts.clone();
-        Counted::new(body, move || counts.image_bytes(&image, direction)).boxed_unsync()
+        response.map(|body| counted(body, image.as_ref(), counts, Direction::Sent))
     }
 
     async fn route(
         &self,
         call: Call,
         route: Result<Route, ApiError>,
-        entrance: Entrance,
+        in_force: &InForce,
+        entrance: &Entrance,
         authority: Option<&str>,
         local: IpAddr,
     ) -> Result<Response<ResponseBody>, ApiError> {
@@ -124,10 +163,16 @@ impl Api {
         headers::check_size(&call.headers)?;
         self.hosts.check(&call.headers, authority, local)?;
         match (entrance, route?) {
-            (Entrance::Admin, Route::Metrics) => Ok(text(StatusCode::OK, self.metrics.to_text(), metrics::CONTENT_TYPE)),
-            (Entrance::Registry, Route::Version) => Ok(version()),
-            (Entrance::Registry, Route::Catalog) => listings::catalog(&self.profile, &call.query).await,
-            (Entrance::Registry, Route::Repository(name, endpoint)) => self.dispatch(name, endpoint, call).await,
+            (Entrance::Admin, Route::Metrics) => Ok(self.metrics()),
+            (Entrance::Registry(_), Route::Version) => Ok(version()),
+            (Entrance::Registry(profile), Route::Catalog) => {
+                listings::catalog(&in_force.profiles, profile.as_deref(), &call.query).await
+            }
+            (Entrance::Registry(_), Route::Repository(name, endpoint)) => {
+                let profile = in_force.profile(entrance, &name)?;
+                let from = |name: RepoName| in_force.mountable(entrance, profile, name);
+                self.dispatch(profile, name, endpoint, call, &from).await
+            }
             _ => Err(ApiError::NotFound),
         }
     }
@@ -144,8 +189,19 @@ impl Api {
         }
     }
 
-    async fn dispatch(&self, name: RepoName, endpoint: Endpoint, call: Call) -> Result<Response<ResponseBody>, ApiError> {
-        let profile = &self.profile;
+    fn metrics(&self) -> Response<ResponseBody> {
+        let told = self.metrics.to_text();
+        text(StatusCode::OK, self.mask.apply(&told).into_owned(), metrics::CONTENT_TYPE)
+    }
+
+    async fn dispatch(
+        &self,
+        profile: &Profile,
+        name: RepoName,
+        endpoint: Endpoint,
+        call: Call,
+        from: &(dyn Fn(RepoName) -> Option<Repository> + Sync),
+    ) -> Result<Response<ResponseBody>, ApiError> {
         match endpoint {
             Endpoint::StatBlob(digest) => blobs::stat(&profile.read(name)?, &digest, &call.headers).await,
             Endpoint::GetBlob(digest) => blobs::get(&profile.read(name)?, &digest, &call.headers).await,
@@ -156,13 +212,46 @@ impl Api {
             Endpoint::DeleteBlob(digest) => blobs::delete(&profile.write(name)?, &digest).await,
             Endpoint::ListTags => listings::tags(&profile.read(name)?, &call.query).await,
             Endpoint::ListReferrers(subject) => listings::referrers(&profile.read(name)?, &subject, &call.query).await,
-            Endpoint::StartUpload => uploads::start(profile, &profile.write(name)?, call).await,
+            Endpoint::StartUpload => uploads::start(&profile.write(name)?, from, call).await,
             Endpoint::AppendUpload(id) => uploads::append(&profile.write(name)?, id, call).await,
             Endpoint::FinishUpload(id) => uploads::finish(&profile.write(name)?, id, call).await,
             Endpoint::UploadStatus(id) => uploads::status(&profile.write(name)?, id).await,
             Endpoint::CancelUpload(id) => uploads::cancel(&profile.write(name)?, id).await,
         }
     }
+}
+
+impl InForce {
+    fn of(profiles: Profiles, metrics: &Metrics) -> Self {
+        let counts = profiles.iter().map(|profile| (profile.name().to_owned(), metrics.profile(profile.name()))).collect();
+        Self { profiles, counts, others: metrics.profile(NO_PROFILE) }
+    }
+
+    /// The profile that a request is about.
+    fn profile(&self, entrance: &Entrance, image: &RepoName) -> Result<&Arc<Profile>, ApiError> {
+        self.profiles.of(entrance.profile(), image).ok_or_else(|| {
+            tracing::warn!(repository = %image, "no profile has this image, and there is no profile default");
+            ApiError::NameUnknown(image.clone())
+        })
+    }
+
+    /// The repository `name`, if it is in `profile` too and the client may read it.
+    fn mountable(&self, entrance: &Entrance, profile: &Arc<Profile>, name: RepoName) -> Option<Repository> {
+        let its = self.profiles.of(entrance.profile(), &name).filter(|its| Arc::ptr_eq(its, profile))?;
+        its.read(name).ok()
+    }
+
+    fn counts(&self, entrance: &Entrance, image: Option<&RepoName>) -> &ProfileMetrics {
+        let profile = image.and_then(|image| self.profiles.of(entrance.profile(), image));
+        profile.and_then(|profile| self.counts.get(profile.name())).unwrap_or(&self.others)
+    }
+}
+
+/// `body`, with its bytes counted as those of `image`.
+fn counted(body: RequestBody, image: Option<&RepoName>, counts: &ProfileMetrics, direction: Direction) -> RequestBody {
+    let Some(image) = image.cloned() else { return body };
+    let counts = counts.clone();
+    Counted::new(body, move || counts.image_bytes(&image, direction)).boxed_unsync()
 }
 
 /// end-1: yes, this is a registry.

@@ -9,19 +9,18 @@ use super::error::ApiError;
 use super::headers::{DOCKER_UPLOAD_UUID, content_length, insert, insert_digest, insert_location, text};
 use super::query::query_value;
 use super::{Call, bare};
-use crate::access::Profile;
-use crate::oci::{Algorithm, ChunkRange, Digest, InvalidChunkRange};
-use crate::registry::{LastChunk, RegistryError, UploadId, WritableRepository};
+use crate::oci::{Algorithm, ChunkRange, Digest, InvalidChunkRange, RepoName};
+use crate::registry::{LastChunk, RegistryError, Repository, UploadId, WritableRepository};
 
 /// Tells, in the URL of an upload, that pieces of it are stored. Only a hint:
 /// without it a closing PUT that has a body is taken for the whole blob.
 const HOLDS: &str = "holds";
 
 /// end-4a: begins an upload. end-4b: takes the whole blob at once, where the query has a `digest`.
-/// end-11: copies a blob of another repository that the client may read.
+/// end-11: copies a blob of another repository, if `from` has it: one of the same profile that the client may read.
 pub(super) async fn start(
-    profile: &Profile,
     repository: &WritableRepository,
+    from: &(dyn Fn(RepoName) -> Option<Repository> + Sync),
     call: Call,
 ) -> Result<Response<ResponseBody>, ApiError> {
     check_algorithm(&call.query)?;
@@ -30,7 +29,7 @@ pub(super) async fn start(
         repository.write_blob(&digest, content_length(&call.headers), bytes_of(call.body)).await?;
         return Ok(created(repository, &digest));
     }
-    if let Some(digest) = mount(profile, repository, &call.query).await {
+    if let Some(digest) = mount(repository, from, &call.query).await {
         return Ok(created(repository, &digest));
     }
     let mut response = bare(StatusCode::ACCEPTED);
@@ -43,9 +42,13 @@ pub(super) async fn start(
 
 /// Mounts the blob that `query` names. Whatever stands against it, the client can send the blob itself:
 /// so there is no error here, and without `from` nothing is searched for.
-async fn mount(profile: &Profile, repository: &WritableRepository, query: &str) -> Option<Digest> {
+async fn mount(
+    repository: &WritableRepository,
+    from: &(dyn Fn(RepoName) -> Option<Repository> + Sync),
+    query: &str,
+) -> Option<Digest> {
     let digest = query_value(query, "mount")?.parse().ok()?;
-    let from = profile.read(query_value(query, "from")?.parse().ok()?).ok()?;
+    let from = from(query_value(query, "from")?.parse().ok()?)?;
     match repository.mount_blob(&digest, &from).await {
         Ok(is_mounted) => is_mounted.then_some(digest),
         Err(error) => {
@@ -78,7 +81,7 @@ pub(super) async fn append(
             describe(response.headers_mut(), repository, id, received);
             Ok(response)
         }
-        Err(error) => refused(repository, id, error),
+        Err(error) => Err(refused(repository, id, error)),
     }
 }
 
@@ -102,7 +105,7 @@ pub(super) async fn finish(
     };
     match written {
         Ok(()) => Ok(created(repository, &digest)),
-        Err(error) => refused(repository, id, error),
+        Err(error) => Err(refused(repository, id, error)),
     }
 }
 
@@ -135,12 +138,12 @@ fn chunk(headers: &HeaderMap) -> Result<(Option<u64>, Option<u64>), ApiError> {
     Ok((Some(stated.first), Some(stated.length)))
 }
 
-/// The answer to what could not be done; with where the upload stands, if it goes on.
-fn refused(repository: &WritableRepository, id: UploadId, error: RegistryError) -> Result<Response<ResponseBody>, ApiError> {
-    let RegistryError::ChunkOutOfOrder { received } = error else { return Err(error.into()) };
-    let mut response = ApiError::from(error).into_response();
-    describe_position(response.headers_mut(), repository, id, received);
-    Ok(response)
+/// Why something could not be done; with where the upload stands, if it goes on.
+fn refused(repository: &WritableRepository, id: UploadId, error: RegistryError) -> ApiError {
+    let RegistryError::ChunkOutOfOrder { received } = error else { return error.into() };
+    let mut position = Box::<HeaderMap>::default();
+    describe_position(&mut position, repository, id, received);
+    ApiError::Misplaced { refusal: error, position }
 }
 
 /// Says where the next chunk goes.

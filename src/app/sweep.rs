@@ -4,7 +4,9 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use super::SetupError;
-use crate::config::{Config, Store};
+use super::running::environment;
+use crate::config::{Config, Profile, Store};
+use crate::credentials::Surroundings;
 use crate::metrics::ProfileMetrics;
 use crate::registry::{Leftovers, Patience, Registry, RegistryError, Sweep, Swept};
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
@@ -25,29 +27,45 @@ pub enum SweepError {
     },
 }
 
-/// Sweeps the store of `config`, and tells of each image in which something was
+/// Sweeps the stores of `config`, and tells of each image in which something was
 /// left behind, and (`None`) of what was left behind in no image.
 ///
 /// # Errors
 ///
 /// What was told until then holds.
 pub async fn sweep(config: Config, sweep: Sweep, mut tell: impl FnMut(Option<&str>, Leftovers)) -> Result<Swept, SweepError> {
-    let (place, profile) = (config.profile.store.to_string(), config.profile.name);
-    let mistake = |mistake| SweepError::Setup(SetupError::Store { profile: profile.clone(), mistake });
+    let mut all: Option<Swept> = None;
+    for profile in &config.profiles {
+        let swept = sweep_one(profile, &config, sweep, &mut tell).await?;
+        all = Some(all.map_or(swept, |all| all.and(swept)));
+    }
+    Ok(all.unwrap_or_default())
+}
+
+async fn sweep_one(
+    Profile { name, store, .. }: &Profile,
+    config: &Config,
+    sweep: Sweep,
+    tell: &mut impl FnMut(Option<&str>, Leftovers),
+) -> Result<Swept, SweepError> {
+    let mistake = |mistake| SweepError::Setup(SetupError::Store { profile: name.clone(), mistake });
     let memory = Arc::new(MemoryBudget::new(config.store.upload_memory)).share();
-    let store = as_it_is(config.profile.store, memory).await.map_err(mistake)?;
-    let registry = Arc::new(Registry::new(store, Patience::with_bytes(config.store.patience)));
+    let surroundings = Surroundings { profile: name.clone(), secrets: config.secrets.clone(), environment: environment() };
+    let opened = as_it_is(store, &surroundings, memory).await.map_err(mistake)?;
+    let registry = Arc::new(Registry::new(opened, Patience::with_bytes(config.store.patience)));
     let swept = registry.sweep(sweep, |name, found| tell(name.map(|name| name.as_str()), found)).await;
     swept.map_err(|error| match error {
         RegistryError::Store(StoreError::Misconfigured(wrong)) => mistake(wrong),
-        error => SweepError::Failed { store: place, error },
+        error => SweepError::Failed { store: store.to_string(), error },
     })
 }
 
 /// The store without anything made or cleared away in it, for who only wants to look.
-async fn as_it_is(store: Store, memory: Share) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
+async fn as_it_is(store: &Store, surroundings: &Surroundings, memory: Share) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
-        Store::Folder { path } => Ok(Arc::new(FolderStore::at(&path)?)),
-        Store::S3(bucket) => Ok(Arc::new(S3Store::new(*bucket, memory, ProfileMetrics::default()).await?)),
+        Store::Folder { path } => Ok(Arc::new(FolderStore::at(path)?)),
+        Store::S3(bucket) => {
+            Ok(Arc::new(S3Store::new((**bucket).clone(), surroundings, memory, ProfileMetrics::default()).await?))
+        }
     }
 }

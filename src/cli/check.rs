@@ -1,22 +1,34 @@
 //! `longshore check`: whether the configuration is fine, and what it comes to.
 
-use std::io::Write;
 use std::process::ExitCode;
 
-use crate::config::{Access, Config, Server};
+use crate::config::{Access, Config, Profile, Server};
+
+use super::say;
 
 /// Says what would be served; by now the configuration is known to be fine.
 pub fn run(config: &Config) -> ExitCode {
-    let (store, listening, may) = (&config.profile.store, listening(&config.server), may(config.access));
-    // Nobody may be listening, and then the exit status must do.
-    let _ = writeln!(std::io::stdout(), "configuration is fine\n{store}; {listening}; {may}");
+    let (listening, may) = (listening(&config.server), may(config.access));
+    say(&format_args!("configuration is fine\n{}; {listening}; {may}", stores(&config.profiles)));
+    config.warnings.iter().for_each(|warning| say(&format_args!("warning: {warning}")));
     ExitCode::SUCCESS
 }
 
-/// Where it would listen.
+/// Where the bytes would be, of each profile by its name if there are several.
+fn stores(profiles: &[Profile]) -> String {
+    match profiles {
+        [only] => only.store.to_string(),
+        _ => profiles.iter().map(|profile| format!("{}: {}", profile.name, profile.store)).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+/// Where it would listen, and whose clients come in there.
 fn listening(server: &Server) -> String {
-    let addresses: Vec<String> = server.listeners.iter().map(|listener| listener.address.to_string()).collect();
-    format!("listening on {}", addresses.join(" and "))
+    let addresses = server.listeners.iter().map(|listener| match &listener.profile {
+        Some(profile) => format!("{} for {profile}", listener.address),
+        None => listener.address.to_string(),
+    });
+    format!("listening on {}", addresses.collect::<Vec<_>>().join(" and "))
 }
 
 /// What clients without credentials may do.

@@ -5,6 +5,9 @@
 
 mod check;
 mod log;
+mod prompt;
+mod reload;
+mod secret;
 mod serve;
 mod sweep;
 mod welcome;
@@ -16,7 +19,7 @@ use std::process::ExitCode;
 
 use crate::config::{self, Config, Flags, Problems, Sources};
 
-use words::Command;
+use words::{Command, Words};
 
 /// A mistake that a person must mend.
 const MISTAKE: u8 = 2;
@@ -24,7 +27,8 @@ const MISTAKE: u8 = 2;
 /// Does what the words of the command line say.
 #[must_use]
 pub fn run() -> ExitCode {
-    let words = match words::parse(std::env::args_os()) {
+    log::mask_panics();
+    let Words { command, flags } = match words::parse(std::env::args_os()) {
         Ok(words) => words,
         Err(error) => {
             // Help goes to standard output, which may be closed by now; nobody is left to tell.
@@ -32,13 +36,22 @@ pub fn run() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(MISTAKE));
         }
     };
-    let command = words.command;
-    match configuration(words.flags, command) {
-        Ok(config) => match command {
-            Command::Serve => serve::run(config),
-            Command::Check => check::run(&config),
-            Command::Sweep(sweep) => sweep::run(config, sweep),
-        },
+    match command {
+        Command::Serve => configured(&flags, config::load, |config| serve::run(config, flags.clone())),
+        Command::Check => configured(&flags, config::load, |config| check::run(&config)),
+        Command::Sweep(sweep) => configured(&flags, config::load_unserved, |config| sweep::run(config, sweep)),
+        Command::Secret(asked) => secret::run(asked, flags),
+    }
+}
+
+/// Does `work` with the configuration that the flags, the environment and the file make together.
+fn configured(
+    flags: &Flags,
+    load: impl FnOnce(&Sources) -> Result<Config, Problems>,
+    work: impl FnOnce(Config) -> ExitCode,
+) -> ExitCode {
+    match Sources::gather(flags, &std::env::vars_os().collect()).and_then(|sources| load(&sources)) {
+        Ok(config) => work(config),
         Err(problems) => {
             complain(&problems);
             ExitCode::from(MISTAKE)
@@ -46,16 +59,12 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The configuration that the flags, the environment and the file make together for `command`.
-fn configuration(flags: Flags, command: Command) -> Result<Config, Problems> {
-    let sources = Sources::gather(flags, std::env::vars_os().collect())?;
-    match command {
-        Command::Serve | Command::Check => config::load(&sources),
-        Command::Sweep(_) => config::load_unserved(&sources),
-    }
+/// Says what came of it. Nobody may be listening, and then the exit status must do.
+fn say(what: &dyn Display) {
+    let _ = writeln!(std::io::stdout(), "{}", log::mask().apply(&what.to_string()));
 }
 
 /// Says what went wrong. Nobody may be listening, and then the exit status must do.
 fn complain(what: &dyn Display) {
-    let _ = writeln!(std::io::stderr(), "{what}");
+    let _ = writeln!(std::io::stderr(), "{}", log::mask().apply(&what.to_string()));
 }

@@ -6,42 +6,50 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::{App, Entrance};
-use crate::config::Config;
+use crate::app::App;
+use crate::config::{Config, Flags};
 
+use super::reload::{Reloading, tell_warnings};
 use super::welcome::Welcome;
 use super::{MISTAKE, complain, log};
 
 /// How long file operations that are under way may take once all else has ended.
 const LAST_OPERATIONS: Duration = Duration::from_secs(1);
 
-/// Serves until it is told to stop.
-pub(super) fn run(config: Config) -> ExitCode {
+/// Serves until it is told to stop. `flags` are those that the configuration is made of.
+pub(super) fn run(config: Config, flags: Flags) -> ExitCode {
     log::start(config.log);
     let runtime = match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    let status = runtime.block_on(serve(config));
+    let status = runtime.block_on(serve(config, flags));
     runtime.shutdown_timeout(LAST_OPERATIONS);
     status
 }
 
-async fn serve(config: Config) -> ExitCode {
-    let (interrupt, terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        (Err(error), _) | (_, Err(error)) => return failed(&error),
+async fn serve(config: Config, flags: Flags) -> ExitCode {
+    let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    let [Ok(interrupt), Ok(terminate), Ok(hangup)] = signals else {
+        complain(&"longshore: the system lets nobody wait for signals");
+        return ExitCode::FAILURE;
     };
-    let (format, welcome) = (config.log.format, Welcome::of(&config));
-    let app = match App::build(config).await {
+    let (format, welcome, files) = (config.log.format, Welcome::of(&config), config.files.clone());
+    tell_warnings(&config);
+    let app = match App::build(config, log::mask().clone()).await {
         Ok(app) => app,
-        Err(mistake) => {
-            complain(&format_args!("longshore: {mistake}"));
+        Err(mistakes) => {
+            complain(&mistakes);
             return ExitCode::from(MISTAKE);
         }
     };
-    welcome.say(format, &app.addresses(Entrance::Registry), &app.addresses(Entrance::Admin));
-    app.serve(stop(interrupt, terminate)).await;
+    let [addresses, admin] = app.addresses();
+    welcome.say(format, &addresses, &admin);
+    let reloading = Reloading::new(flags, app.running(), hangup);
+    tokio::select! {
+        () = app.serve(stop(interrupt, terminate)) => {}
+        () = reloading.go_on(files) => {}
+    }
     tracing::info!("stopped");
     ExitCode::SUCCESS
 }

@@ -1,7 +1,6 @@
 //! `longshore sweep`: removes what unfinished uploads left in the store, all of it.
 
 use std::fmt::Display;
-use std::io::Write;
 use std::process::ExitCode;
 
 use tokio::runtime::Builder;
@@ -9,7 +8,7 @@ use tokio::runtime::Builder;
 use crate::app::{self, Leftovers, Sweep, SweepError, Swept};
 use crate::config::Config;
 
-use super::{MISTAKE, complain, log};
+use super::{MISTAKE, complain, log, say};
 
 /// What keys need that may list unfinished uploads, and what does without.
 const NOT_TOLD: &str = "the bucket does not list unfinished uploads; with s3:ListBucketMultipartUploads it may, \
@@ -61,11 +60,6 @@ fn counted(found: Leftovers, and: &str) -> String {
 
 fn number(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// Nobody may be listening, and then the exit status must do.
-fn say(what: &dyn Display) {
-    let _ = writeln!(std::io::stdout(), "{what}");
 }
 
 #[cfg(test)]

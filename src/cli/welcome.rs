@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
-use crate::config::{Anonymous, Config, LogFormat};
+use crate::config::{Anonymous, Config, LogFormat, Profile};
 
 /// What is known before the server listens.
 pub(super) struct Welcome {
@@ -15,11 +15,7 @@ pub(super) struct Welcome {
 
 impl Welcome {
     pub(super) fn of(config: &Config) -> Self {
-        Self {
-            store: config.profile.store.to_string(),
-            anonymous: config.access.anonymous,
-            host: config.server.hosts.first().cloned(),
-        }
+        Self { store: stores(&config.profiles), anonymous: config.access.anonymous, host: config.server.hosts.first().cloned() }
     }
 
     /// Says it: to people on standard output, to machines as an event in the log.
@@ -76,6 +72,14 @@ impl Welcome {
             Anonymous::Read => "read",
             Anonymous::Write => "read and write",
         }
+    }
+}
+
+/// The places of all profiles.
+fn stores(profiles: &[Profile]) -> String {
+    match profiles {
+        [only] => only.store.to_string(),
+        _ => profiles.iter().map(|profile| format!("{} ({})", profile.store, profile.name)).collect::<Vec<_>>().join("; "),
     }
 }
 

@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use crate::app::Sweep;
 use crate::config::{Fallback, Flags, Kind, SETTINGS, Setting, is_store_word};
+use crate::secrets::SecretName;
 
 /// What the help says after the flags; a paragraph is one line, which clap breaks where the terminal ends.
 const AFTER: &str = "\
@@ -19,11 +20,19 @@ file, or from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; or from the AWS SDK's
 
 Exit status: 0; 1 for what went wrong at run time; 2 for a mistake in words, settings, credentials or set-up.";
 
+/// What the help on sealed secrets says after the flags.
+const AFTER_SECRET: &str = "\
+The key to the file is 64 hexadecimal digits, such as openssl rand -hex 32 makes, in LONGSHORE_SECRET_KEY or in the \
+file that LONGSHORE_SECRET_KEY_FILE names; else in GOCDNEXT_SECRET_KEY.";
+
 /// The flag of `sweep` that keeps it from removing anything.
 const DRY_RUN: &str = "dry-run";
 
+/// What comes after the name of a secret, which nothing may.
+const VALUE: &str = "value";
+
 /// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Serve.
     Serve,
@@ -31,6 +40,30 @@ pub enum Command {
     Check,
     /// Remove what unfinished uploads left in the store, or only look for it.
     Sweep(Sweep),
+    /// Work on a file of sealed secrets.
+    Secret(OnSecrets),
+}
+
+/// Work on a file of sealed secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnSecrets {
+    /// What is to be done.
+    pub work: SecretWork,
+    /// The file, if it is named.
+    pub file: Option<PathBuf>,
+}
+
+/// What is to be done with sealed secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretWork {
+    /// Set one, to what standard input says.
+    Set(SecretName),
+    /// Tell which there are.
+    List,
+    /// Remove one.
+    Remove(SecretName),
+    /// Seal them with another key.
+    Rekey,
 }
 
 /// A command line, understood.
@@ -50,12 +83,34 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Words, cla
     let matches = grammar().try_get_matches_from(arguments)?;
     let command = match matches.subcommand() {
         Some(("check", _)) => Command::Check,
+        Some(("secret", after)) => Command::Secret(on_secrets(after)?),
         Some(("sweep", after)) if after.get_flag(DRY_RUN) => Command::Sweep(Sweep::Look),
         Some(("sweep", _)) => Command::Sweep(Sweep::Remove),
         _ => Command::Serve,
     };
-    let parts: Vec<&ArgMatches> = [&matches].into_iter().chain(matches.subcommand().map(|(_, after)| after)).collect();
+    let parts: Vec<&ArgMatches> = std::iter::successors(Some(&matches), |part| Some(part.subcommand()?.1)).collect();
     Ok(Words { command, flags: flags(&parts)? })
+}
+
+/// What the words after `secret` ask for. What may be a secret in the wrong place is not repeated.
+fn on_secrets(matches: &ArgMatches) -> Result<OnSecrets, clap::Error> {
+    let (word, after) = matches.subcommand().unwrap_or(("list", matches));
+    let invalid = |message: String| grammar().error(ErrorKind::InvalidValue, message);
+    if after.try_contains_id(VALUE).unwrap_or_default() {
+        let message = "the value of a secret is read from standard input: others can read a command line";
+        return Err(invalid(message.into()));
+    }
+    let name = || {
+        let text = after.get_one::<String>("name").map_or("", String::as_str);
+        text.parse().map_err(|error| invalid(format!("{error}")))
+    };
+    let work = match word {
+        "set" => SecretWork::Set(name()?),
+        "rm" => SecretWork::Remove(name()?),
+        "rekey" => SecretWork::Rekey,
+        _ => SecretWork::List,
+    };
+    Ok(OnSecrets { work, file: after.get_one("file").cloned() })
 }
 
 /// What a command line may look like.
@@ -74,21 +129,49 @@ fn grammar() -> clap::Command {
                 .arg(Arg::new(DRY_RUN).long(DRY_RUN).action(ArgAction::SetTrue).help("Only say what would be removed"))
                 .args(arguments()),
         )
+        .subcommand(secret())
         .after_help(AFTER)
+}
+
+/// What may be done with sealed secrets.
+fn secret() -> clap::Command {
+    let file = Arg::new("file")
+        .long("file")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("The file of sealed secrets [default: the one that secrets.sources of the configuration names]");
+    let name = Arg::new("name").value_name("NAME").required(true).help("Letters, digits, _, - and ., such as CACHE_KEY");
+    let value = Arg::new(VALUE).hide(true).num_args(1..).allow_hyphen_values(true);
+    let command = |word, about| clap::Command::new(word).about(about).args([file.clone(), config()]).after_help(AFTER_SECRET);
+    clap::Command::new("secret")
+        .about("Sets, lists and removes secrets in a file that only a key opens")
+        .subcommand_required(true)
+        .disable_help_subcommand(true)
+        .subcommand(command("set", "Sets a secret to what standard input says").args([name.clone(), value]))
+        .subcommand(command("list", "Lists the names of the secrets and the profiles that use them"))
+        .subcommand(command("rm", "Removes a secret").arg(name))
+        .subcommand(command(
+            "rekey",
+            "Seals the secrets with the key in LONGSHORE_SECRET_NEW_KEY, or the file LONGSHORE_SECRET_NEW_KEY_FILE names",
+        ))
+        .after_help(AFTER_SECRET)
 }
 
 /// The store and every flag; they may stand before and after the command.
 fn arguments() -> Vec<Arg> {
-    let config = Arg::new("config")
-        .long("config")
-        .value_name("FILE")
-        .value_parser(value_parser!(PathBuf))
-        .help("The configuration file, if there is one; none is looked for");
     let settings = SETTINGS.iter().filter(|setting| setting.flag().is_some()).map(|setting| match setting.kind {
         Kind::StoreWord => Arg::new(setting.word).value_name("STORE").help(help(setting)),
         _ => flag(setting),
     });
-    settings.chain([config]).collect()
+    settings.chain([config()]).collect()
+}
+
+fn config() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("The configuration file, if there is one; none is looked for")
 }
 
 /// The flag of a setting. Its value is checked with all the others, later.
@@ -137,9 +220,9 @@ fn heading(section: &str) -> &'static str {
 /// What the arguments before and after the command say together.
 fn flags(parts: &[&ArgMatches]) -> Result<Flags, clap::Error> {
     let mut flags = Flags::default();
-    flags.config = once("config", parts.iter().filter_map(|part| part.get_one::<PathBuf>("config")).cloned().collect())?.pop();
+    flags.config = once("config", stated(parts, "config"))?.pop();
     for setting in SETTINGS.iter().filter(|setting| setting.flag().is_some()) {
-        let values: Vec<String> = parts.iter().filter_map(|part| part.get_many(setting.word)).flatten().cloned().collect();
+        let values: Vec<String> = stated(parts, setting.word);
         let values = if matches!(setting.kind, Kind::List(_)) { values } else { once(setting.word, values)? };
         if let (Kind::StoreWord, Some(word)) = (setting.kind, values.iter().find(|word| !is_store_word(word))) {
             return Err(unknown(word));
@@ -149,6 +232,11 @@ fn flags(parts: &[&ArgMatches]) -> Result<Flags, clap::Error> {
         }
     }
     Ok(flags)
+}
+
+/// The values of an argument in those parts that take it.
+fn stated<T: Clone + Send + Sync + 'static>(parts: &[&ArgMatches], name: &str) -> Vec<T> {
+    parts.iter().filter_map(|part| part.try_get_many(name).ok()?).flatten().cloned().collect()
 }
 
 /// The values of an argument that can have only one; clap sees to that on either side of the command.
@@ -162,7 +250,7 @@ fn once<T>(name: &str, values: Vec<T>) -> Result<Vec<T>, clap::Error> {
 /// A word that is neither a command nor a store.
 fn unknown(word: &str) -> clap::Error {
     let message = format!(
-        "{word:?} is neither a command nor a store\n\n  commands: serve, check, sweep\n  stores:   s3://bucket/prefix, gs://bucket/prefix, /some/dir, ./dir"
+        "{word:?} is neither a command nor a store\n\n  commands: serve, check, sweep, secret\n  stores:   s3://bucket/prefix, gs://bucket/prefix, /some/dir, ./dir"
     );
     grammar().error(ErrorKind::InvalidSubcommand, message)
 }

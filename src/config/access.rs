@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::host;
-use super::layers::Layers;
+use super::layers::{DEFAULT, Layers};
+use super::problem::Place;
 use super::setting::{ADMIN_LISTEN, ANONYMOUS, DRAIN, HOSTS, LISTEN, Setting};
 use super::store::StoreKind;
-use super::{Access, Anonymous, Listener, Server};
+use super::{Access, Anonymous, Listener, Profile, Server};
 
 /// Why anonymous access to a bucket must be stated.
 const BUCKET_NEEDS_A_WORD: &str =
@@ -39,12 +40,29 @@ fn listeners(layers: &mut Layers, setting: &Setting, taken: &[Listener]) -> Opti
     Some(listeners)
 }
 
+/// Tells of listeners that name a profile there is not, and of profiles that nobody could ever reach.
+pub fn refuse_what_leads_nowhere(layers: &mut Layers, server: &Server, profiles: &[Profile]) {
+    let named: Vec<&str> = server.listeners.iter().filter_map(|listener| listener.profile.as_deref()).collect();
+    for name in named.iter().filter(|name| !profiles.iter().any(|profile| profile.name == **name)) {
+        layers.refuse(&LISTEN, format!("there is no profile {name}"));
+    }
+    if server.admin_listeners.iter().any(|listener| listener.profile.is_some()) {
+        layers.refuse(&ADMIN_LISTEN, "no profile has a part in this one");
+    }
+    let is_reached =
+        |profile: &Profile| profile.name == DEFAULT || !profile.images.is_empty() || named.contains(&profile.name.as_str());
+    for profile in profiles.iter().filter(|profile| !is_reached(profile)) {
+        let place = Place::unstated(&format!("profiles.{}", profile.name));
+        layers.problems.push(place, "has no images, and no listener names it: nothing would ever use it");
+    }
+}
+
 /// What clients may do. It must be stated where the wrong guess would let strangers write into builds.
-pub fn access(layers: &mut Layers, server: Option<&Server>, store: Option<StoreKind>) -> Option<Access> {
+pub fn access(layers: &mut Layers, server: Option<&Server>, stores: &[StoreKind]) -> Option<Access> {
     if layers.words(&ANONYMOUS).is_some() {
         return Some(Access { anonymous: stated(layers)? });
     }
-    let is_bucket = matches!(store, Some(StoreKind::Bucket(_)));
+    let is_bucket = stores.iter().any(|store| matches!(store, StoreKind::Bucket(_)));
     let is_loopback = server.is_none_or(|server| server.listeners.iter().all(|listener| listener.address.ip().is_loopback()));
     if is_bucket {
         layers.refuse(&ANONYMOUS, BUCKET_NEEDS_A_WORD);

@@ -1,13 +1,12 @@
 //! The settings of a bucket.
 
-use super::credentials;
+use super::credentials::{self, Purpose};
 use super::host;
-use super::layers::Layers;
+use super::layers::{Layers, Source};
 use super::objects;
-use super::problem::Source;
 use super::setting::{BUCKET, CA_BUNDLE, ENDPOINT, KIND, PATH_STYLE, PREFIX, PROXY, REGION};
 use super::store::{self, Scheme};
-use crate::store::{S3Endpoint, S3Kind, S3Settings};
+use crate::store::{S3Encryption, S3Endpoint, S3Kind, S3Settings};
 
 /// Most bytes a prefix may have: a key has 1024, of which names, tags and digests may take 600.
 const MAX_PREFIX_BYTES: usize = 400;
@@ -16,6 +15,9 @@ const MAX_PREFIX_BYTES: usize = 400;
 pub const PREFIX_GRAMMAR: &str =
     "a prefix is components joined by /, none of them empty, . or .., without control characters, at most 400 bytes";
 
+/// What must be allowed besides where objects get an ACL.
+const PUT_ACL: &[&str] = &["s3:PutObjectAcl"];
+
 /// The bucket that is stated.
 pub fn s3(layers: &mut Layers, scheme: Scheme) -> Option<S3Settings> {
     let prefix = layers.read(&PREFIX, prefix);
@@ -23,8 +25,14 @@ pub fn s3(layers: &mut Layers, scheme: Scheme) -> Option<S3Settings> {
     let bucket = bucket(layers, kind);
     let region = region(layers, kind, endpoint.as_deref());
     let path_style = layers.choose(&PATH_STYLE, |word| word.parse().ok());
-    let credentials = credentials::credentials(layers, kind);
     let objects = objects::objects(layers, kind, endpoint.as_deref());
+    let kms_key = objects.as_ref().and_then(|objects| objects.encryption.as_ref()).and_then(|encryption| match encryption {
+        S3Encryption::Kms(key) => Some(key.as_deref().unwrap_or("*")),
+        _ => None,
+    });
+    let also = if objects.as_ref().is_some_and(|objects| objects.acl.is_some()) { PUT_ACL } else { &[] };
+    let (name, below) = (bucket.as_deref().unwrap_or_default(), prefix.as_deref().unwrap_or_default());
+    let credentials = credentials::credentials(layers, Purpose { kind, bucket: name, prefix: below, kms_key, also });
     Some(S3Settings {
         bucket: bucket?,
         prefix: prefix?,

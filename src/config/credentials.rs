@@ -1,11 +1,21 @@
-//! The keys to a bucket: whole from one source, and never shown.
+//! Where the keys to a bucket come from: one source, whole, and never shown.
 
-use secrecy::SecretString;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use super::layers::{Layer, Layers};
-use super::problem::Source;
-use super::setting::{ACCESS_KEY_ID, CREDENTIALS, SECRET_ACCESS_KEY, SESSION_TOKEN, Setting};
-use crate::store::{S3Credentials, S3Kind};
+use secrecy::ExposeSecret;
+
+use super::layers::{DEFAULT, EMPTY, Layer, Layers, ONLY_KEYS_REFER, Source as Stated, Word, refers_in_vain};
+use super::problem::Place;
+use super::setting::{
+    ACCESS_KEY_ID, CREDENTIALS, FROM_FILE, FROM_ID, FROM_ROLE, FROM_SECRET, FROM_SECTION, FROM_TOKEN, FROM_TOKEN_FILE,
+    KEYS_DURATION, KEYS_EXTERNAL_ID, KEYS_FILE, KEYS_FROM, KEYS_POLICY, KEYS_ROLE, KEYS_SECTION, KEYS_SESSION, KEYS_TOKEN_FILE,
+    SECRET_ACCESS_KEY, SESSION_TOKEN, SOURCES, Setting,
+};
+use super::{store, units};
+use crate::credentials::{AssumeRole, Scope, Source, WebIdentity, session_policy};
+use crate::secrets::{Secrets, Template};
+use crate::store::S3Kind;
 
 /// What to do when there are no keys.
 const NO_KEYS: &str = "no keys to the bucket: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the same with LONGSHORE_, or in the file),
@@ -13,95 +23,332 @@ or state credentials = \"default\" (--credentials default) for what the AWS SDK 
 
 /// What to do when there are none for Google.
 const NO_HMAC_KEYS: &str = "no keys to the bucket: a gs:// store needs both values of an HMAC key,
-as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the same with LONGSHORE_, or in the file)";
+as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the same with LONGSHORE_, or in the file),
+or credentials = \"google-metadata\", \"google-service-account\" or \"google-external-account\"";
 
-/// The keys of the first source that has any.
-pub fn credentials(layers: &mut Layers, kind: S3Kind) -> Option<S3Credentials> {
+/// What a profile's own settings give it nothing of.
+const NO_KEYS_OF_ITS_OWN: &str =
+    "no keys to the bucket: state credentials = { source = \"…\" }, or access_key_id and secret_access_key";
+
+/// The settings that each source takes, besides `source` itself.
+const TAKES: &[(&str, &[Setting])] = &[
+    ("static", &[ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN]),
+    ("hmac", &[ACCESS_KEY_ID, SECRET_ACCESS_KEY]),
+    ("file", &[KEYS_FILE, KEYS_SECTION]),
+    ("web-identity", &[KEYS_ROLE, KEYS_TOKEN_FILE, KEYS_SESSION, KEYS_DURATION, KEYS_POLICY]),
+    (
+        "assume-role",
+        &[
+            KEYS_ROLE,
+            KEYS_EXTERNAL_ID,
+            KEYS_SESSION,
+            KEYS_DURATION,
+            KEYS_POLICY,
+            KEYS_FROM,
+            FROM_FILE,
+            FROM_SECTION,
+            FROM_ROLE,
+            FROM_TOKEN_FILE,
+            FROM_ID,
+            FROM_SECRET,
+            FROM_TOKEN,
+        ],
+    ),
+    ("google-service-account", &[KEYS_FILE]),
+    ("google-external-account", &[KEYS_FILE]),
+];
+
+/// Those that Google takes.
+const GOOGLES: &[&str] = &["static", "hmac", "google-metadata", "google-service-account", "google-external-account"];
+
+/// How long the keys of a role may hold (STS API, AssumeRole, `DurationSeconds`).
+const ROLE_DURATION: RangeInclusive<Duration> = Duration::from_mins(15)..=Duration::from_hours(12);
+
+/// What the keys are for.
+pub struct Purpose<'a> {
+    /// Whose S3 it is.
+    pub kind: S3Kind,
+    /// The bucket's name.
+    pub bucket: &'a str,
+    /// What all keys in it begin with.
+    pub prefix: &'a str,
+    /// The key of the key management that objects are encrypted with.
+    pub kms_key: Option<&'a str>,
+    /// What else is done with objects.
+    pub also: &'a [&'a str],
+}
+
+/// The credentials of the first source that says anything of them.
+pub fn credentials(layers: &mut Layers, purpose: Purpose<'_>) -> Option<Source> {
     check_texts(layers);
     for index in 0..layers.stack.len() {
-        if layers.stack[index].source != Source::Aws {
+        if layers.stack[index].source < Stated::Gocdnext {
             check_pair(layers, index);
         }
     }
+    let kind = purpose.kind;
     let mentions =
         |layer: &Layer| [CREDENTIALS, ACCESS_KEY_ID, SECRET_ACCESS_KEY].iter().any(|setting| layer.words(setting).is_some());
     let Some(index) = layers.stack.iter().position(mentions) else {
-        layers.refuse(&CREDENTIALS, if kind.has_hmac_keys { NO_HMAC_KEYS } else { NO_KEYS });
+        layers.refuse(&CREDENTIALS, no_keys(layers, kind));
         return None;
     };
     check_pair(layers, index);
-    if layers.stack[index].words(&CREDENTIALS).is_some() {
-        return chain(layers, kind);
-    }
-    if kind.has_hmac_keys
-        && let Some(token) = layers.stack[index].word(&SESSION_TOKEN)
-    {
-        layers.problems.push(token.place.clone(), "an HMAC key of Google's has no session token");
-    }
-    keys(&layers.stack[index])
+    let name = match layers.stack[index].word(&CREDENTIALS) {
+        Some(_) => layers.choose(&CREDENTIALS, |word| SOURCES.iter().find(|name| **name == word).copied())?,
+        None => "static",
+    };
+    refuse_what_it_does_not_take(layers, index, name);
+    refuse_what_the_store_does_not_take(layers, index, name, kind);
+    Reading { layers, index, purpose }.source(name)
 }
 
-/// Whatever the SDK finds, if the store can do with that.
-fn chain(layers: &mut Layers, kind: S3Kind) -> Option<S3Credentials> {
-    let credentials = layers.choose(&CREDENTIALS, |word| (word == "default").then_some(S3Credentials::Default));
-    if kind.has_hmac_keys {
-        layers.refuse(
-            &CREDENTIALS,
-            "what the AWS SDK finds are Amazon's keys, which Google does not take: a gs:// store needs an HMAC key",
-        );
+/// What to do when there are no keys at all.
+fn no_keys(layers: &Layers, kind: S3Kind) -> &'static str {
+    match (layers.profile.as_str(), kind.has_hmac_keys) {
+        (DEFAULT, true) => NO_HMAC_KEYS,
+        (DEFAULT, false) => NO_KEYS,
+        _ => NO_KEYS_OF_ITS_OWN,
     }
-    credentials
 }
 
 /// Tells what is wrong with the texts of keys, without showing them.
 fn check_texts(layers: &mut Layers) {
-    for setting in [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN] {
-        layers.read(&setting, |text| {
-            let text = trimmed(text);
-            if text.contains("{{") {
-                return Err("references to secrets are not supported so far");
-            }
-            if text.is_empty() || text.contains(|c: char| c.is_control() || c.is_whitespace()) {
-                return Err("has a space or a control character in it, or nothing else");
-            }
-            Ok(())
-        });
+    let secrets = layers.secrets.clone();
+    for setting in [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, KEYS_EXTERNAL_ID, FROM_ID, FROM_SECRET, FROM_TOKEN] {
+        layers.read(&setting, |text| template(text, &secrets));
     }
 }
 
-/// Tells what a source leaves out of its key pair, or states beside the other way to get one.
+/// A key, or what refers to one; what it comes to now is looked at and forgotten.
+fn template(text: &str, secrets: &Secrets) -> Result<Template, String> {
+    let template: Template = trimmed(text).parse().map_err(|error: crate::secrets::MalformedTemplate| error.to_string())?;
+    let value = template.resolve(secrets).map_err(|error| error.to_string())?;
+    if is_key(value.expose_secret()) {
+        return Ok(template);
+    }
+    match template.names().next() {
+        Some(name) => Err(format!("with secret {name} in it, has a space or a control character in it, or nothing else")),
+        None => Err("has a space or a control character in it, or nothing else".into()),
+    }
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace())
+}
+
+/// Tells what a source leaves out of its key pair, or states beside another way to get one.
 fn check_pair(layers: &mut Layers, index: usize) {
     let layer = &layers.stack[index];
     let parts = [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN];
     let Some(stated) = parts.iter().find_map(|setting| layer.word(setting)) else { return };
-    if layer.words(&CREDENTIALS).is_some() {
-        layers.problems.push(stated.place.clone(), format!("{} is stated too; one of the two is enough", CREDENTIALS.key));
+    if layer.word(&CREDENTIALS).is_some_and(|word| !["static", "hmac"].contains(&word.text.as_str())) {
+        let message = format!("{} is stated too; one of the two is enough", layers.key(&CREDENTIALS));
+        layers.problems.push(stated.place.clone(), message);
         return;
     }
     let missing = [ACCESS_KEY_ID, SECRET_ACCESS_KEY].into_iter().find(|setting| layer.words(setting).is_none());
     if let Some(missing) = missing {
-        let message = format!("needs {} beside it: keys come whole from one source", name_in(layer.source, &missing));
+        let message =
+            format!("needs {} beside it: keys come whole from one source", name_beside(layers, stated, layer, &missing));
         layers.problems.push(stated.place.clone(), message);
     }
 }
 
-/// What a setting is called in a source.
-fn name_in(source: Source, setting: &Setting) -> String {
-    match source {
-        Source::File => setting.key.into(),
-        Source::Aws => setting.variable().replacen("LONGSHORE", "AWS", 1),
-        _ => setting.variable(),
+/// What a setting is called in a source that states `beside`.
+fn name_beside(layers: &Layers, beside: &Word, layer: &Layer, setting: &Setting) -> String {
+    match layer.source {
+        Stated::File => layers.key(setting),
+        Stated::Aws => {
+            let name = setting.variable().unwrap_or_default().replacen("LONGSHORE", "AWS", 1);
+            // In a table of variables, where the first stands.
+            let table = beside.place.name().rsplit_once('.').map(|(table, _)| format!("{table}."));
+            format!("{}{name}", table.unwrap_or_default())
+        }
+        _ => setting.variable().unwrap_or_default(),
     }
 }
 
-/// The keys that a source states, if it has both.
-fn keys(layer: &Layer) -> Option<S3Credentials> {
-    let text = |setting| layer.word(setting).map(|word| trimmed(&word.text).to_owned());
-    Some(S3Credentials::Static {
-        access_key_id: text(&ACCESS_KEY_ID)?,
-        secret_access_key: SecretString::from(text(&SECRET_ACCESS_KEY)?),
-        session_token: text(&SESSION_TOKEN).map(SecretString::from),
-    })
+/// A setting that only another source of keys has is a mistake in this one.
+fn refuse_what_it_does_not_take(layers: &mut Layers, index: usize, name: &str) {
+    let takes = TAKES.iter().find(|(source, _)| *source == name).map_or(&[][..], |(_, takes)| takes);
+    let others = TAKES.iter().flat_map(|(_, settings)| *settings).filter(|setting| !takes.contains(setting));
+    let keys = [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN];
+    let layer = &layers.stack[index];
+    for word in others.filter(|setting| !keys.contains(setting)).filter_map(|setting| layer.word(setting)) {
+        layers.problems.push(word.place.clone(), format!("is nothing that {name} takes"));
+    }
+}
+
+/// Amazon's credentials are none for Google, nor the other way round.
+fn refuse_what_the_store_does_not_take(layers: &mut Layers, index: usize, name: &str, kind: S3Kind) {
+    let Some(place) = layers.stack[index].word(&CREDENTIALS).map(|word| word.place.clone()) else {
+        if kind.has_hmac_keys
+            && let Some(token) = layers.stack[index].word(&SESSION_TOKEN)
+        {
+            layers.problems.push(token.place.clone(), "an HMAC key of Google's has no session token");
+        }
+        return;
+    };
+    if kind.has_hmac_keys && !GOOGLES.contains(&name) {
+        let names = GOOGLES[1..].join(", ");
+        layers
+            .problems
+            .push(place, format!("what {name} finds are Amazon's keys, which Google does not take; there are: {names}"));
+    } else if !kind.has_hmac_keys && name != "static" && GOOGLES.contains(&name) {
+        layers.problems.push(place, format!("{name} is Google's, and the store is not"));
+    }
+}
+
+/// Reads the settings of one source of keys.
+struct Reading<'a> {
+    layers: &'a mut Layers,
+    index: usize,
+    purpose: Purpose<'a>,
+}
+
+impl Reading<'_> {
+    fn source(mut self, name: &str) -> Option<Source> {
+        Some(match name {
+            "static" | "hmac" => self.pair([ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN])?,
+            "file" => self.file(KEYS_FILE, KEYS_SECTION)?,
+            "environment" => Source::Environment,
+            "web-identity" => Source::WebIdentity(self.web_identity()?),
+            "instance" => Source::Instance,
+            "assume-role" => Source::AssumeRole(Box::new(self.role()?)),
+            "google-service-account" => Source::GoogleServiceAccount { file: self.needed(KEYS_FILE, store::path)? },
+            "google-metadata" => Source::GoogleMetadata,
+            "google-external-account" => Source::GoogleExternalAccount { file: self.needed(KEYS_FILE, store::path)? },
+            _ => Source::Default,
+        })
+    }
+
+    /// What the source has to say on `setting`, of which a mistake has been or is told.
+    fn optional<T, E: ToString>(&mut self, setting: Setting, parse: impl Fn(&str) -> Result<T, E>) -> Option<Option<T>> {
+        let Some(Word { text, place }) = self.layers.stack[self.index].word(&setting).cloned() else { return Some(None) };
+        match parse(&text) {
+            _ if text.is_empty() => self.refuse(place, EMPTY),
+            _ if refers_in_vain(&setting, &text) => self.refuse(place, ONLY_KEYS_REFER),
+            Ok(value) => Some(Some(value)),
+            Err(error) => self.refuse(place, error.to_string()),
+        }
+    }
+
+    fn refuse<T>(&mut self, place: Place, message: impl Into<String>) -> Option<T> {
+        self.layers.problems.push(place, message);
+        None
+    }
+
+    fn needed<T, E: ToString>(&mut self, setting: Setting, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+        let value = self.optional(setting, parse)?;
+        if value.is_none() {
+            self.layers.refuse(&setting, "must be stated for this source of keys");
+        }
+        value
+    }
+
+    fn template(&mut self, setting: Setting) -> Option<Option<Template>> {
+        let secrets = self.layers.secrets.clone();
+        self.optional(setting, |text| template(text, &secrets))
+    }
+
+    fn pair(&mut self, [id, secret, token]: [Setting; 3]) -> Option<Source> {
+        let (id, secret, token) = (self.template(id)?, self.template(secret)?, self.template(token)?);
+        if id.is_none() && secret.is_none() {
+            self.layers.refuse(&ACCESS_KEY_ID, "must be stated for this source of keys, and secret_access_key");
+        }
+        Some(Source::Static { access_key_id: id?, secret_access_key: secret?, session_token: token })
+    }
+
+    fn file(&mut self, file: Setting, section: Setting) -> Option<Source> {
+        let (path, section) = (self.optional(file, store::path)?, self.optional(section, plain)?);
+        Some(Source::File { path, section: section.unwrap_or_else(|| "default".to_owned()) })
+    }
+
+    fn web_identity(&mut self) -> Option<WebIdentity> {
+        let role_arn = self.optional(KEYS_ROLE, arn)?;
+        let policy = role_arn.as_deref().and_then(|role| self.policy(role));
+        Some(WebIdentity {
+            policy,
+            role_arn,
+            token_file: self.optional(KEYS_TOKEN_FILE, store::path)?,
+            session_name: self.optional(KEYS_SESSION, session_name)?,
+            duration: self.optional(KEYS_DURATION, |text| units::duration(text, &ROLE_DURATION))?,
+            endpoint: None,
+        })
+    }
+
+    fn role(&mut self) -> Option<AssumeRole> {
+        let role_arn = self.needed(KEYS_ROLE, arn)?;
+        Some(AssumeRole {
+            external_id: self.template(KEYS_EXTERNAL_ID)?,
+            session_name: self.optional(KEYS_SESSION, session_name)?,
+            duration: self.optional(KEYS_DURATION, |text| units::duration(text, &ROLE_DURATION))?,
+            policy: self.policy(&role_arn),
+            endpoint: None,
+            from: self.base()?,
+            role_arn,
+        })
+    }
+
+    /// What a role's keys are narrowed to.
+    fn policy(&mut self, role_arn: &str) -> Option<String> {
+        let is_narrowed = self.layers.choose(&KEYS_POLICY, |word| match word {
+            "prefix" => Some(true),
+            "none" => Some(false),
+            _ => None,
+        });
+        let Purpose { bucket, prefix, kms_key, also, .. } = self.purpose;
+        is_narrowed.unwrap_or(true).then(|| session_policy(&Scope { role_arn, bucket, prefix, kms_key, also }))
+    }
+
+    /// What a role is taken with.
+    fn base(&mut self) -> Option<Source> {
+        let name = self.optional(KEYS_FROM, |text| Ok::<_, String>(text.to_owned()))?.unwrap_or_else(|| "default".to_owned());
+        Some(match name.as_str() {
+            "static" => self.pair([FROM_ID, FROM_SECRET, FROM_TOKEN])?,
+            "file" => self.file(FROM_FILE, FROM_SECTION)?,
+            "environment" => Source::Environment,
+            "web-identity" => Source::WebIdentity(WebIdentity {
+                role_arn: self.optional(FROM_ROLE, arn)?,
+                token_file: self.optional(FROM_TOKEN_FILE, store::path)?,
+                ..WebIdentity::default()
+            }),
+            "instance" => Source::Instance,
+            "default" => Source::Default,
+            _ => {
+                self.layers.refuse(&KEYS_FROM, format!("{name:?}: must be one of {}", super::setting::BASES.join(", ")));
+                return None;
+            }
+        })
+    }
+}
+
+/// The name of a role.
+fn arn(text: &str) -> Result<String, &'static str> {
+    let is_role = text.starts_with("arn:") && text.split(':').count() >= 6 && text.len() <= 2048;
+    if is_role && is_key(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a role is named by its ARN, such as arn:aws:iam::123456789012:role/cache")
+    }
+}
+
+/// What a session is called (STS API, AssumeRole, `RoleSessionName`).
+fn session_name(text: &str) -> Result<String, &'static str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+    if (2..=64).contains(&text.len()) && text.chars().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err("a session's name is 2 to 64 letters, digits and _+=,.@-")
+}
+
+/// A name without anything that could end it.
+fn plain(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || text.contains(|c: char| c.is_control() || c == ']') {
+        return Err("is the name of a section, as it stands between [ and ]");
+    }
+    Ok(text.to_owned())
 }
 
 /// A key without the line end that files and their readers leave behind it.
@@ -124,14 +371,16 @@ mod tests {
     /// `id:secret:token`, or `default`, of a store that is otherwise fine.
     fn keys(store: &str, variables: &[(&str, &str)], file: &str) -> Result<String, String> {
         let flags = [("anonymous", "none")];
-        let config = loaded(&flags, variables, &format!("[profiles.default]\nstore = \"{store}\"\n{file}"))?;
-        let Store::S3(s3) = config.profile.store else { panic!("a folder") };
+        let mut config = loaded(&flags, variables, &format!("[profiles.default]\nstore = \"{store}\"\n{file}"))?;
+        let Store::S3(s3) = config.profiles.remove(0).store else { panic!("a folder") };
         Ok(match s3.credentials {
-            S3Credentials::Default => "default".into(),
-            S3Credentials::Static { access_key_id, secret_access_key, session_token } => {
-                let token = session_token.map_or(String::new(), |token| token.expose_secret().to_owned());
-                format!("{access_key_id}:{}:{token}", secret_access_key.expose_secret())
+            Source::Default => "default".into(),
+            Source::Static { access_key_id, secret_access_key, session_token } => {
+                let text = |template: Template| template.text().unwrap().expose_secret().to_owned();
+                let token = session_token.map_or(String::new(), text);
+                format!("{}:{}:{token}", text(access_key_id), text(secret_access_key))
             }
+            other => panic!("{other:?}"),
         })
     }
 
@@ -179,17 +428,22 @@ mod tests {
             ("s3://ci-cache", &[][..], "", "or state credentials = \"default\""),
             ("s3://ci-cache", &[("AWS_SESSION_TOKEN", "t")], "", "or state credentials = \"default\""),
             ("s3://ci-cache", &[], with_default.as_str(), "profiles.default.credentials is stated too"),
-            ("s3://ci-cache", &[], "credentials = \"instance\"", "\"instance\": must be default"),
+            ("s3://ci-cache", &[], "credentials = \"sso\"", "\"sso\": must be one of static, hmac, file,"),
             ("s3://ci-cache", &[], "access_key_id = \"a b\"\nsecret_access_key = \"c\"", "has a space or a control character"),
             (
                 "s3://ci-cache",
                 &[],
                 "access_key_id = \"{{secret:A}}\"\nsecret_access_key = \"c\"",
-                "references to secrets are not",
+                "secret A is in none of the sources",
             ),
             ("s3://ci-cache", &[("LONGSHORE_ACCESS_KEY_ID", ""), OURS[1]], "", "LONGSHORE_ACCESS_KEY_ID  is empty"),
             ("gs://ci-cache", &[], "", "a gs:// store needs both values of an HMAC key"),
-            ("gs://ci-cache", &[], "credentials = \"default\"", "which Google does not take"),
+            (
+                "gs://ci-cache",
+                &[],
+                "credentials = \"default\"",
+                "what default finds are Amazon's keys, which Google does not take",
+            ),
             ("gs://ci-cache", &[OURS[0], OURS[1], ("LONGSHORE_SESSION_TOKEN", "t")], "", "has no session token"),
         ] {
             let problems = keys(store, variables, file).unwrap_err();

@@ -1,8 +1,13 @@
-//! Settings from variables: our own, all of them known, and a few of Amazon's.
+//! Settings from variables: our own, all of them known, gocdnext's, and a few of Amazon's.
 
-use super::layers::Layer;
-use super::problem::{Place, Problems, Source, did_you_mean, nearest};
-use super::setting::{ACCESS_KEY_ID, ENDPOINT, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN, SETTINGS, Setting};
+use std::collections::BTreeMap;
+
+use super::layers::{Layer, Source, Word};
+use super::problem::{Place, Problems, did_you_mean, nearest};
+use super::setting::{
+    ACCESS_KEY_ID, BUCKET, CA_BUNDLE, CREDENTIALS, ENDPOINT, KEYS_SECTION, MAP, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN,
+    SETTINGS, STORE, Setting,
+};
 use super::sources::Environment;
 
 /// What our variables begin with.
@@ -11,7 +16,7 @@ const PREFIX: &str = "LONGSHORE_";
 /// Names the configuration file.
 pub const CONFIG: &str = "LONGSHORE_CONFIG";
 
-/// Beginnings of names that are not settings: for tests, and for the secrets of profiles, which come later.
+/// Beginnings of names that are not settings: for tests, and for secrets and the key to sealed ones.
 const RESERVED: &[&str] = &["LONGSHORE_TEST_", "LONGSHORE_SECRET_"];
 
 /// What Amazon's variables mean here; of two for one setting, the first decides.
@@ -23,15 +28,47 @@ const AWS: &[(&str, Setting)] = &[
     ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
     ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
     ("AWS_SESSION_TOKEN", SESSION_TOKEN),
+    ("AWS_CA_BUNDLE", CA_BUNDLE),
+    (AWS_PROFILE, KEYS_SECTION),
 ];
+
+/// Names a section of Amazon's shared files; it counts where there are no keys beside it.
+const AWS_PROFILE: &str = "AWS_PROFILE";
+
+/// What gocdnext tells a step about its layer cache, in a bucket.
+const GOCDNEXT: &[(&str, Setting)] = &[
+    (GOCDNEXT_BUCKET, BUCKET),
+    ("GOCDNEXT_LAYER_CACHE_REGION", REGION),
+    ("GOCDNEXT_LAYER_CACHE_ENDPOINT", ENDPOINT),
+    (GOCDNEXT_NAME, MAP),
+    (GOCDNEXT_BACKEND, STORE),
+];
+
+/// Names the bucket, without which the others are a mistake.
+pub const GOCDNEXT_BUCKET: &str = "GOCDNEXT_LAYER_CACHE_BUCKET";
+
+/// Names the one image that all are kept as.
+const GOCDNEXT_NAME: &str = "GOCDNEXT_LAYER_CACHE_NAME";
+
+/// Says what kind of store it is.
+const GOCDNEXT_BACKEND: &str = "GOCDNEXT_LAYER_CACHE_BACKEND";
+
+/// What gocdnext's variables begin with.
+const GOCDNEXT_PREFIX: &str = "GOCDNEXT_LAYER_CACHE_";
+
+/// What backends are called there and here.
+const BACKENDS: &[(&str, &str)] = &[("s3", "s3"), ("gcs", "gs"), ("gs", "gs")];
+
+/// Variables by name, with where they were stated.
+pub type Variables = BTreeMap<String, Word>;
 
 /// What `LONGSHORE_*` state. An empty one counts as stated, so a variable that was never filled in is not passed over.
 pub fn longshore(environment: &Environment, problems: &mut Problems) -> Layer {
     let mut layer = Layer::new(Source::Environment);
     for name in environment.names().filter(|name| name.starts_with(PREFIX)) {
-        let place = Place::variable(Source::Environment, name);
+        let place = Place::variable(name);
         let value = environment.get(name).and_then(|value| value.to_str());
-        match (SETTINGS.iter().find(|setting| setting.variable() == name), value) {
+        match (SETTINGS.iter().find(|setting| setting.variable().as_deref() == Some(name)), value) {
             (Some(setting), Some(text)) => layer.state_text(setting, text, &place),
             (Some(_), None) => problems.push(place, "is not UTF-8"),
             (None, _) if is_known_otherwise(name, value.unwrap_or_default()) => (),
@@ -43,11 +80,66 @@ pub fn longshore(environment: &Environment, problems: &mut Problems) -> Layer {
 
 /// What `AWS_*` state; an empty one counts as unset, as it does for Amazon's own tools.
 pub fn aws(environment: &Environment) -> Layer {
+    aws_layer(&variables(environment, AWS))
+}
+
+/// What `GOCDNEXT_LAYER_CACHE_*` state. An empty bucket is a mistake, since it was meant to be one;
+/// the others are optional and may be left empty.
+pub fn gocdnext(environment: &Environment, problems: &mut Problems) -> Layer {
+    gocdnext_layer(&variables(environment, GOCDNEXT), problems)
+}
+
+/// The variables by which gocdnext says anything at all about its layer cache.
+pub fn gocdnext_names(environment: &Environment) -> impl Iterator<Item = &str> {
+    environment.names().filter(|name| name.starts_with(GOCDNEXT_PREFIX))
+}
+
+/// What the variables state that a file gives a profile. Others than those that count here are refused.
+pub fn stated_in_file(variables: Variables, problems: &mut Problems) -> [Layer; 2] {
+    let known: Vec<&str> = GOCDNEXT.iter().chain(AWS).map(|(name, _)| *name).collect();
+    for (name, word) in variables.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
+        let meant = nearest(name, known.iter().copied());
+        problems.push(word.place.clone(), format!("{name} means nothing here{}", did_you_mean(meant)));
+    }
+    [gocdnext_layer(&variables, problems), aws_layer(&variables)]
+}
+
+/// The variables of the process that are in `table`, where they are text.
+fn variables(environment: &Environment, table: &[(&str, Setting)]) -> Variables {
+    let word = |name: &str| Some(Word { text: environment.get(name)?.to_str()?.to_owned(), place: Place::variable(name) });
+    table.iter().filter_map(|(name, _)| Some(((*name).to_owned(), word(name)?))).collect()
+}
+
+fn aws_layer(variables: &Variables) -> Layer {
     let mut layer = Layer::new(Source::Aws);
     for (name, setting) in AWS {
-        let value = environment.get(name).and_then(|value| value.to_str()).filter(|text| !text.is_empty());
-        if let (Some(text), None) = (value, layer.words(setting)) {
-            layer.state_text(setting, text, &Place::variable(Source::Aws, name));
+        let word = variables.get(*name).filter(|word| !word.text.is_empty());
+        if let (Some(word), None) = (word, layer.words(setting)) {
+            layer.state(setting, vec![word.clone()]);
+        }
+    }
+    let keys = [ACCESS_KEY_ID, SECRET_ACCESS_KEY];
+    match layer.word(&KEYS_SECTION).cloned() {
+        Some(_) if keys.iter().any(|setting| layer.words(setting).is_some()) => layer.forget(&[KEYS_SECTION]),
+        Some(Word { place, .. }) => layer.state(&CREDENTIALS, vec![Word { text: "file".into(), place }]),
+        None => {}
+    }
+    layer
+}
+
+fn gocdnext_layer(variables: &Variables, problems: &mut Problems) -> Layer {
+    let mut layer = Layer::new(Source::Gocdnext);
+    for (name, setting) in GOCDNEXT {
+        let Some(word) = variables.get(*name) else { continue };
+        match word.text.as_str() {
+            "" if *name == GOCDNEXT_BUCKET => problems.push(word.place.clone(), "is empty; give it a value or take it away"),
+            "" => {}
+            text if *name == GOCDNEXT_BACKEND => match BACKENDS.iter().find(|(theirs, _)| *theirs == text) {
+                Some((_, ours)) => layer.state_text(setting, ours, &word.place),
+                None => problems.push(word.place.clone(), format!("{text:?}: must be one of s3, gcs, gs")),
+            },
+            text if *name == GOCDNEXT_NAME => layer.state_text(setting, &format!("**={text}"), &word.place),
+            _ => layer.state(setting, vec![word.clone()]),
         }
     }
     layer
@@ -55,7 +147,7 @@ pub fn aws(environment: &Environment) -> Layer {
 
 /// The variable that an unknown one was most likely meant to be.
 fn meant_by(name: &str) -> Option<String> {
-    let known: Vec<String> = SETTINGS.iter().map(Setting::variable).chain([CONFIG.into()]).collect();
+    let known: Vec<String> = SETTINGS.iter().filter_map(Setting::variable).chain([CONFIG.into()]).collect();
     let without_prefix = known.iter().filter_map(|name| name.strip_prefix(PREFIX));
     nearest(name.strip_prefix(PREFIX)?, without_prefix).map(|meant| format!("{PREFIX}{meant}"))
 }
@@ -84,7 +176,7 @@ mod tests {
     use super::*;
 
     fn problems_of(variables: &[(&str, &str)]) -> String {
-        let mut problems = Problems::none(None);
+        let mut problems = Problems::default();
         longshore(&variables.iter().copied().collect(), &mut problems);
         problems.to_string()
     }

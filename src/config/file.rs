@@ -1,35 +1,68 @@
-//! Settings from the file: TOML, every key known, every problem with its line.
+//! Settings from files: TOML, every key known, every problem with its line.
+
+use std::sync::Arc;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::layers::{Layer, Word};
-use super::problem::{Place, Problems, Source, did_you_mean, nearest};
-use super::setting::{Kind, LISTEN, SETTINGS, Setting};
+use super::environment::Variables;
+use super::layers::{Layer, Source, Word};
+use super::problem::{Place, Problems, did_you_mean, nearest};
+use super::setting::{CREDENTIALS, KEYS_FROM, Kind, LISTEN, SETTINGS, Setting};
+use super::sources::{File, Sources};
 
 /// The long form of `server.listen`: a table for each address.
 const LISTENERS: &str = "server.listeners";
 
-/// The file is not TOML, which has been told.
+/// The table of profiles, and of the one whose keys stand for those of any.
+const PROFILES: &str = "profiles";
+const PROFILE: &str = "profiles.default";
+
+/// The tables of a profile with the variables that it is given; what is in the second goes before the first.
+const VARIABLES: [&str; 2] = ["env", "secrets"];
+
+/// Keys in the table of a source of keys that are settings of their own outside it.
+const IN_CREDENTIALS: &[(&str, &str)] = &[
+    ("profiles.default.credentials.source", CREDENTIALS.key),
+    ("profiles.default.credentials.access_key_id", "profiles.default.access_key_id"),
+    ("profiles.default.credentials.secret_access_key", "profiles.default.secret_access_key"),
+    ("profiles.default.credentials.session_token", "profiles.default.session_token"),
+    ("profiles.default.credentials.from.source", KEYS_FROM.key),
+];
+
+/// A file is not TOML, which has been told.
 pub struct NotToml;
 
-/// What a file states. Problems never repeat a line of it, since that may hold a secret.
-pub fn layer(text: &str, problems: &mut Problems) -> Result<Layer, NotToml> {
-    let lines = Lines(text);
-    match DeTable::parse(text) {
-        Ok(table) => {
-            let mut reader = Reader { lines, layer: Layer::new(Source::File), problems };
-            reader.table("", table.get_ref());
-            Ok(reader.layer)
-        }
-        // Only the first: those after it come of having lost the thread.
-        Err(error) => {
-            let (line, column) = lines.position(error.span().map_or(0, |span| span.start));
-            problems.push(Place::position(line, column), format!("not TOML: {}", error.message()));
-            Err(NotToml)
-        }
+/// What the files state.
+pub struct Stated {
+    /// About the server, and all that is not of a profile.
+    pub layer: Layer,
+    /// About each profile that they name.
+    pub profiles: Vec<FileProfile>,
+}
+
+/// What a file states about one profile.
+pub struct FileProfile {
+    /// What it is called.
+    pub name: String,
+    /// Its settings.
+    pub layer: Layer,
+    /// The variables that it is given.
+    pub variables: Variables,
+}
+
+/// What the files state. Problems never repeat a line of them, since that may hold a secret.
+pub fn read(sources: &Sources, problems: &mut Problems) -> Result<Stated, NotToml> {
+    let mut stated = Stated { layer: Layer::new(Source::File), profiles: Vec::new() };
+    let mut outcome = Ok(());
+    if let Some(file) = &sources.file {
+        outcome = Reader::of(file, &mut stated, problems).file();
     }
+    for file in &sources.profiles {
+        outcome = outcome.and(Reader::of(file, &mut stated, problems).profile_file(&file.path));
+    }
+    outcome.map(|()| stated)
 }
 
 /// A text whose bytes are known by line and column.
@@ -52,28 +85,115 @@ impl Lines<'_> {
 
 /// Walks a file and takes in what it finds.
 struct Reader<'a> {
+    name: Arc<str>,
+    is_exposed: bool,
     lines: Lines<'a>,
-    layer: Layer,
+    stated: &'a mut Stated,
+    /// The profile in whose table we are.
+    profile: Option<FileProfile>,
     problems: &'a mut Problems,
 }
 
-impl Reader<'_> {
-    /// Takes in the table whose key is `section`, which is empty for the file itself.
-    fn table(&mut self, section: &str, table: &DeTable<'_>) {
+/// A table: its key as it is typed, and as the table of settings has it.
+#[derive(Clone, Copy)]
+struct Section<'a> {
+    typed: &'a str,
+    known: &'a str,
+}
+
+impl<'a> Reader<'a> {
+    fn of(file: &'a File, stated: &'a mut Stated, problems: &'a mut Problems) -> Self {
+        let name = Arc::from(file.path.display().to_string());
+        Self { name, is_exposed: file.is_exposed, lines: Lines(&file.text), stated, profile: None, problems }
+    }
+
+    /// Takes in the configuration file.
+    fn file(mut self) -> Result<(), NotToml> {
+        let table = self.parse()?;
+        self.table(Section { typed: "", known: "" }, &table);
+        Ok(())
+    }
+
+    /// Takes in a file that is one profile, called as the file is.
+    fn profile_file(mut self, path: &std::path::Path) -> Result<(), NotToml> {
+        let table = self.parse()?;
+        let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+        let place = Place::whole(&self.name);
+        self.profile(&name, "", &table, place);
+        Ok(())
+    }
+
+    fn parse(&mut self) -> Result<DeTable<'a>, NotToml> {
+        match DeTable::parse(self.lines.0) {
+            Ok(table) => Ok(table.into_inner()),
+            // Only the first: those after it come of having lost the thread.
+            Err(error) => {
+                let (line, column) = self.lines.position(error.span().map_or(0, |span| span.start));
+                self.problems.push(Place::position(&self.name, line, column), format!("not TOML: {}", error.message()));
+                Err(NotToml)
+            }
+        }
+    }
+
+    fn place<T>(&self, key: &str, at: &Spanned<T>) -> Place {
+        Place::key(&self.name, key, self.lines.line(at)).exposed(self.is_exposed)
+    }
+
+    /// Takes in a table.
+    fn table(&mut self, section: Section<'_>, table: &DeTable<'_>) {
         for (key, value) in table {
-            let path = join(section, key.get_ref());
-            let place = Place::key(&path, self.lines.line(key));
-            if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == path) {
-                self.setting(setting, value, place);
-            } else if path == LISTENERS {
-                self.listeners(value, place);
-            } else if is_section(&path) {
-                match value.get_ref() {
-                    DeValue::Table(table) => self.table(&path, table),
-                    other => self.problems.push(place, format!("must be a table, not {}", kind_of(other))),
+            let typed = join(section.typed, key.get_ref());
+            let known = known(&join(section.known, key.get_ref()));
+            let place = self.place(&typed, key);
+            let setting = SETTINGS.iter().find(|setting| setting.key == known);
+            match (setting, value.get_ref()) {
+                (Some(setting), DeValue::Table(table)) if is_section(&known) => {
+                    self.table(Section { typed: &typed, known: setting.key }, table);
                 }
-            } else {
-                self.problems.push(place, unknown(section, key.get_ref()));
+                (Some(setting), _) => self.setting(setting, value, place),
+                (None, _) if known == LISTENERS => self.listeners(value, place),
+                (None, DeValue::Table(table)) if section.known == PROFILES => self.profile(key.get_ref(), &typed, table, place),
+                (None, DeValue::Table(table)) if section.known == PROFILE && VARIABLES.contains(&&**key.get_ref()) => {
+                    self.variables(&typed, table);
+                }
+                (None, DeValue::Table(table)) if is_section(&known) => {
+                    self.table(Section { typed: &typed, known: &known }, table)
+                }
+                (None, other) if is_section(&known) || section.known == PROFILES => {
+                    self.problems.push(place, format!("must be a table, not {}", kind_of(other)));
+                }
+                (None, _) => self.problems.push(place, unknown(section.known, key.get_ref())),
+            }
+        }
+    }
+
+    /// Takes in the table of a profile.
+    fn profile(&mut self, name: &str, typed: &str, table: &DeTable<'_>, place: Place) {
+        if !is_profile_name(name) {
+            return self
+                .problems
+                .push(place, "a profile's name is 1 to 64 letters, digits, - and _, with a letter or digit first");
+        }
+        if self.stated.profiles.iter().any(|profile| profile.name == name) {
+            return self.problems.push(place, format!("the profile {name} is stated in another file too"));
+        }
+        self.profile = Some(FileProfile { name: name.into(), layer: Layer::new(Source::File), variables: Variables::new() });
+        self.table(Section { typed, known: PROFILE }, table);
+        self.stated.profiles.extend(self.profile.take());
+    }
+
+    /// Takes in variables that a profile is given.
+    fn variables(&mut self, typed: &str, table: &DeTable<'_>) {
+        for (key, value) in table {
+            let place = self.place(&join(typed, key.get_ref()), key);
+            let Some(text) = value.get_ref().as_str() else {
+                self.problems.push(place, format!("must be a text, not {}", kind_of(value.get_ref())));
+                continue;
+            };
+            let is_secret = typed.ends_with(VARIABLES[1]);
+            let Some(profile) = &mut self.profile else { continue };
+            if is_secret || !profile.variables.contains_key(&**key.get_ref()) {
+                profile.variables.insert(key.get_ref().to_string(), Word { text: text.into(), place });
             }
         }
     }
@@ -92,18 +212,23 @@ impl Reader<'_> {
         match &words {
             None => self.problems.push(place, mismatch(setting.kind, value.get_ref())),
             Some(words) if words.is_empty() && !setting.may_be_empty() => {
-                self.problems.push(place, "is empty; name at least one")
+                self.problems.push(place, "is empty; name at least one");
             }
             Some(_) => (),
         }
-        self.layer.state(setting, words.unwrap_or_default());
+        self.layer().state(setting, words.unwrap_or_default());
+    }
+
+    /// What is stated where we are.
+    fn layer(&mut self) -> &mut Layer {
+        self.profile.as_mut().map_or(&mut self.stated.layer, |profile| &mut profile.layer)
     }
 
     /// The texts of a list, each on its own line; `None` if one of them is no text.
     fn words<'v>(&self, items: impl Iterator<Item = &'v Spanned<DeValue<'v>>>, place: &Place) -> Option<Vec<Word>> {
         let word = |item: &Spanned<DeValue<'_>>| {
             let text = item.get_ref().as_str()?.to_owned();
-            Some(Word { text, place: Place::key(place.name(), self.lines.line(item)) })
+            Some(Word { text, place: self.place(place.name(), item) })
         };
         items.map(word).collect()
     }
@@ -113,7 +238,7 @@ impl Reader<'_> {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let word = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
             let text = format!("{}={}", encoded(key.get_ref()), encoded(value.get_ref().as_str()?));
-            Some(Word { text, place: Place::key(place.name(), self.lines.line(key)) })
+            Some(Word { text, place: self.place(place.name(), key) })
         };
         table.iter().map(word).collect()
     }
@@ -124,37 +249,57 @@ impl Reader<'_> {
             let found = kind_of(value.get_ref());
             return self.problems.push(place, format!("must be tables, each under [[{LISTENERS}]], not {found}"));
         };
-        if self.layer.words(&LISTEN).is_some() {
+        if self.stated.layer.words(&LISTEN).is_some() {
             self.problems.push(place, format!("{} is stated too; one of the two is enough", LISTEN.key));
         } else if items.is_empty() {
             self.problems.push(place, "is empty; name at least one");
         }
         let words = items.iter().filter_map(|item| self.listener(item)).collect();
-        self.layer.state(&LISTEN, words);
+        self.stated.layer.state(&LISTEN, words);
     }
 
-    /// The address of one listener.
+    /// One listener, as the short form has it: its address, and `=` and its profile if it names one.
     fn listener(&mut self, item: &Spanned<DeValue<'_>>) -> Option<Word> {
-        let place = Place::key(LISTENERS, self.lines.line(item));
+        const KEYS: [&str; 2] = ["address", "profile"];
+        let place = self.place(LISTENERS, item);
         let DeValue::Table(table) = item.get_ref() else {
             self.problems.push(place, format!("must be a table, not {}", kind_of(item.get_ref())));
             return None;
         };
-        for key in table.keys().filter(|key| key.get_ref() != "address") {
-            let place = Place::key(&join(LISTENERS, key.get_ref()), self.lines.line(key));
-            self.problems.push(place, format!("there is no such key{}", did_you_mean(nearest(key.get_ref(), ["address"]))));
+        for key in table.keys().filter(|key| !KEYS.contains(&&**key.get_ref())) {
+            let place = self.place(&join(LISTENERS, key.get_ref()), key);
+            self.problems.push(place, format!("there is no such key{}", did_you_mean(nearest(key.get_ref(), KEYS))));
         }
-        let Some((key, value)) = table.get_key_value("address") else {
+        if !table.contains_key("address") {
             self.problems.push(place, "needs an address, such as address = \"127.0.0.1:5000\"");
-            return None;
-        };
-        let place = Place::key(&join(LISTENERS, "address"), self.lines.line(key));
+        }
+        let profile = self.text_in(table, "profile");
+        let Word { text, place } = self.text_in(table, "address")?;
+        let text = profile.map_or(text.clone(), |Word { text: profile, .. }| format!("{text}={profile}"));
+        Some(Word { text, place })
+    }
+
+    /// A text in the table of a listener.
+    fn text_in(&mut self, table: &DeTable<'_>, key: &str) -> Option<Word> {
+        let (key, value) = table.get_key_value(key)?;
+        let place = self.place(&join(LISTENERS, key.get_ref()), key);
         let Some(text) = value.get_ref().as_str() else {
             self.problems.push(place, format!("must be a text, not {}", kind_of(value.get_ref())));
             return None;
         };
         Some(Word { text: text.into(), place })
     }
+}
+
+/// A key as the table of settings has it.
+fn known(key: &str) -> String {
+    let alias = IN_CREDENTIALS.iter().find(|(inside, _)| *inside == key);
+    alias.map_or(key, |(_, outside)| outside).to_owned()
+}
+
+fn is_profile_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_plain)
 }
 
 /// The key of something in a table.
@@ -171,16 +316,14 @@ fn is_section(path: &str) -> bool {
 
 /// What to say of a key that does not exist: the nearest in its table, or where it does exist.
 fn unknown(section: &str, key: &str) -> String {
-    if section == "profiles" {
-        return "only the profile default is supported so far".into();
-    }
     let depth = if section.is_empty() { 0 } else { section.len() + 1 };
     let inside = SETTINGS
         .iter()
         .map(|setting| setting.key)
         .filter(|known| is_section(section) && known.starts_with(section) || depth == 0);
     let siblings = inside.filter_map(|known| known.get(depth..)?.split('.').next());
-    let elsewhere = SETTINGS.iter().find(|setting| setting.key.rsplit('.').next() == Some(key)).map(|setting| setting.key);
+    let is_elsewhere = |setting: &&Setting| setting.key.rsplit('.').next() == Some(key) && setting.section() != section;
+    let elsewhere = SETTINGS.iter().find(is_elsewhere).map(|setting| setting.key);
     format!("there is no such key{}", did_you_mean(elsewhere.or_else(|| nearest(key, siblings))))
 }
 
@@ -220,32 +363,44 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::setting::{CREDENTIALS, Fallback, PATH, SSE_CUSTOMER_KEY};
+    use crate::config::setting::{Fallback, PATH, SSE_CUSTOMER_KEY};
     use crate::config::tests::loaded;
 
     /// The example with every key in force, except those that stand in place of others.
     fn example(without: &[Setting]) -> String {
-        let is_key = |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" = ");
+        let is_key =
+            |line: &str| line.starts_with('[') || (line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" = "));
         let is_wanted = |line: &str| !without.iter().any(|setting| line.split(' ').next() == setting.key.rsplit('.').next());
         let lines = include_str!("../../config.example.toml").lines();
         let keys = lines.map(|line| line.strip_prefix('#').filter(|line| is_key(line)).unwrap_or(line));
         keys.filter(|line| is_wanted(line)).map(|line| format!("{line}\n")).collect()
     }
 
+    fn stated(text: &str) -> (Option<Stated>, String) {
+        let file = File { path: "config.toml".into(), text: text.into(), is_exposed: false };
+        let mut problems = Problems::default();
+        let stated = read(&Sources { file: Some(file), ..Sources::default() }, &mut problems).ok();
+        (stated, problems.to_string())
+    }
+
     fn problems_of(text: &str) -> String {
-        let mut problems = Problems::none(Some("config.toml".into()));
-        let _ = layer(text, &mut problems);
-        problems.to_string()
+        stated(text).1
     }
 
     #[test]
     fn the_example_has_every_key_with_its_default() {
-        let mut problems = Problems::none(Some("config.example.toml".into()));
-        let Ok(layer) = layer(&example(&[]), &mut problems) else { panic!("{problems}") };
+        let (stated, problems) = stated(&example(&[]));
+        let stated = stated.expect(&problems);
 
-        assert_eq!(problems.to_string(), "");
+        assert_eq!(problems, "");
+        let layers: Vec<_> = [&stated.layer].into_iter().chain(stated.profiles.iter().map(|profile| &profile.layer)).collect();
         for setting in SETTINGS {
-            let words = layer.words(setting).expect(setting.key);
+            if setting.key.contains(".credentials.") {
+                let last = setting.key.rsplit('.').next().unwrap_or_default();
+                assert!(include_str!("../../config.example.toml").contains(&format!("{last} = ")), "{setting:?}");
+                continue;
+            }
+            let words = layers.iter().find_map(|layer| layer.words(setting)).expect(setting.key);
             if let Fallback::Value(default) = setting.default {
                 assert_eq!(words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(","), default, "{setting:?}");
             }
@@ -255,7 +410,11 @@ mod tests {
     #[test]
     fn the_example_loads_as_it_is_and_in_force() {
         loaded(&[], &[], include_str!("../../config.example.toml")).unwrap();
-        loaded(&[], &[], &example(&[PATH, CREDENTIALS, SSE_CUSTOMER_KEY])).unwrap();
+        let secrets = ["CACHE_KEY", "CACHE_TOKEN", "EXTERNAL_ID", "TEAM_B_HMAC"].map(|name| format!("LONGSHORE_SECRET_{name}"));
+        let secrets: Vec<_> = secrets.iter().map(|name| (name.as_str(), "secret")).collect();
+        // The keys of one profile come from one source, and those of another stand in its own table.
+        let example = example(&[PATH, SSE_CUSTOMER_KEY]).replacen("\ncredentials = \"default\"\n", "\n", 1);
+        loaded(&[], &secrets, &example).unwrap();
     }
 
     #[test]

@@ -28,9 +28,21 @@ pub fn host(text: &str) -> Result<String, &'static str> {
 /// The listeners that one word stands for: `IP:PORT` is one, `localhost:PORT` both loopback addresses.
 ///
 /// The IPv6 half of `localhost` is not required, as a machine may have no IPv6.
+///
+/// After `=` the word may name the profile whose clients come in there.
 pub fn listeners(text: &str) -> Result<Vec<Listener>, &'static str> {
+    let (address, profile) = text.split_once('=').map_or((text, None), |(address, profile)| (address, Some(profile)));
+    if profile == Some("") {
+        return Err("names no profile after =");
+    }
+    let listeners = addresses(address)?;
+    Ok(listeners.into_iter().map(|listener| Listener { profile: profile.map(str::to_owned), ..listener }).collect())
+}
+
+/// The listeners of no profile in particular at an address.
+fn addresses(text: &str) -> Result<Vec<Listener>, &'static str> {
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok(vec![Listener { address, required: true }]);
+        return Ok(vec![Listener { address, required: true, profile: None }]);
     }
     if text.parse::<IpAddr>().is_ok() || text == "localhost" {
         return Err("needs a port, such as 127.0.0.1:5000, [::1]:5000 or localhost:5000");
@@ -51,8 +63,8 @@ pub fn listeners(text: &str) -> Result<Vec<Listener>, &'static str> {
 /// Both loopback addresses.
 fn loopback(port: u16) -> Vec<Listener> {
     vec![
-        Listener { address: (Ipv4Addr::LOCALHOST, port).into(), required: true },
-        Listener { address: (Ipv6Addr::LOCALHOST, port).into(), required: false },
+        Listener { address: (Ipv4Addr::LOCALHOST, port).into(), required: true, profile: None },
+        Listener { address: (Ipv6Addr::LOCALHOST, port).into(), required: false, profile: None },
     ]
 }
 
@@ -117,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_stated_address_is_required_and_the_ipv6_half_of_localhost_is_not() {
-        let listener = |address: &str, required| Listener { address: address.parse().unwrap(), required };
+        let listener = |address: &str, required| Listener { address: address.parse().unwrap(), required, profile: None };
         for (text, expected) in [
             ("0.0.0.0:5000", vec![listener("0.0.0.0:5000", true)]),
             ("[::1]:0", vec![listener("[::1]:0", true)]),

@@ -1,19 +1,40 @@
 //! What was stated and where: one layer per source, and the first layer that has a word on a setting decides.
 //!
 //! All layers' words are read, so that a mistake shows even where another
-//! source overrides it; only those of `AWS_*` are left alone unless they
-//! decide, as they were not written for us.
+//! source overrides it; only those of `AWS_*` and `GOCDNEXT_*` are left alone
+//! unless they decide, as they were not written for us.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::environment;
-use super::file;
-use super::problem::{Place, Problems, Source};
+use super::file::{self, FileProfile};
+use super::problem::{Place, Problems};
 use super::setting::{Fallback, Kind, SETTINGS, Setting};
-use super::sources::Sources;
+use super::sources::{Environment, Sources};
 use super::units;
+use crate::secrets::Secrets;
+
+/// The profile that flags, variables and all that names no other are about.
+pub const DEFAULT: &str = "default";
+
+/// Where a configuration comes from, in the order in which one source goes before the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// Flags and the store's word.
+    CommandLine,
+    /// `LONGSHORE_*`.
+    Environment,
+    /// The file that `--config` names, and those beside it.
+    File,
+    /// `GOCDNEXT_LAYER_CACHE_*`.
+    Gocdnext,
+    /// `AWS_*`, for what they name elsewhere too.
+    Aws,
+    /// What holds when nobody says anything.
+    Default,
+}
 
 /// A text that somebody stated. It may be a secret, so it has no `Debug`.
 #[derive(Clone)]
@@ -24,7 +45,19 @@ pub struct Word {
     pub place: Place,
 }
 
+/// What is said of an empty text that is no value.
+pub const EMPTY: &str = "is empty; give it a value or take it away";
+
+/// What is said of a reference to a secret elsewhere.
+pub const ONLY_KEYS_REFER: &str = "refers to a secret, which only keys may";
+
+/// Whether `text` refers to a secret although `setting` is none.
+pub fn refers_in_vain(setting: &Setting, text: &str) -> bool {
+    setting.kind != Kind::Credential && text.contains("{{secret:")
+}
+
 /// What one source states.
+#[derive(Clone)]
 pub struct Layer {
     /// Which source.
     pub source: Source,
@@ -67,29 +100,92 @@ impl Layer {
     pub fn word(&self, setting: &Setting) -> Option<&Word> {
         self.words(setting)?.first()
     }
+
+    /// Whether it says anything about the store, the keys or the images of a profile.
+    pub fn is_about_a_profile(&self) -> bool {
+        SETTINGS.iter().any(|setting| setting.key_in_profile().is_some() && self.words(setting).is_some())
+    }
 }
 
-/// What all sources state, the one that decides first, and what is wrong with it.
+/// What all sources state about the server or about one profile, the one that decides first, and what is wrong with it.
 pub struct Layers {
     /// The first decides.
     pub stack: Vec<Layer>,
     /// What is wrong so far.
     pub problems: Problems,
+    /// The profile that it is about, if it is.
+    pub profile: String,
+    /// What keys may refer to.
+    pub secrets: Secrets,
 }
 
-impl Layers {
+/// What was stated, by what it is about.
+pub struct Gathered {
+    /// The server and all that is not of a profile.
+    pub server: Layers,
+    /// Each profile. There is always one.
+    pub profiles: Vec<Layers>,
+}
+
+impl Gathered {
     /// Takes in all that `sources` state.
     ///
     /// # Errors
     ///
-    /// The file cannot be understood, so that nothing can be said about what it states.
-    pub fn gather(sources: &Sources) -> Result<Self, Problems> {
-        let mut problems = Problems::none(sources.file.as_ref().map(|file| file.path.display().to_string()));
-        let flags = sources.flags.layer();
-        let variables = environment::longshore(&sources.environment, &mut problems);
-        let file = sources.file.as_ref().map_or(Ok(Layer::new(Source::File)), |file| file::layer(&file.text, &mut problems));
-        let Ok(file) = file else { return Err(problems) };
-        Ok(Self { stack: vec![flags, variables, file, environment::aws(&sources.environment), defaults()], problems })
+    /// A file cannot be understood, so that nothing can be said about what it states.
+    pub fn of(sources: &Sources) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let Ok(file) = file::read(sources, &mut problems) else { return Err(problems) };
+        let own = [sources.flags.layer(), environment::longshore(&sources.environment, &mut problems)];
+        let mut profiles: Vec<_> = file.profiles.into_iter().map(|profile| Layers::of_profile(profile, &mut problems)).collect();
+        add_default(&mut profiles, &own, &sources.environment, &mut problems);
+        let stack = own.into_iter().chain([file.layer, defaults()]).collect();
+        Ok(Self { server: Layers { stack, problems, profile: DEFAULT.into(), secrets: Secrets::default() }, profiles })
+    }
+}
+
+/// Puts what flags and variables say over what a file says of the profile `default`, which is
+/// there where anything at all is about it, or nothing about another.
+fn add_default(profiles: &mut Vec<Layers>, own: &[Layer], environment: &Environment, problems: &mut Problems) {
+    let process = [environment::gocdnext(environment, problems), environment::aws(environment)];
+    let index = match profiles.iter().position(|profile| profile.profile == DEFAULT) {
+        Some(index) => index,
+        None if own.iter().chain(&process[..1]).any(Layer::is_about_a_profile) || profiles.is_empty() => {
+            profiles.push(Layers {
+                stack: vec![defaults()],
+                problems: Problems::default(),
+                profile: DEFAULT.into(),
+                secrets: Secrets::default(),
+            });
+            profiles.len() - 1
+        }
+        None => return,
+    };
+    let stack = &mut profiles[index].stack;
+    let end = stack.len() - 1;
+    stack.splice(end..end, process);
+    stack.splice(0..0, own.iter().cloned());
+}
+
+impl Layers {
+    /// What a file says of a profile, with the variables that it gives it.
+    fn of_profile(profile: FileProfile, problems: &mut Problems) -> Self {
+        let FileProfile { name, layer, variables } = profile;
+        let [gocdnext, aws] = environment::stated_in_file(variables, problems);
+        Self {
+            stack: vec![layer, gocdnext, aws, defaults()],
+            problems: Problems::default(),
+            profile: name,
+            secrets: Secrets::default(),
+        }
+    }
+
+    /// What a setting is called in a file.
+    pub fn key(&self, setting: &Setting) -> String {
+        match setting.key_in_profile() {
+            Some(key) => format!("profiles.{}.{key}", self.profile),
+            None => setting.key.into(),
+        }
     }
 
     /// Forgets what `source` says on `settings`.
@@ -111,7 +207,7 @@ impl Layers {
 
     /// Tells a problem of `setting`, at the place that decides it.
     pub fn refuse(&mut self, setting: &Setting, message: impl Into<String>) {
-        let place = self.word(setting).map_or_else(|| Place::unstated(setting), |word| word.place.clone());
+        let place = self.word(setting).map_or_else(|| Place::unstated(&self.key(setting)), |word| word.place.clone());
         self.problems.push(place, message);
     }
 
@@ -123,15 +219,16 @@ impl Layers {
         let mut decided = None;
         for layer in &self.stack {
             let Some(words) = layer.words(setting) else { continue };
-            if layer.source == Source::Aws && decided.is_some() {
+            if layer.source >= Source::Gocdnext && decided.is_some() {
                 continue;
             }
             let mut values = Vec::new();
             for word in words {
                 match parse(&word.text) {
+                    _ if refers_in_vain(setting, &word.text) => self.problems.push(word.place.clone(), ONLY_KEYS_REFER),
                     // Most likely a variable that was never filled in.
                     _ if word.text.is_empty() && !setting.may_be_empty() => {
-                        self.problems.push(word.place.clone(), "is empty; give it a value or take it away");
+                        self.problems.push(word.place.clone(), EMPTY);
                     }
                     Ok(value) => values.push(value),
                     Err(error) => self.problems.push(word.place.clone(), refusal(setting, &word.text, &error.to_string())),
@@ -168,7 +265,7 @@ fn defaults() -> Layer {
     let mut layer = Layer::new(Source::Default);
     for setting in SETTINGS {
         if let Fallback::Value(text) = setting.default {
-            layer.state_text(setting, text, &Place::unstated(setting));
+            layer.state_text(setting, text, &Place::unstated(setting.key));
         }
     }
     layer

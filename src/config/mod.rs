@@ -28,6 +28,8 @@ mod host;
 mod layers;
 mod objects;
 mod problem;
+mod profile;
+mod secrets;
 mod setting;
 mod sources;
 mod store;
@@ -38,8 +40,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::oci::{Pattern, RepoName};
+use crate::secrets::Secrets;
 use crate::store::S3Settings;
-use layers::Layers;
+use layers::{Gathered, Layers};
 
 pub use problem::Problems;
 pub use setting::{Fallback, Kind, SETTINGS, Setting};
@@ -57,8 +61,14 @@ pub struct Config {
     pub access: Access,
     /// How much the store may cost.
     pub store: StoreLimits,
-    /// Where the bytes are.
-    pub profile: Profile,
+    /// Where the bytes are; at least one, each of another name.
+    pub profiles: Vec<Profile>,
+    /// What keys refer to.
+    pub secrets: Secrets,
+    /// What is no mistake and yet worth a word to whoever wrote it.
+    pub warnings: Vec<String>,
+    /// The files and folders that all this was read from.
+    pub files: Vec<PathBuf>,
 }
 
 /// What is logged, and how.
@@ -108,12 +118,14 @@ pub struct Server {
 }
 
 /// One address to listen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// The port may be 0: any that is free.
     pub address: SocketAddr,
     /// Whether it is a failure that the machine has no such address.
     pub required: bool,
+    /// The profile of all who come in here; `None` where the image decides.
+    pub profile: Option<String>,
 }
 
 /// Who may do what.
@@ -153,16 +165,20 @@ pub struct StoreLimits {
 }
 
 /// A store under a name, with the keys to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
-    /// `default`, so far.
+    /// `default` for the one that all images belong to that are no other's.
     pub name: String,
+    /// The images that are its own, whatever else there is.
+    pub images: Vec<Pattern>,
+    /// Images that are kept as another one. No two mean the same image and are equally specific.
+    pub map: Vec<(Pattern, RepoName)>,
     /// Where the bytes are.
     pub store: Store,
 }
 
 /// Where the bytes are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Store {
     /// In a folder, which need not exist yet; a relative path starts at the working directory.
     Folder {
@@ -192,6 +208,19 @@ pub fn load_unserved(sources: &Sources) -> Result<Config, Problems> {
     load_for(sources, Purpose::StoreOnly)
 }
 
+/// Where secrets come from, whatever else the configuration states: it may be
+/// waiting for the secret that is about to be set.
+///
+/// # Errors
+///
+/// The file is not TOML, or what it says of just this is wrong.
+pub fn secret_sources(sources: &Sources) -> Result<Vec<crate::secrets::Source>, Problems> {
+    let Gathered { server: mut layers, .. } = Gathered::of(sources)?;
+    let found = layers.read_all(&setting::SECRET_SOURCES, str::parse);
+    let problems = layers.problems.of(&setting::SECRET_SOURCES);
+    if problems.is_empty() { Ok(found.unwrap_or_default()) } else { Err(problems) }
+}
+
 /// What a configuration is needed for.
 enum Purpose {
     Serving,
@@ -199,18 +228,36 @@ enum Purpose {
 }
 
 fn load_for(sources: &Sources, purpose: Purpose) -> Result<Config, Problems> {
-    let mut layers = Layers::gather(sources)?;
+    let Gathered { server: mut layers, profiles } = Gathered::of(sources)?;
     let log = log(&mut layers);
     let server = access::server(&mut layers);
     let store = limits(&mut layers);
-    let kind = store::decide(&mut layers);
-    let profile = kind.and_then(|kind| store::profile(&mut layers, kind, &sources.environment));
-    let (reached, stored) = match purpose {
-        Purpose::Serving => (server.as_ref(), kind),
-        Purpose::StoreOnly => (None, None),
+    let secrets = secrets::open(&mut layers, &sources.environment);
+    let (mut warnings, stated) = (Vec::new(), profiles.len());
+    let (mut kinds, mut found) = (Vec::new(), Vec::new());
+    for mut of_profile in profiles {
+        of_profile.secrets = secrets.clone();
+        let kind = store::decide(&mut of_profile, &sources.environment);
+        found.extend(profile::profile(&mut of_profile, kind, &sources.environment, &mut warnings));
+        kinds.extend(kind);
+        layers.problems.extend(of_profile.problems);
+    }
+    let profiles = found;
+    profile::refuse_ties(&mut layers, &profiles);
+    let access = match purpose {
+        Purpose::Serving => {
+            if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated) {
+                access::refuse_what_leads_nowhere(&mut layers, server, &profiles);
+            }
+            access::access(&mut layers, server.as_ref(), &kinds)
+        }
+        Purpose::StoreOnly => access::access(&mut layers, None, &[]),
     };
-    let access = access::access(&mut layers, reached, stored);
-    let config = || Some(Config { log: log?, server: server?, access: access?, store: store?, profile: profile? });
+    let files = [sources.paths(), secrets.files()].concat();
+    let config = || {
+        let (log, server, access, store) = (log?, server?, access?, store?);
+        Some(Config { log, server, access, store, profiles, secrets, warnings, files })
+    };
     match config() {
         Some(config) if layers.problems.is_empty() => Ok(config),
         _ => Err(layers.problems),
@@ -296,7 +343,8 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-    use crate::store::S3Credentials;
+    use crate::credentials::Source;
+    use crate::secrets::Template;
 
     /// The configuration of these flags, by their words, these variables and this file; or all that is wrong, as it is told.
     pub fn loaded(flags: &[(&str, &str)], variables: &[(&str, &str)], file: &str) -> Result<Config, String> {
@@ -306,7 +354,7 @@ mod tests {
             sources.flags.state(setting, vec![(*value).into()]);
         }
         sources.environment = [("HOME", "/home/user")].iter().chain(variables).copied().collect();
-        sources.file = Some(File { path: "config.toml".into(), text: file.into() });
+        sources.file = Some(File { path: "config.toml".into(), text: file.into(), is_exposed: false });
         load(&sources).map_err(|problems| problems.to_string())
     }
 
@@ -333,7 +381,7 @@ mod tests {
         assert_eq!(config.access.anonymous, Anonymous::Write);
         assert_eq!(config.store, limits());
         assert_eq!(config.log, Log { format: LogFormat::Text, level: LogLevel::Info });
-        assert_eq!(config.profile.store.to_string(), "folder /home/user/.cache/longshore");
+        assert_eq!(config.profiles[0].store.to_string(), "folder /home/user/.cache/longshore");
     }
 
     #[test]
@@ -366,6 +414,8 @@ mod tests {
             index_ttl = "1m"
             touch_after = "1d"
             grace = "3d"
+            [secrets]
+            sources = ["env", "dir:/"]
             [log]
             format = "json"
             level = "trace"
@@ -398,12 +448,13 @@ mod tests {
         };
         assert_eq!(config.store, expected);
         assert_eq!(config.log, Log { format: LogFormat::Json, level: LogLevel::Trace });
-        let Store::S3(s3) = config.profile.store else { panic!("a folder") };
+        let Store::S3(s3) = &config.profiles[0].store else { panic!("a folder") };
         assert_eq!(s3.to_string(), "s3://ci-cache/team, region eu-central-1, at https://objects.example");
         assert!(!s3.path_style);
-        let S3Credentials::Static { access_key_id, secret_access_key, session_token } = s3.credentials else { panic!("no keys") };
-        assert_eq!([access_key_id.as_str(), secret_access_key.expose_secret()], ["id", "secret"]);
-        assert_eq!(session_token.unwrap().expose_secret(), "token");
+        let Source::Static { access_key_id, secret_access_key, session_token } = &s3.credentials else { panic!("no keys") };
+        let text = |template: &Template| template.text().unwrap().expose_secret().to_owned();
+        assert_eq!([text(access_key_id), text(secret_access_key)], ["id", "secret"]);
+        assert_eq!(text(session_token.as_ref().unwrap()), "token");
     }
 
     #[test]
@@ -422,11 +473,12 @@ environment: 3 problems
   LONGSHORE_BUKET      there is no such variable; did you mean LONGSHORE_BUCKET?
   LONGSHORE_LOG_LEVEL  is empty; give it a value or take it away
   LONGSHORE_PATIENCE   "0s": must be at least 1s
-config.toml: 4 problems
+config.toml: 3 problems
   store.upload_memory     line 2   must be a text with a unit, such as "64MiB", not a number
   server.listen           line 7   "nowhere": is an address and a port, such as 127.0.0.1:5000, [::1]:5000 or localhost:5000
-  profiles.ci             line 9   only the profile default is supported so far
-  profiles.default.stroe  line 11  there is no such key; did you mean store?"#
+  profiles.default.stroe  line 11  there is no such key; did you mean store?
+configuration: 1 problem
+  profiles.ci.store  nothing says where to keep the bytes: state a folder or a bucket"#
         );
     }
 
@@ -441,6 +493,28 @@ config.toml: 4 problems
         assert!(refused.contains(expected), "{refused}");
         let unstated = loaded(&[("touch-after", "6d")], &[], "").unwrap_err();
         assert!(unstated.contains("must be more than 7d10m,"), "{unstated}");
+    }
+
+    #[test]
+    fn sources_of_secrets_are_told_apart_from_whatever_else_is_wrong() {
+        let sources = |text: &str| {
+            let file = Some(File { path: "config.toml".into(), text: text.into(), is_exposed: false });
+            let environment = [("LONGSHORE_BUKET", "b")].into_iter().collect();
+            let found = secret_sources(&Sources { file, environment, ..Sources::default() });
+            found.map(|sources| sources.len()).map_err(|problems| problems.to_string())
+        };
+
+        assert_eq!(sources("[server]\ndrain = 5\n[secrets]\nsources = [\"env\", \"dir:/run/secrets\"]"), Ok(2));
+        assert_eq!(sources(""), Ok(1));
+        for (text, told) in [
+            ("[secrets]\nsources = [\"vault:x\"]", "secrets.sources  line 2  \"vault:x\": a source of secrets is sealed:/path"),
+            ("[secrets]\nsources = 1", "secrets.sources  line 2  must be a list of texts, not a number"),
+            ("[secrets]\nsources = []", "secrets.sources  line 2  is empty; name at least one"),
+            ("[secrets", "not TOML"),
+        ] {
+            let refused = sources(text).unwrap_err();
+            assert!(refused.contains(" 1 problem\n") && refused.contains(told), "{refused}");
+        }
     }
 
     #[test]
@@ -475,11 +549,11 @@ config.toml: 4 problems
             (vec![], "secret_access_key = \"MARK\"\nsecret_access_key = \"MARK\""),
             (vec![], "secret_access_key = [\"MARK\"]"),
             (vec![], "secret_access_key = { value = \"MARK\" }"),
-            (vec![], "secret_access_key = \"{{secret:MARK}}\""),
+            (vec![], "secret_access_key = \"{{MARK}}\""),
             (vec![], "secret_key = \"MARK\""),
         ] {
             let told = match loaded(&[], &variables, &format!("{S3}{file}")) {
-                Ok(config) => format!("{config:?} {}", config.profile.store),
+                Ok(config) => format!("{config:?} {}", config.profiles[0].store),
                 Err(problems) => problems,
             };
             assert!(!told.contains("MARK"), "{told}");

@@ -2,11 +2,12 @@
 
 use data_encoding::BASE64;
 use percent_encoding::percent_decode_str;
-use secrecy::SecretSlice;
+use secrecy::{ExposeSecret, SecretSlice};
 
 use super::credentials::trimmed;
 use super::layers::Layers;
 use super::setting::{ACL, CANNED_ACLS, OBJECT_TAGS, REQUEST_PAYER, SSE, SSE_CUSTOMER_KEY, SSE_KMS_KEY_ID, STORAGE_CLASS};
+use crate::secrets::{MalformedTemplate, Secrets, Template};
 use crate::store::{S3Encryption, S3Kind, S3Objects};
 
 /// Most tags an object may have (S3 User Guide, "Categorizing your storage using tags"), as the two below.
@@ -45,7 +46,8 @@ fn encryption(layers: &mut Layers, endpoint: Option<&str>) -> Option<S3Encryptio
     if key_id.is_some() && !matches!(sse, Some(S3Encryption::Kms(_))) {
         layers.refuse(&SSE_KMS_KEY_ID, "needs sse = \"aws:kms\" beside it");
     }
-    let Some(customer_key) = layers.read(&SSE_CUSTOMER_KEY, customer_key) else { return sse };
+    let secrets = layers.secrets.clone();
+    let Some(customer_key) = layers.read(&SSE_CUSTOMER_KEY, |text| customer_key(text, &secrets)) else { return sse };
     if sse.is_some() {
         layers.refuse(&SSE_CUSTOMER_KEY, format!("{} is stated too; one of the two is enough", SSE.key));
     }
@@ -64,9 +66,11 @@ fn kms_key(text: &str) -> Result<String, &'static str> {
     Err("a key of KMS is named by its id, its ARN, or an alias such as alias/cache")
 }
 
-/// A customer key: 32 bytes in base64.
-fn customer_key(text: &str) -> Result<SecretSlice<u8>, &'static str> {
-    let key = BASE64.decode(trimmed(text).as_bytes()).ok().filter(|key| key.len() == 32);
+/// A customer key: 32 bytes in base64, or what refers to that.
+fn customer_key(text: &str, secrets: &Secrets) -> Result<SecretSlice<u8>, String> {
+    let template: Template = trimmed(text).parse().map_err(|error: MalformedTemplate| error.to_string())?;
+    let value = template.resolve(secrets).map_err(|error| error.to_string())?;
+    let key = BASE64.decode(value.expose_secret().as_bytes()).ok().filter(|key| key.len() == 32);
     Ok(key.ok_or("is 32 bytes in base64, such as openssl rand -base64 32 makes")?.into())
 }
 
@@ -119,8 +123,8 @@ mod tests {
     /// What comes of these lines, in a bucket that is otherwise fine.
     fn stated(lines: &str) -> Result<S3Objects, String> {
         let keys = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("LONGSHORE_ANONYMOUS", "none")];
-        let config = loaded(&[], &keys, &format!("[profiles.default]\nbucket = \"ci-cache\"\n{lines}"))?;
-        let Store::S3(s3) = config.profile.store else { panic!("a folder") };
+        let mut config = loaded(&[], &keys, &format!("[profiles.default]\nbucket = \"ci-cache\"\n{lines}"))?;
+        let Store::S3(s3) = config.profiles.remove(0).store else { panic!("a folder") };
         Ok(s3.objects)
     }
 

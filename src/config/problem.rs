@@ -1,57 +1,84 @@
 //! What is wrong with a configuration: everything at once, by the names its author typed.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use super::setting::Setting;
 
-/// Where a configuration comes from, in the order in which one source goes before the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// Flags and the store's word.
-    CommandLine,
-    /// `LONGSHORE_*`.
-    Environment,
-    /// The file that `--config` names.
-    File,
-    /// `AWS_*`, for what they name elsewhere too.
-    Aws,
-    /// What holds when nobody says anything.
-    Default,
-}
-
-/// Where a value was stated, as its author would name it.
+/// Where something was stated, as its author would name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    source: Source,
+    origin: Origin,
     name: String,
     /// Line and column of the file, counted from 1.
     position: Option<(usize, Option<usize>)>,
+    /// Whether everybody on this machine can read it there.
+    is_exposed: bool,
+}
+
+/// What a person would open to change something; in the order in which problems are told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Flags and the store's word.
+    CommandLine,
+    /// Variables.
+    Environment,
+    /// The file of this name.
+    File(Arc<str>),
+    /// Nothing: it was left out.
+    Unstated,
 }
 
 impl Place {
     /// A flag as it is typed, dashes included, or an argument by its name in the usage.
     pub fn flag(name: &str) -> Self {
-        Self { source: Source::CommandLine, name: name.into(), position: None }
+        Self { origin: Origin::CommandLine, name: name.into(), position: None, is_exposed: false }
     }
 
     /// A variable of the environment.
-    pub fn variable(source: Source, name: &str) -> Self {
-        Self { source, name: name.into(), position: None }
+    pub fn variable(name: &str) -> Self {
+        Self { origin: Origin::Environment, name: name.into(), position: None, is_exposed: false }
     }
 
-    /// A key of the file, on a line counted from 1.
-    pub fn key(key: &str, line: usize) -> Self {
-        Self { source: Source::File, name: key.into(), position: Some((line, None)) }
+    /// A key of a file, on a line counted from 1.
+    pub fn key(file: &Arc<str>, key: &str, line: usize) -> Self {
+        Self { origin: Origin::File(Arc::clone(file)), name: key.into(), position: Some((line, None)), is_exposed: false }
     }
 
-    /// A character of the file, both counted from 1.
-    pub fn position(line: usize, column: usize) -> Self {
-        Self { source: Source::File, name: String::new(), position: Some((line, Some(column))) }
+    /// A character of a file, both counted from 1.
+    pub fn position(file: &Arc<str>, line: usize, column: usize) -> Self {
+        Self {
+            origin: Origin::File(Arc::clone(file)),
+            name: String::new(),
+            position: Some((line, Some(column))),
+            is_exposed: false,
+        }
+    }
+
+    /// A file as a whole.
+    pub fn whole(file: &Arc<str>) -> Self {
+        Self { origin: Origin::File(Arc::clone(file)), name: String::new(), position: None, is_exposed: false }
     }
 
     /// A setting that nobody stated.
-    pub fn unstated(setting: &Setting) -> Self {
-        Self { source: Source::Default, name: setting.key.into(), position: None }
+    pub fn unstated(key: &str) -> Self {
+        Self { origin: Origin::Unstated, name: key.into(), position: None, is_exposed: false }
+    }
+
+    /// The same, in a file that everybody on this machine can read, if that `is_exposed`.
+    pub fn exposed(self, is_exposed: bool) -> Self {
+        Self { is_exposed, ..self }
+    }
+
+    /// Whether everybody on this machine can read what stands there.
+    pub fn is_exposed(&self) -> bool {
+        self.is_exposed
+    }
+
+    /// Whether it is in a file.
+    pub fn is_in_file(&self) -> bool {
+        matches!(self.origin, Origin::File(_))
     }
 
     /// What the value is called there.
@@ -69,6 +96,16 @@ impl Place {
     }
 }
 
+impl fmt::Display for Place {
+    /// Where a person would look.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.origin, self.position) {
+            (Origin::File(file), Some((line, _))) => write!(f, "{} in {file}, line {line},", self.name),
+            _ => f.write_str(&self.name),
+        }
+    }
+}
+
 /// One thing that is wrong; `message` may have several lines and never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Problem {
@@ -78,51 +115,46 @@ struct Problem {
 
 /// Everything that is wrong with a configuration. Displays as a few lines for the person who wrote it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Problems {
-    file: String,
-    problems: Vec<Problem>,
-}
+pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// None so far; `file` is what the configuration file is called, if there is one.
-    pub fn none(file: Option<String>) -> Self {
-        Self { file: file.unwrap_or_default(), problems: Vec::new() }
-    }
-
     /// Adds one; the same thing is never told twice.
     pub fn push(&mut self, place: Place, message: impl Into<String>) {
         let problem = Problem { place, message: message.into() };
-        if !self.problems.contains(&problem) {
-            self.problems.push(problem);
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
         }
+    }
+
+    /// Adds all of `others`.
+    pub fn extend(&mut self, others: Self) {
+        for Problem { place, message } in others.0 {
+            self.push(place, message);
+        }
+    }
+
+    /// Only those of `setting`.
+    pub fn of(mut self, setting: &Setting) -> Self {
+        self.0.retain(|problem| problem.place.name == setting.key);
+        self
     }
 
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.problems.is_empty()
+        self.0.is_empty()
     }
 
-    /// The title under which the problems of `source` are told.
-    fn title(&self, source: Source) -> &str {
-        match source {
-            Source::CommandLine => "command line",
-            Source::Environment | Source::Aws => "environment",
-            Source::File => &self.file,
-            Source::Default => "configuration",
-        }
-    }
-
-    /// Writes the problems that stand under one title, in columns and in the order of their lines.
-    fn write_group(&self, f: &mut fmt::Formatter<'_>, title: &str) -> fmt::Result {
-        let mut group: Vec<&Problem> = self.problems.iter().filter(|problem| self.title(problem.place.source) == title).collect();
+    /// Writes the problems of one origin, in columns and in the order of their lines.
+    fn write_group(&self, f: &mut fmt::Formatter<'_>, origin: &Origin) -> fmt::Result {
+        let mut group: Vec<&Problem> = self.0.iter().filter(|problem| problem.place.origin == *origin).collect();
         group.sort_by_key(|problem| problem.place.position);
         let rows: Vec<[String; 2]> =
             group.iter().map(|problem| [problem.place.name.clone(), problem.place.position_text()]).collect();
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths = [width(0), width(1)];
         let plural = if group.len() == 1 { "" } else { "s" };
-        write!(f, "{title}: {} problem{plural}", group.len())?;
+        write!(f, "{origin}: {} problem{plural}", group.len())?;
         for (row, problem) in rows.iter().zip(group) {
             let cells = row.iter().zip(widths).filter(|(_, width)| *width > 0);
             let start: String = cells.map(|(cell, width)| format!("{cell:width$}  ")).collect();
@@ -135,18 +167,24 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut titles: Vec<&str> = Vec::new();
-        for source in [Source::CommandLine, Source::Environment, Source::File, Source::Aws, Source::Default] {
-            let has_any = self.problems.iter().any(|problem| problem.place.source == source);
-            if has_any && !titles.contains(&self.title(source)) {
-                titles.push(self.title(source));
-            }
-        }
-        for (index, title) in titles.into_iter().enumerate() {
+        let origins: BTreeSet<&Origin> = self.0.iter().map(|problem| &problem.place.origin).collect();
+        for (index, origin) in origins.into_iter().enumerate() {
             f.write_str(if index == 0 { "" } else { "\n" })?;
-            self.write_group(f, title)?;
+            self.write_group(f, origin)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Origin {
+    /// The title under which its problems are told.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CommandLine => "command line",
+            Self::Environment => "environment",
+            Self::File(name) => name,
+            Self::Unstated => "configuration",
+        })
     }
 }
 
@@ -170,9 +208,9 @@ mod tests {
 
     #[test]
     fn problems_are_told_together_under_the_source_they_come_from() {
-        let mut problems = Problems::none(Some("config.toml".into()));
-        problems.push(Place::key("server.drain", 3), "\"5\": no unit");
-        problems.push(Place::key("profiles.default.stroe", 12), "there is no such key");
+        let (mut problems, file) = (Problems::default(), Arc::from("config.toml"));
+        problems.push(Place::key(&file, "server.drain", 3), "\"5\": no unit");
+        problems.push(Place::key(&file, "profiles.default.stroe", 12), "there is no such key");
         problems.push(Place::flag("--bucket"), "\"X\": one line\nand another");
 
         assert_eq!(

@@ -7,9 +7,10 @@ use crate::store::KIND_NAMES;
 /// One setting: a thing that a person may state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// Where it stands in the file.
+    /// Where it stands in the file; those of any profile are told as those of `default`.
     pub key: &'static str,
     /// Its flag without the dashes; its variable is `LONGSHORE_` and this in capitals.
+    /// Empty for what only a file states.
     pub word: &'static str,
     /// What its value looks like.
     pub kind: Kind,
@@ -57,21 +58,35 @@ impl Setting {
     pub fn flag(&self) -> Option<String> {
         match self.kind {
             Credential => None,
+            _ if self.word.is_empty() => None,
             StoreWord => Some("STORE".into()),
+            _ if self.word.is_empty() => None,
             _ => Some(format!("--{}", self.word)),
         }
     }
 
-    /// Its variable.
+    /// Its variable; `None` for what only a file states.
     #[must_use]
-    pub fn variable(&self) -> String {
-        format!("LONGSHORE_{}", self.word.to_ascii_uppercase().replace('-', "_"))
+    pub fn variable(&self) -> Option<String> {
+        let word = self.word.to_ascii_uppercase().replace('-', "_");
+        (!word.is_empty()).then(|| format!("LONGSHORE_{word}"))
+    }
+
+    /// Its key in the table of a profile; `None` for what is not of a profile.
+    #[must_use]
+    pub fn key_in_profile(&self) -> Option<&'static str> {
+        self.key.strip_prefix("profiles.default.")
     }
 
     /// The table of the file in which it stands.
     #[must_use]
     pub fn section(&self) -> &'static str {
         self.key.rsplit_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// Whether its value must not be known to others.
+    pub(super) fn is_secret(&self) -> bool {
+        self.kind == Credential && ![ACCESS_KEY_ID.key, FROM_ID.key].contains(&self.key)
     }
 
     /// Whether an empty text is a value of it, and not a mistake.
@@ -90,6 +105,24 @@ pub(super) const CANNED_ACLS: &[&str] = &[
     "bucket-owner-read",
     "bucket-owner-full-control",
 ];
+
+/// Where keys can come from.
+pub(super) const SOURCES: &[&str] = &[
+    "static",
+    "hmac",
+    "file",
+    "environment",
+    "web-identity",
+    "instance",
+    "assume-role",
+    "default",
+    "google-service-account",
+    "google-metadata",
+    "google-external-account",
+];
+
+/// What a role can be taken with.
+pub(super) const BASES: &[&str] = &["static", "file", "environment", "web-identity", "instance", "default"];
 
 /// Makes a constant of every setting, and [`SETTINGS`] of them all.
 macro_rules! settings {
@@ -111,10 +144,26 @@ settings! {
     REGION:            "profiles.default.region",            "region",            Text("REGION"),               Told("AWS_REGION, AWS_DEFAULT_REGION, else by kind"), "The bucket's region";
     ENDPOINT:          "profiles.default.endpoint",          "endpoint",          Text("URL"),                  Told("AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else by kind"), "Where an S3-compatible store answers";
     PATH_STYLE:        "profiles.default.path_style",        "path-style",        Boolean,                      Told("false for aws, else true"), "Whether the bucket stands in the path of a URL and not in its host name";
-    CREDENTIALS:       "profiles.default.credentials",       "credentials",       Choice(&["default"]),         Told("the key pair"),                   "\"default\" asks the AWS SDK's own chain for keys: its files, web identity, the instance's role";
+    CREDENTIALS:       "profiles.default.credentials",       "credentials",       Choice(SOURCES),              Told("the key pair"),                   "Where keys come from, when they are not stated; default is the AWS SDK's own chain: its files, web identity, the instance's role";
     ACCESS_KEY_ID:     "profiles.default.access_key_id",     "access-key-id",     Credential,                   Told("AWS_ACCESS_KEY_ID"),              "The key pair's public half";
     SECRET_ACCESS_KEY: "profiles.default.secret_access_key", "secret-access-key", Credential,                   Told("AWS_SECRET_ACCESS_KEY"),          "The key pair's secret half; it comes from where the public half comes from";
     SESSION_TOKEN:     "profiles.default.session_token",     "session-token",     Credential,                   Told("AWS_SESSION_TOKEN"),              "What goes with a key pair that was given out for a while";
+    KEYS_FILE:         "profiles.default.credentials.file",  "",                  Text("FILE"),                 Told("by source"),                      "The file of a source that reads one";
+    KEYS_SECTION:      "profiles.default.credentials.section", "",                Text("NAME"),                 Told("default"),                        "The section of a shared credentials file";
+    KEYS_ROLE:         "profiles.default.credentials.role_arn", "",               Text("ARN"),                  Told("by source"),                      "The role to take";
+    KEYS_TOKEN_FILE:   "profiles.default.credentials.token_file", "",             Text("FILE"),                 Told("AWS_WEB_IDENTITY_TOKEN_FILE"),    "The file with the token of a web identity";
+    KEYS_SESSION:      "profiles.default.credentials.session_name", "",           Text("NAME"),                 Told("longshore"),                      "What the session of a role is called";
+    KEYS_EXTERNAL_ID:  "profiles.default.credentials.external_id", "",            Credential,                   Told("none"),                           "What a role of another account asks for";
+    KEYS_DURATION:     "profiles.default.credentials.duration", "",               Duration,                     Told("1h"),                             "How long a role's keys hold, from 15m to 12h";
+    KEYS_POLICY:       "profiles.default.credentials.session_policy", "",         Choice(&["prefix", "none"]),  Told("prefix"),                         "Whether a role's keys are narrowed to what the profile needs";
+    KEYS_FROM:         "profiles.default.credentials.from",  "",                  Choice(BASES),                Told("default"),                        "What a role is taken with";
+    FROM_FILE:         "profiles.default.credentials.from.file", "",              Text("FILE"),                 Told("by source"),                      "As credentials.file";
+    FROM_SECTION:      "profiles.default.credentials.from.section", "",           Text("NAME"),                 Told("default"),                        "As credentials.section";
+    FROM_ROLE:         "profiles.default.credentials.from.role_arn", "",          Text("ARN"),                  Told("AWS_ROLE_ARN"),                   "As credentials.role_arn, of a web identity";
+    FROM_TOKEN_FILE:   "profiles.default.credentials.from.token_file", "",        Text("FILE"),                 Told("AWS_WEB_IDENTITY_TOKEN_FILE"),    "As credentials.token_file";
+    FROM_ID:           "profiles.default.credentials.from.access_key_id", "",     Credential,                   Told("none"),                           "As access_key_id";
+    FROM_SECRET:       "profiles.default.credentials.from.secret_access_key", "", Credential,                   Told("none"),                           "As secret_access_key";
+    FROM_TOKEN:        "profiles.default.credentials.from.session_token", "",     Credential,                   Told("none"),                           "As session_token";
     SSE:               "profiles.default.sse",               "sse",               Choice(&["AES256", "aws:kms"]), Told("what the bucket does by itself"), "How the store encrypts: with its own keys, or with one of its key management";
     SSE_KMS_KEY_ID:    "profiles.default.sse_kms_key_id",    "sse-kms-key-id",    Text("KEY"),                  Told("the account's own key"),          "The key for aws:kms";
     SSE_CUSTOMER_KEY:  "profiles.default.sse_customer_key",  "sse-customer-key",  Credential,                   Told("none"),                           "A key to encrypt with that every request brings: 32 bytes in base64";
@@ -124,6 +173,8 @@ settings! {
     REQUEST_PAYER:     "profiles.default.request_payer",     "request-payer",     Boolean,                      Value("false"),                         "Whether to pay for requests, in a bucket whose owner does not";
     CA_BUNDLE:         "profiles.default.ca_bundle",         "ca-bundle",         Text("FILE"),                 Told("none"),                           "Certificates in PEM to trust besides the system's";
     PROXY:             "profiles.default.proxy",             "proxy",             Text("URL"),                  Told("none; HTTP_PROXY and its like do not count"), "The proxy to go through to the store";
+    IMAGES:            "profiles.default.images",            "",                  List("PATTERN"),              Told("those that no other profile has"), "Which images are its own";
+    MAP:               "profiles.default.map",               "",                  Pairs("PATTERN=IMAGE"),       Told("none"),                           "Images that are kept as another";
     LISTEN:            "server.listen",                      "listen",            List("ADDRESS"),              Value("localhost:5000"),                "Where to listen: IP:PORT, or localhost:PORT for 127.0.0.1 and, where there is IPv6, [::1]";
     ADMIN_LISTEN:      "server.admin_listen",                "admin-listen",      List("ADDRESS"),              Value(""),                              "Where to answer GET /metrics, such as 127.0.0.1:9090; nowhere unless stated";
     HOSTS:             "server.hosts",                       "hosts",             List("NAME"),                 Value(""),                              "Names this server may be called by, besides localhost and loopback addresses";
@@ -135,6 +186,7 @@ settings! {
     INDEX_TTL:         "store.index_ttl",                    "index-ttl",         Duration,                     Value("10m"),                           "How long a layer that was in the store is taken to be there still, from 1s to 24h";
     TOUCH_AFTER:       "store.touch_after",                  "touch-after",       Duration,                     Value("3d"),                            "How old a layer that is still in use may get before it is made young again, from 1h to 365d";
     GRACE:             "store.grace",                        "grace",             Duration,                     Value("7d"),                            "How old a layer that nobody needs is at least when it is removed; more than index_ttl, touch_after and 24h together";
+    SECRET_SOURCES:    "secrets.sources",                    "",                  List("SOURCE"),               Value("env"),                           "Where secrets come from that keys refer to; the first that has one decides";
     LOG_FORMAT:        "log.format",                         "log-format",        Choice(&["text", "json"]),    Value("text"),                          "How a line of the log is written";
     LOG_LEVEL:         "log.level",                          "log-level",         Choice(&["error", "warn", "info", "debug", "trace"]), Value("info"),  "What is worth a line of the log";
 }
@@ -148,7 +200,8 @@ mod tests {
     #[test]
     fn no_two_settings_share_a_name() {
         assert_eq!(SETTINGS.iter().map(|setting| setting.key).collect::<BTreeSet<_>>().len(), SETTINGS.len());
-        assert_eq!(SETTINGS.iter().map(Setting::variable).collect::<BTreeSet<_>>().len(), SETTINGS.len());
+        let variables: Vec<_> = SETTINGS.iter().filter_map(Setting::variable).collect();
+        assert_eq!(variables.iter().collect::<BTreeSet<_>>().len(), variables.len());
     }
 
     #[test]
@@ -157,7 +210,7 @@ mod tests {
             assert_eq!(setting.flag(), None, "{setting:?}");
         }
         assert_eq!(PATH_STYLE.flag().as_deref(), Some("--path-style"));
-        assert_eq!(PATH_STYLE.variable(), "LONGSHORE_PATH_STYLE");
+        assert_eq!(PATH_STYLE.variable().as_deref(), Some("LONGSHORE_PATH_STYLE"));
     }
 
     // Kubernetes gives a pod LONGSHORE_PORT when a Service is called longshore.

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use super::environment::CONFIG;
-use super::layers::Layer;
-use super::problem::{Place, Problems, Source};
+use super::layers::{Layer, Source};
+use super::problem::{Place, Problems};
 use super::setting::Setting;
+use crate::secrets::is_exposed;
 
-/// Flags, environment and file; nothing else is looked at.
+/// The folder beside the configuration file with a file for each of further profiles.
+const PROFILES: &str = "profiles.d";
+
+/// Flags, environment and files; nothing else is looked at.
 #[derive(Default)]
 pub struct Sources {
     /// What the command line says.
@@ -18,18 +23,23 @@ pub struct Sources {
     pub environment: Environment,
     /// The file that the command line or a variable names, if one does.
     pub file: Option<File>,
+    /// The files of `profiles.d` beside it, each a profile.
+    pub profiles: Vec<File>,
 }
 
 /// A configuration file: what it is called, and what is in it.
+#[derive(Clone)]
 pub struct File {
     /// As the person who named it did.
     pub path: PathBuf,
     /// TOML.
     pub text: String,
+    /// Whether everybody on this machine can read it.
+    pub is_exposed: bool,
 }
 
 /// What the command line says: the file to read, and settings in the words of their author.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Flags {
     /// `--config`.
     pub config: Option<PathBuf>,
@@ -37,31 +47,72 @@ pub struct Flags {
 }
 
 /// The variables of a process. They may hold secrets, so there is no `Debug`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Environment(BTreeMap<OsString, OsString>);
 
 impl Sources {
-    /// Reads the file that `flags` or `LONGSHORE_CONFIG` names, if either does. No other file is ever read.
+    /// Reads the file that `flags` or `LONGSHORE_CONFIG` names, if either does, and
+    /// `profiles.d/*.toml` beside it. No other file is ever read.
     ///
     /// # Errors
     ///
-    /// The file cannot be read.
-    pub fn gather(flags: Flags, environment: Environment) -> Result<Self, Problems> {
-        let variable = || environment.get(CONFIG).map(|path| (PathBuf::from(path), Place::variable(Source::Environment, CONFIG)));
+    /// One of them cannot be read.
+    pub fn gather(flags: &Flags, environment: &Environment) -> Result<Self, Problems> {
+        let variable = || environment.get(CONFIG).map(|path| (PathBuf::from(path), Place::variable(CONFIG)));
         let named = flags.config.clone().map(|path| (path, Place::flag("--config"))).or_else(variable);
-        let file = named.map(|(path, place)| read(path, place)).transpose()?;
-        Ok(Self { flags, environment, file })
+        let mut problems = Problems::default();
+        let file = named.map(|(path, place)| {
+            let profiles = profiles_beside(&path, &place, &mut problems);
+            (read(path, &place, &mut problems), profiles)
+        });
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let (file, profiles) = file.unwrap_or_default();
+        Ok(Self { flags: flags.clone(), environment: environment.clone(), file, profiles })
+    }
+
+    /// The files and folders that were read, and that are worth a look for changes.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let folder = self.file.as_ref().map(|file| folder_beside(&file.path));
+        self.file.iter().chain(&self.profiles).map(|file| file.path.clone()).chain(folder).collect()
     }
 }
 
-/// The file at `path`, which was named at `place`.
-fn read(path: PathBuf, place: Place) -> Result<File, Problems> {
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(File { path, text }),
+/// Where the files of further profiles are.
+fn folder_beside(file: &Path) -> PathBuf {
+    file.with_file_name(PROFILES)
+}
+
+/// The files of profiles beside the file at `path`, by name.
+fn profiles_beside(path: &Path, place: &Place, problems: &mut Problems) -> Vec<File> {
+    let folder = folder_beside(path);
+    let mut paths: Vec<PathBuf> = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_of_a_profile(path)).collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
         Err(error) => {
-            let mut problems = Problems::none(None);
-            problems.push(place, format!("{:?} cannot be read: {error}", path.display().to_string()));
-            Err(problems)
+            problems.push(place.clone(), format!("{:?} cannot be read: {error}", folder.display().to_string()));
+            return Vec::new();
+        }
+    };
+    paths.sort();
+    paths.into_iter().filter_map(|path| read(path, place, problems)).collect()
+}
+
+/// Whether a file is one of a profile, and not what an editor or Kubernetes keeps beside it.
+fn is_of_a_profile(path: &Path) -> bool {
+    let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    !is_hidden && path.extension().is_some_and(|extension| extension == "toml")
+}
+
+/// The file at `path`, which was named at `place`, or beside one that was.
+fn read(path: PathBuf, place: &Place, problems: &mut Problems) -> Option<File> {
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Some(File { is_exposed: is_exposed(&path), path, text }),
+        Err(error) => {
+            problems.push(place.clone(), format!("{:?} cannot be read: {error}", path.display().to_string()));
+            None
         }
     }
 }
@@ -86,6 +137,11 @@ impl Environment {
     /// The value of a variable, as it is.
     pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// All of them.
+    pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
     /// The names that are text, in order.

@@ -8,15 +8,16 @@
 
 use std::path::PathBuf;
 
+use super::Store;
 use super::bucket;
-use super::layers::{Layer, Layers};
-use super::problem::Source;
+use super::environment::{GOCDNEXT_BUCKET, gocdnext_names};
+use super::layers::{DEFAULT, Layer, Layers, Source};
+use super::problem::Place;
 use super::setting::{
     ACCESS_KEY_ID, ACL, BUCKET, CA_BUNDLE, CREDENTIALS, ENDPOINT, KIND, OBJECT_TAGS, PATH, PATH_STYLE, PREFIX, PROXY, REGION,
     REQUEST_PAYER, SECRET_ACCESS_KEY, SESSION_TOKEN, SSE, SSE_CUSTOMER_KEY, SSE_KMS_KEY_ID, STORAGE_CLASS, STORE, Setting,
 };
 use super::sources::Environment;
-use super::{Profile, Store};
 
 /// The settings that only a bucket has.
 #[rustfmt::skip]
@@ -66,28 +67,42 @@ pub fn is_store_word(word: &str) -> bool {
 /// Finds out what kind of store it is, and leaves in `layers` only what is said of that one.
 ///
 /// `None` when the store's word is wrong, which has been told.
-pub fn decide(layers: &mut Layers) -> Option<StoreKind> {
+pub fn decide(layers: &mut Layers, environment: &Environment) -> Option<StoreKind> {
     let is_sound = layers.read(&STORE, statement_of).is_some() || layers.words(&STORE).is_none();
     if !is_sound {
         return None;
     }
     let statements: Vec<Option<Statement>> = layers.stack.iter().map(statement).collect();
     let kind = kind(&statements);
+    let deciding = statements.iter().position(Option::is_some);
     refuse_what_is_stated_twice(layers, &statements);
-    refuse_what_does_not_fit(layers, kind, statements.iter().position(Option::is_some));
+    if layers.profile == DEFAULT && deciding.is_none_or(|index| layers.stack[index].source >= Source::Gocdnext) {
+        refuse_gocdnext_without_bucket(layers, environment);
+    }
+    refuse_what_does_not_fit(layers, kind, deciding);
     for (layer, statement) in layers.stack.iter_mut().zip(statements) {
         keep_what_is_about(kind, layer, statement);
     }
     Some(kind)
 }
 
-/// The profile `default`.
-pub fn profile(layers: &mut Layers, kind: StoreKind, environment: &Environment) -> Option<Profile> {
-    let store = match kind {
+/// The store of the profile.
+pub fn store(layers: &mut Layers, kind: StoreKind, environment: &Environment) -> Option<Store> {
+    Some(match kind {
         StoreKind::Folder => Store::Folder { path: folder(layers, environment)? },
         StoreKind::Bucket(scheme) => Store::S3(Box::new(bucket::s3(layers, scheme)?)),
-    };
-    Some(Profile { name: "default".into(), store })
+    })
+}
+
+/// What gocdnext says of its cache is about a bucket; when that went missing, the bytes must not end up in a folder.
+fn refuse_gocdnext_without_bucket(layers: &mut Layers, environment: &Environment) {
+    if environment.get(GOCDNEXT_BUCKET).is_some() {
+        return;
+    }
+    for name in gocdnext_names(environment) {
+        let message = format!("needs {GOCDNEXT_BUCKET} beside it: no bucket is stated, and no other store");
+        layers.problems.push(Place::variable(name), message);
+    }
 }
 
 impl Statement {
@@ -147,7 +162,7 @@ fn refuse_what_does_not_fit(layers: &mut Layers, kind: StoreKind, deciding: Opti
         (StoreKind::Bucket(_), _) => (&[PATH][..], "is for a folder, and the store is a bucket"),
     };
     let last = deciding.map_or(layers.stack.len(), |index| index + 1);
-    for layer in layers.stack[..last].iter().filter(|layer| layer.source < Source::Aws) {
+    for layer in layers.stack[..last].iter().filter(|layer| layer.source < Source::Gocdnext) {
         for word in strangers.iter().filter_map(|setting| layer.word(setting)) {
             layers.problems.push(word.place.clone(), message);
         }
@@ -177,14 +192,14 @@ fn take_apart(layer: &mut Layer, parts: Vec<(Setting, String)>) {
 
 /// What a store's name or word says.
 fn statement_of(text: &str) -> Result<Statement, &'static str> {
-    const UNKNOWN: &str =
-        "a store is s3://bucket/prefix, gs://bucket/prefix, /some/dir or ./dir; or s3 or folder, with the rest in other settings";
+    const UNKNOWN: &str = "a store is s3://bucket/prefix, gs://bucket/prefix, /some/dir or ./dir; or s3, gs or folder, with the rest in other settings";
     match text.split_once("://") {
         Some(("s3", rest)) => bucket_word(Scheme::S3, rest),
         Some(("gs", rest)) => bucket_word(Scheme::Gs, rest),
         Some(("file", rest)) => folder_url(rest),
         Some(_) => Err(UNKNOWN),
         None if text == "s3" => Ok(Statement::Kind(StoreKind::Bucket(Scheme::S3))),
+        None if text == "gs" => Ok(Statement::Kind(StoreKind::Bucket(Scheme::Gs))),
         None if text == "folder" => Ok(Statement::Kind(StoreKind::Folder)),
         None if is_store_word(text) => Ok(folder_word(text.into())),
         None => Err(UNKNOWN),
@@ -229,6 +244,10 @@ fn folder(layers: &mut Layers, environment: &Environment) -> Option<PathBuf> {
     if layers.words(&PATH).is_some() {
         return layers.read(&PATH, path);
     }
+    if layers.profile != DEFAULT {
+        layers.refuse(&STORE, "nothing says where to keep the bytes: state a folder or a bucket");
+        return None;
+    }
     let found = cache_directory(environment);
     if found.is_none() {
         layers.refuse(&STORE, "nothing says where to keep the bytes: state a folder or a bucket, or set HOME or XDG_CACHE_HOME");
@@ -266,7 +285,7 @@ mod tests {
     fn stored(flags: &[(&str, &str)], variables: &[(&str, &str)], file: &str) -> Result<String, String> {
         let others = [("LONGSHORE_ANONYMOUS", "write"), ("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
         let variables: Vec<_> = others.iter().chain(variables).copied().collect();
-        loaded(flags, &variables, file).map(|Config { profile, .. }| profile.store.to_string())
+        loaded(flags, &variables, file).map(|Config { profiles, .. }| profiles[0].store.to_string())
     }
 
     #[test]
@@ -398,7 +417,7 @@ mod tests {
             let variables = [&keys, variables].concat();
             let file = format!("[profiles.default]\nbucket = \"ci-cache\"\n{settings}");
 
-            let Store::S3(s3) = loaded(&[], &variables, &file).unwrap().profile.store else { panic!("a folder") };
+            let Store::S3(s3) = loaded(&[], &variables, &file).unwrap().profiles.remove(0).store else { panic!("a folder") };
 
             assert_eq!((s3.to_string().as_str(), s3.kind.name, s3.path_style), (store, name, path_style), "{settings}");
         }
@@ -453,7 +472,7 @@ mod tests {
             (&[("store", "gs://ci-cache")], true),
         ] {
             let keys = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("LONGSHORE_ANONYMOUS", "none")];
-            let Store::S3(s3) = loaded(flags, &keys, "").unwrap().profile.store else { panic!("{flags:?}") };
+            let Store::S3(s3) = loaded(flags, &keys, "").unwrap().profiles.remove(0).store else { panic!("{flags:?}") };
             assert_eq!(s3.path_style, expected, "{flags:?}");
         }
     }

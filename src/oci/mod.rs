@@ -7,6 +7,7 @@ mod json;
 mod manifest;
 mod media_type;
 mod name;
+mod pattern;
 mod range;
 mod tag;
 
@@ -15,5 +16,6 @@ pub use error_code::ErrorCode;
 pub use manifest::{Descriptor, InvalidManifest, Manifest, ManifestKind};
 pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepoName};
+pub use pattern::{InvalidPattern, Pattern};
 pub use range::{ByteRange, ChunkRange, InvalidChunkRange, InvalidRange};
 pub use tag::{InvalidReference, InvalidTag, Reference, Tag};

@@ -1,11 +1,13 @@
 //! Blobs: bytes that are named by their hash, hashed on the way in and out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::index::{Asked, Found};
+use super::reading::to_its_end;
 use super::{Asker, Body, RegistryError, Repository, WritableRepository, late};
 use crate::oci::{ByteRange, Digest, Hasher};
 use crate::store::{ByteStream, Key, Object, ObjectMeta, StoreError, Upload};
@@ -74,9 +76,10 @@ impl Repository {
         self.note_answer(digest, object.as_ref().map(|object| &object.meta), asked);
         let is_bad = |object: &Object| self.registry.corrupt.is_bad(&key, &object.meta.etag);
         Ok(object.filter(|object| can_be(digest, object.meta.size) && !is_bad(object)).map(|object| {
-            let Object { meta, offset, length, body } = object;
-            let body = if length == meta.size { self.verified(*digest, meta.etag, length, body) } else { as_it_comes(body) };
-            Blob { size: meta.size, offset, length, body }
+            let (size, offset, length, etag) = (object.meta.size, object.offset, object.length, object.meta.etag.clone());
+            let body = to_its_end(Arc::clone(&self.registry.store), key.clone(), object, self.patience().bytes);
+            let body = if length == size { self.verified(*digest, etag, length, body) } else { as_it_comes(body) };
+            Blob { size, offset, length, body }
         }))
     }
 
@@ -125,7 +128,7 @@ impl WritableRepository {
     }
 
     pub(super) async fn write_chunks(&self, digest: &Digest, length: Option<u64>, body: Chunks) -> Result<(), RegistryError> {
-        let _uploading = self.registry.exports.upload(&self.name);
+        let _uploading = self.registry.exports.upload(&self.image);
         self.note_use();
         let key = self.keys.blob(digest);
         let mut upload = self.store().upload(&key, length, self.patience().bytes).await?;
@@ -136,7 +139,7 @@ impl WritableRepository {
         upload.finish(sha256(digest)).await?;
         writing.succeeded();
         self.note_written(digest, size, asked);
-        self.registry.exports.received(&self.name, *digest);
+        self.registry.exports.received(&self.image, *digest);
         Ok(())
     }
 }
@@ -152,15 +155,22 @@ impl WritableRepository {
         let found = self.store().head(&source, self.patience().push).await?;
         let is_fit = |meta: &ObjectMeta| meta.size <= LARGEST_MOUNT && !self.registry.corrupt.is_bad(&source, &meta.etag);
         let Some(meta) = found.filter(is_fit) else { return Ok(false) };
-        self.copy_blob(&source, &meta.etag, digest, meta.size).await
+        self.copy_blob(&source, &meta.etag, digest, meta.size, self.patience().bytes).await
     }
 
     /// Makes what is at `from` the blob `digest`, of `size` bytes, if it still has `etag`; whether it has.
-    pub(super) async fn copy_blob(&self, from: &Key, etag: &str, digest: &Digest, size: u64) -> Result<bool, RegistryError> {
+    pub(super) async fn copy_blob(
+        &self,
+        from: &Key,
+        etag: &str,
+        digest: &Digest,
+        size: u64,
+        patience: Duration,
+    ) -> Result<bool, RegistryError> {
         let key = self.keys.blob(digest);
         let writing = self.registry.corrupt.writing(&key).await;
         let asked = self.index().asking();
-        let is_copied = self.store().copy(from, etag, &key, self.patience().bytes).await?;
+        let is_copied = self.store().copy(from, etag, &key, patience).await?;
         if is_copied {
             writing.succeeded();
             self.note_written(digest, size, asked);

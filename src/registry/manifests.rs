@@ -73,7 +73,7 @@ impl Repository {
         let removals = self.registry.recent.removals();
         let found = self.fetch(tag, patience).await?;
         if let (Some(manifest), Asker::Import) = (&found, asker) {
-            self.registry.recent.keep(&self.name, manifest, removals);
+            self.registry.recent.keep(&self.image, manifest, removals);
         }
         Ok(found.map(|manifest| manifest.info()))
     }
@@ -85,7 +85,7 @@ impl Repository {
     /// [`RegistryError::Store`]: it could not be read soon enough for an import to wait.
     pub async fn read_manifest(&self, reference: &Reference, asker: Asker) -> Result<Option<StoredManifest>, RegistryError> {
         if let (Reference::Digest(digest), Asker::Import) = (reference, asker)
-            && let Some(manifest) = self.registry.recent.find(&self.name, digest)
+            && let Some(manifest) = self.registry.recent.find(&self.image, digest)
         {
             return Ok(Some(manifest));
         }
@@ -244,9 +244,9 @@ impl WritableRepository {
         }
         if own.is_none() && tags.is_empty() {
             // An index will name it.
-            self.registry.exports.received(&self.name, digest);
+            self.registry.exports.received(&self.image, digest);
         }
-        self.registry.exports.complete(&self.name, manifest.digests());
+        self.registry.exports.complete(&self.image, manifest.digests());
         self.mark_used(&digest);
         Ok(Written { digest, subject })
     }
@@ -278,7 +278,7 @@ impl WritableRepository {
         let read = stored.media_type.parse().ok().and_then(|media_type| Manifest::parse(media_type, &stored.bytes).ok());
         let subject = read.as_ref().and_then(|manifest| manifest.subject.as_ref());
         let referrer = subject.map(|subject| self.keys.referrer(&subject.digest, digest));
-        self.registry.recent.forget(&self.name, digest);
+        self.registry.recent.forget(&self.image, digest);
         // The reverse of the order of writing: a tag never points to what is gone.
         for key in self.tags_of(stored).await? {
             self.delete_tag_of(&key, stored).await?;

@@ -11,6 +11,7 @@ mod exports;
 mod index;
 mod keys;
 mod manifests;
+mod reading;
 mod recent;
 mod referrers;
 mod refresh;
@@ -183,7 +184,7 @@ impl Registry {
     /// The repository `name`, to read from; it need not exist.
     #[must_use]
     pub fn repository(self: &Arc<Self>, name: RepoName) -> Repository {
-        Repository { keys: ImageKeys::of(&name), registry: Arc::clone(self), name }
+        Repository { keys: ImageKeys::of(&name), registry: Arc::clone(self), image: name.clone(), name }
     }
 
     /// The repository `name`, to write to; it need not exist.
@@ -204,12 +205,6 @@ impl Registry {
         self.index.bytes()
     }
 
-    /// How often a blob could not be made young again.
-    #[must_use]
-    pub fn failed_refreshes(&self) -> u64 {
-        self.refreshes.failures()
-    }
-
     /// Waits for what was begun and runs in the background; listings are not gone on with.
     pub async fn settle(&self) {
         self.index.stop_listing();
@@ -224,7 +219,10 @@ impl Registry {
 #[derive(Clone)]
 pub struct Repository {
     registry: Arc<Registry>,
+    /// What clients call it.
     name: RepoName,
+    /// What it is kept as.
+    image: RepoName,
     keys: ImageKeys,
 }
 
@@ -233,10 +231,16 @@ pub struct Repository {
 pub struct WritableRepository(Repository);
 
 impl Repository {
-    /// What it is called.
+    /// What clients call it.
     #[must_use]
     pub fn name(&self) -> &RepoName {
         &self.name
+    }
+
+    /// The same, for a client that calls it `name`.
+    #[must_use]
+    pub fn called(self, name: RepoName) -> Self {
+        Self { name, ..self }
     }
 
     fn store(&self) -> &dyn ObjectStore {
@@ -262,6 +266,14 @@ impl Repository {
 
 fn late() -> StoreError {
     StoreError::Unavailable("the store did not answer in time".into())
+}
+
+impl WritableRepository {
+    /// The same, for a client that calls it `name`.
+    #[must_use]
+    pub fn called(self, name: RepoName) -> Self {
+        Self(self.0.called(name))
+    }
 }
 
 impl Deref for WritableRepository {

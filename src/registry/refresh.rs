@@ -5,7 +5,7 @@
 //! it is old: so a blob that clients are told of is kept from growing old.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct Refreshes {
     tries: Mutex<HashMap<Key, Try>>,
     permits: Semaphore,
-    failures: AtomicU64,
+    /// Whether a person was told that it fails.
+    is_told: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -105,11 +106,6 @@ impl Repository {
 }
 
 impl Refreshes {
-    /// How often it failed.
-    pub(super) fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
     fn turn(&self, key: &Key) -> Turn {
         let mut tries = self.lock();
         match tries.get(key) {
@@ -140,9 +136,10 @@ impl Refreshes {
     /// What keeps one blob from being refreshed most likely keeps all: a person is told once.
     fn fail(&self, key: &Key, error: &StoreError) {
         let cause = std::error::Error::source(error);
-        match self.failures.fetch_add(1, Ordering::Relaxed) {
-            0 => tracing::warn!(%key, %error, cause, "blob not refreshed; such blobs are sent again once they are old"),
-            _ => tracing::debug!(%key, %error, cause, "blob not refreshed"),
+        if self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%key, %error, cause, "blob not refreshed");
+        } else {
+            tracing::warn!(%key, %error, cause, "blob not refreshed; such blobs are sent again once they are old");
         }
     }
 
@@ -153,6 +150,6 @@ impl Refreshes {
 
 impl Default for Refreshes {
     fn default() -> Self {
-        Self { tries: Mutex::default(), permits: Semaphore::new(AT_ONCE), failures: AtomicU64::new(0) }
+        Self { tries: Mutex::default(), permits: Semaphore::new(AT_ONCE), is_told: AtomicBool::new(false) }
     }
 }

@@ -69,6 +69,22 @@ pub struct Swept {
     pub tells_uploads: bool,
 }
 
+impl Swept {
+    /// What was seen of this store and of another.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            leftovers: Leftovers {
+                pieces: self.leftovers.pieces + other.leftovers.pieces,
+                uploads: self.leftovers.uploads + other.leftovers.uploads,
+            },
+            untidy: self.untidy + other.untidy,
+            images: self.images + other.images,
+            tells_uploads: self.tells_uploads && other.tells_uploads,
+        }
+    }
+}
+
 impl Leftovers {
     /// Whether there is nothing.
     #[must_use]
@@ -119,7 +135,7 @@ impl Repository {
     /// that a push takes nor the requests that it is promised to cost grow by
     /// it. And where nobody comes any more, nothing is asked any more.
     pub(super) fn note_use(&self) {
-        if self.registry.sweeps.is_due(&self.name) {
+        if self.registry.sweeps.is_due(&self.image) {
             tokio::spawn(self.clone().sweep_later());
         }
     }

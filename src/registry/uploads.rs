@@ -140,7 +140,7 @@ impl WritableRepository {
     /// Begins an upload: a name for it, and nothing else.
     #[must_use]
     pub fn begin_upload(&self) -> UploadId {
-        self.registry.exports.open(&self.name);
+        self.registry.exports.open(&self.image);
         UploadId::begin()
     }
 
@@ -165,7 +165,7 @@ impl WritableRepository {
         length: Option<u64>,
         body: Body,
     ) -> Result<u64, RegistryError> {
-        let _uploading = self.registry.exports.upload(&self.name);
+        let _uploading = self.registry.exports.upload(&self.image);
         self.note_use();
         let mut session = self.registry.sessions.enter(id).await;
         let pieces = self.open_pieces(id).await?;
@@ -209,7 +209,7 @@ impl WritableRepository {
         let received = in_order(&pieces, last.start)?;
         let copyable = pieces.copyable(session, digest).filter(|_| last.length == Some(0));
         let is_copied = match copyable {
-            Some(piece) => self.copy_blob(&piece.key, &piece.etag, digest, piece.size).await?,
+            Some(piece) => self.copy_piece(piece, digest).await,
             None => false,
         };
         if !is_copied {
@@ -221,6 +221,18 @@ impl WritableRepository {
             self.end(id, &pieces, digest.to_string()).await?;
         }
         Ok(())
+    }
+
+    /// Has the store make `piece` the blob `digest`; `false` where it does not, or takes too long: it can be read back.
+    async fn copy_piece(&self, piece: &Piece, digest: &Digest) -> bool {
+        // The other half of the client's patience is for reading back.
+        let patience = self.patience().bytes / 2;
+        let copied = self.copy_blob(&piece.key, &piece.etag, digest, piece.size, patience).await;
+        copied.unwrap_or_else(|error| {
+            let cause = std::error::Error::source(&error);
+            tracing::warn!(repository = %self.name, %digest, error = cause, "chunk not copied in the store, reading it back");
+            false
+        })
     }
 
     /// Ends the upload `id` without keeping anything of it.

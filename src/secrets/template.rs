@@ -14,7 +14,7 @@ const OPEN: &str = "{{";
 const CLOSE: &str = "}}";
 
 /// A value as it was written, with the secrets in it still by name. Its `Debug` shows the names and no text.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Template(Vec<Piece>);
 
 #[derive(Clone)]
@@ -72,6 +72,16 @@ impl Template {
             }
         }
         Ok(SecretString::from(value))
+    }
+}
+
+impl PartialEq for Piece {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(text), Self::Text(other)) => text.expose_secret() == other.expose_secret(),
+            (Self::Secret(name), Self::Secret(other)) => name == other,
+            _ => false,
+        }
     }
 }
 

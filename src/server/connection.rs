@@ -39,10 +39,10 @@ pub(super) async fn serve(stream: TcpStream, api: Arc<Api>, entrance: Entrance, 
     // A client that vanished without a word is found out, rather than waited for.
     let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let api = Arc::clone(&api);
+        let (api, entrance) = (Arc::clone(&api), entrance.clone());
         async move {
             let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-            Ok::<_, Infallible>(api.answer(request, entrance, local.ip()).await)
+            Ok::<_, Infallible>(api.answer(request, &entrance, local.ip()).await)
         }
     });
     let connection = http1::Builder::new()

@@ -65,7 +65,7 @@ pub async fn serve(
     let side_room = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
     for (listener, entrance) in listeners {
         let room = match entrance {
-            Entrance::Registry => &room,
+            Entrance::Registry(_) => &room,
             Entrance::Admin => &side_room,
         };
         tokio::spawn(accept(listener, entrance, Arc::clone(room), accepted.clone(), accepting.clone()));
@@ -118,7 +118,7 @@ async fn accept(
     let accepting = async {
         while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
             let stream = next(&listener).await;
-            if accepted.send((stream, entrance, permit)).await.is_err() {
+            if accepted.send((stream, entrance.clone(), permit)).await.is_err() {
                 return;
             }
         }

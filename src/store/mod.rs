@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 
+use crate::credentials::NoCredentials;
 use crate::oci::ByteRange;
 
 pub use budget::{MemoryBudget, Share};
@@ -26,7 +27,7 @@ pub use clock::Clock;
 pub use folder::FolderStore;
 pub use key::{InvalidKey, Key};
 pub use memory::MemoryStore;
-pub use s3::{KIND_NAMES, S3Credentials, S3Encryption, S3Endpoint, S3Kind, S3Objects, S3Settings, S3Store};
+pub use s3::{KIND_NAMES, S3Encryption, S3Endpoint, S3Kind, S3Objects, S3Settings, S3Store};
 
 /// A place that keeps objects under keys, shared by all who hold it.
 ///
@@ -205,6 +206,9 @@ pub enum StoreError {
     /// It does not let us.
     #[error("storage refused access")]
     Denied(#[source] Cause),
+    /// There is nothing to get in with; the profile's name helps whoever asks, and nothing else is tried.
+    #[error("profile {:?} has no credentials for its storage", .0.profile)]
+    NoCredentials(#[source] NoCredentials),
     /// It cannot be used as it is set up; a person must mend that.
     #[error("storage is misconfigured")]
     Misconfigured(#[source] Misconfiguration),
@@ -217,6 +221,9 @@ pub enum StoreError {
     /// No byte of the object lies in the range asked for.
     #[error("range not satisfiable")]
     OutOfRange,
+    /// The object that was being read is no longer there, or is another one.
+    #[error("the object changed while it was read")]
+    Changed,
 }
 
 /// What lies behind a [`StoreError`], for the log.

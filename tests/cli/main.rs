@@ -5,10 +5,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod profiles;
+mod secret;
 mod start;
 mod sweep;
 
-use std::process::{Command, Output};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -19,11 +22,25 @@ struct Outcome {
     stderr: String,
 }
 
-/// Calls the program with nothing in its environment but `variables` and a home.
-fn longshore(arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
+/// The program with nothing in its environment but `variables` and a home.
+fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
     command.args(arguments).env_clear().env("HOME", "/home/user").envs(variables.iter().copied());
-    let Output { status, stdout, stderr } = command.output().expect("the program runs");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Calls the program.
+fn longshore(arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
+    longshore_told(b"", arguments, variables)
+}
+
+/// Calls the program with `input` on its standard input.
+fn longshore_told(input: &[u8], arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
+    let mut child = command(arguments, variables).spawn().expect("the program runs");
+    // One that has no use for it may have ended by now.
+    let _ = child.stdin.take().expect("piped").write_all(input);
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("a child of ours");
     let text = |bytes| String::from_utf8(bytes).expect("what it says is text");
     Outcome { status: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }

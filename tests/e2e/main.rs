@@ -8,6 +8,7 @@ mod support;
 mod broken_off;
 mod bucket;
 mod costs;
+mod faults;
 mod outage;
 mod round_trip;
 mod stage;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::stage::{Quay, Store, export, import, run, spawn};
+use crate::stage::{Quay, Store, assert_all, export, import, run, spawn};
 use crate::support::door::{Action, Door, Mode, S3Operation, Seen};
 use crate::support::project::Project;
 
@@ -152,17 +152,4 @@ fn an_import_right_after_an_outage_uses_the_cache() {
             assert_eq!(imported, exported, "{mode:?}");
         }
     });
-}
-
-/// Waits for scenarios that run side by side; panics with the names of those that failed.
-fn assert_all(scenarios: Vec<(String, tokio::task::JoinHandle<()>)>) {
-    let mut failures = Vec::new();
-    for (name, scenario) in scenarios {
-        if let Err(error) = run(scenario) {
-            let panic = error.into_panic();
-            let why = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
-            failures.push(format!("== {name}\n{why}"));
-        }
-    }
-    assert!(failures.is_empty(), "{} failed\n{}", failures.len(), failures.join("\n"));
 }

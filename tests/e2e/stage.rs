@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::support::buildkit::{Build, Buildkit};
@@ -28,8 +29,21 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// Starts `scenario` beside others, on the runtime of all.
-pub fn spawn(scenario: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+pub fn spawn(scenario: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     RUNTIME.spawn(scenario)
+}
+
+/// Waits for scenarios that run side by side; panics with the names of those that failed.
+pub fn assert_all(scenarios: Vec<(String, JoinHandle<()>)>) {
+    let mut failures = Vec::new();
+    for (name, scenario) in scenarios {
+        if let Err(error) = run(scenario) {
+            let panic = error.into_panic();
+            let why = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
+            failures.push(format!("== {name}\n{why}"));
+        }
+    }
+    assert!(failures.is_empty(), "{} failed\n{}", failures.len(), failures.join("\n"));
 }
 
 /// The daemon that builds first.

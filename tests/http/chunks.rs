@@ -1,16 +1,18 @@
 //! Chunked uploads: in order or refused, on any replica, and never wrong bytes.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use http::{Request, StatusCode};
 use longshore::access::Access;
 use longshore::oci::{Algorithm, Digest};
 use longshore::registry::Patience;
+use longshore::store::MemoryStore;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::broken_store::{BrokenStore, Operation};
+use crate::broken_store::{BrokenStore, Operation, When, unavailable};
 use crate::client::Answer;
 use crate::stand::{PATIENCE, Stand, code, message};
 
@@ -241,6 +243,27 @@ async fn uploads(count: usize) -> (Vec<String>, Stand, Arc<BrokenStore>) {
         locations.push(position(&one.patch(&opened, None, "hello").await).0);
     }
     (locations, other, store)
+}
+
+#[tokio::test]
+async fn a_chunk_that_the_store_does_not_copy_in_time_is_read_back() {
+    let breaks: [fn(When<'_>); 2] = [|copy| copy.stall(), |copy| copy.fail(unavailable)];
+    for break_it in breaks {
+        let store = BrokenStore::around(Arc::new(MemoryStore::default()));
+        let patience = Patience::with_bytes(Duration::from_secs(2));
+        let stand = Stand::with(store.clone(), Access::Write, patience);
+        break_it(store.when(Operation::Copy));
+        let (location, digest) = (stand.open_upload("app").await, digest_of("hello"));
+        let (location, _) = position(&stand.patch(&location, None, "hello").await);
+        let began = Instant::now();
+
+        let put = stand.put(&location, &digest, "").await;
+
+        assert_eq!(put.status, StatusCode::CREATED, "{put:?}");
+        assert!(began.elapsed() < patience.bytes, "{:?}", began.elapsed());
+        assert_eq!((store.calls(Operation::Copy), store.calls_for(Operation::Get, "/uploads/")), (1, 1));
+        assert_eq!(stand.ask(&format!("GET /v2/app/blobs/{digest}")).await.body, "hello");
+    }
 }
 
 #[tokio::test]

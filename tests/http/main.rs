@@ -2,12 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../support/broken_store.rs"]
-#[allow(dead_code, reason = "every test crate uses a part of it")]
-mod broken_store;
-#[path = "../support/client.rs"]
-#[allow(dead_code, reason = "every test crate uses a part of it")]
-mod client;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod blobs;
 mod chunks;
@@ -16,10 +12,14 @@ mod deaths;
 mod grammar;
 mod listings;
 mod manifests;
+mod masked;
 mod metrics;
 mod patience;
 mod races;
 mod refused;
 mod serving;
+mod soak;
 mod stand;
 mod world;
+
+use support::{broken_store, client};

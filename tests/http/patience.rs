@@ -7,7 +7,7 @@ use http::{Request, StatusCode};
 use longshore::access::Access;
 use longshore::oci::{Digest, MediaType};
 use longshore::registry::Patience;
-use longshore::store::{MemoryStore, ObjectStore, StoreError};
+use longshore::store::{Key, MemoryStore, ObjectStore, StoreError};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -69,10 +69,8 @@ impl Broken {
 
     /// Puts `stored` where the blob `content` belongs; its path.
     async fn keep_blob(&self, content: &str, stored: String) -> String {
-        let digest = Digest::sha256(content.as_bytes());
-        let key = format!("app/blobs/{digest}").parse().unwrap();
-        self.store.put(&key, stored.into(), "application/octet-stream", PATIENCE).await.unwrap();
-        format!("/v2/app/blobs/{digest}")
+        self.store.put(&blob_key(content), stored.into(), "application/octet-stream", PATIENCE).await.unwrap();
+        format!("/v2/app/blobs/{}", Digest::sha256(content.as_bytes()))
     }
 
     /// Asks as BuildKit does before it pushes.
@@ -94,6 +92,10 @@ impl Broken {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.to_lowercase(), body.to_owned())
     }
+}
+
+fn blob_key(content: &str) -> Key {
+    format!("app/blobs/{}", Digest::sha256(content.as_bytes())).parse().unwrap()
 }
 
 fn cache() -> String {
@@ -243,6 +245,45 @@ async fn a_blob_that_breaks_for_good_cuts_the_connection() {
         assert!(head.starts_with(&format!("http/1.1 {status}")) && head.contains(&length), "{head}");
         let is_a_part = !body.is_empty() && body.len() <= 2 * MIB && content[first..].starts_with(&body);
         assert!(is_a_part, "{} bytes, and neither an end nor an error among them", body.len());
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_is_written_anew_while_it_is_pulled_comes_to_its_end() {
+    let broken = Broken::new();
+    let content = "0123456789".repeat(MIB / 2);
+    let path = broken.keep_blob(&content, content.clone()).await;
+    for (range, first) in [("", 0), ("Range: bytes=7-\r\n", 7)] {
+        broken.store.when(Operation::Get).nth(1).after(2 * MIB as u64).fail(|| StoreError::Changed);
+        broken.store.when(Operation::Get).nth(2).after(MIB as u64).fail(|| StoreError::Changed);
+
+        let (_, body) = broken.get_raw(&path, range).await;
+
+        assert!(body == content[first..], "{range}: {} bytes", body.len());
+        broken.store.mend();
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_is_gone_or_of_another_size_when_it_would_be_read_on_cuts_the_connection() {
+    let content = "0123456789".repeat(MIB / 2);
+    for other in [None, Some("short")] {
+        let broken = Broken::new();
+        let path = broken.keep_blob(&content, content.clone()).await;
+        broken.store.when(Operation::Get).nth(1).after(2 * MIB as u64).fail(|| StoreError::Changed);
+        let again = broken.store.when(Operation::Get).nth(2).pause();
+        let replaced = async {
+            tokio::time::timeout(PATIENCE, again.arrived()).await.expect("it is asked for again");
+            match other {
+                Some(other) => drop(broken.keep_blob(&content, other.to_owned()).await),
+                None => broken.store.delete(&blob_key(&content), PATIENCE).await.unwrap(),
+            }
+            again.release();
+        };
+
+        let ((_, body), ()) = tokio::join!(broken.get_raw(&path, ""), replaced);
+
+        assert!(body.len() <= 2 * MIB && content.starts_with(&body), "{other:?}: {} bytes", body.len());
     }
 }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use longshore::access::{Access, Profile};
+use longshore::access::{Access, Profile, Profiles};
 use longshore::api::{Api, Entrance, Hosts};
 use longshore::metrics::Metrics;
 use longshore::oci::Digest;
 use longshore::registry::{Patience, Registry};
+use longshore::secrets::Mask;
 use longshore::server::{self, Limits};
 use longshore::store::{MemoryStore, ObjectStore};
 use serde_json::Value;
@@ -24,6 +25,9 @@ use crate::client::{self, Answer};
 
 /// Long enough that only a test that has failed waits for it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A secret of the server's, which also is a name and a tag.
+pub const SECRET: &str = "sesame-open";
 
 /// A server, gone when dropped.
 pub struct Stand {
@@ -44,9 +48,12 @@ impl Stand {
     pub fn with(store: Arc<dyn ObjectStore>, anonymous: Access, patience: Patience) -> Self {
         let registry = Arc::new(Registry::new(Arc::clone(&store), patience));
         let profile = Profile::new("default".to_owned(), Arc::clone(&registry), anonymous);
-        let api = Arc::new(Api::new(profile, Hosts::new(["longshore.test".to_owned()]), Metrics::new(10)));
+        let mask = Mask::default();
+        mask.add(&SECRET.into());
+        let api = Api::new(Profiles::new([Arc::new(profile)]), Hosts::new(["longshore.test".to_owned()]), Metrics::new(10));
+        let api = Arc::new(api.with_mask(mask));
         let ((listener, address), (admin_listener, admin)) = (listen(), listen());
-        let listeners = vec![(listener, Entrance::Registry), (admin_listener, Entrance::Admin)];
+        let listeners = vec![(listener, Entrance::Registry(None)), (admin_listener, Entrance::Admin)];
         let limits = Limits { connections: 64, drain: PATIENCE };
         let token = CancellationToken::new();
         let stop = token.clone().drop_guard();

@@ -18,7 +18,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST};
 use http::{Method, Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use longshore::access::{Access, Profile};
+use longshore::access::{Access, Profile, Profiles};
 use longshore::api::{Api, Entrance, Hosts};
 use longshore::metrics::Metrics;
 use longshore::oci::{Algorithm, Digest, MediaType};
@@ -210,7 +210,10 @@ impl World {
         let profile = Profile::new("default".to_owned(), Arc::clone(&registry), Access::Write);
         Client {
             world: Rc::clone(self),
-            replica: Arc::new(Replica { api: Api::new(profile, Hosts::new([]), Metrics::new(1)), registry }),
+            replica: Arc::new(Replica {
+                api: Api::new(Profiles::new([Arc::new(profile)]), Hosts::new([]), Metrics::new(1)),
+                registry,
+            }),
         }
     }
 
@@ -304,7 +307,7 @@ impl Client {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
 
         let (head, body) =
-            self.replica.api.answer(request, Entrance::Registry, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.into_parts();
+            self.replica.api.answer(request, &Entrance::Registry(None), IpAddr::V4(Ipv4Addr::LOCALHOST)).await.into_parts();
         let answer = Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() };
         check(&answer, method == Method::HEAD);
         if method == Method::PUT && answer.status == StatusCode::CREATED {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use longshore::metrics::Metrics;
 use longshore::oci::{Digest, MediaType};
 use longshore::registry::{Asker, Belief, Patience, Registry, RegistryError, WritableRepository};
 use longshore::store::{Clock, Key, MemoryStore, ObjectStore};
@@ -24,6 +25,7 @@ pub struct Harbour {
 /// A server among several, as far as the image `app` goes.
 pub struct Replica {
     pub registry: Arc<Registry>,
+    pub metrics: Metrics,
     pub app: WritableRepository,
 }
 
@@ -57,9 +59,11 @@ impl Harbour {
 }
 
 pub fn replica_over(store: Arc<dyn ObjectStore>, belief: Belief, clock: &Clock) -> Replica {
-    let registry = Arc::new(Registry::new(store, PATIENCE).with_belief(belief).with_clock(clock.clone()));
+    let metrics = Metrics::new(0);
+    let registry = Registry::new(store, PATIENCE).with_metrics(metrics.profile("app"));
+    let registry = Arc::new(registry.with_belief(belief).with_clock(clock.clone()));
     let app = registry.writable_repository("app".parse().unwrap());
-    Replica { registry, app }
+    Replica { registry, metrics, app }
 }
 
 impl Replica {

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use longshore::credentials::{Source, Surroundings};
 use longshore::metrics::ProfileMetrics;
 use longshore::oci::ByteRange;
+use longshore::secrets::Template;
 use longshore::store::{
-    FolderStore, Key, Listed, MemoryBudget, MemoryStore, Object, ObjectMeta, ObjectStore, S3Credentials, S3Kind, S3Objects,
-    S3Settings, S3Store, StoreError, Upload,
+    FolderStore, Key, Listed, MemoryBudget, MemoryStore, Object, ObjectMeta, ObjectStore, S3Kind, S3Objects, S3Settings, S3Store,
+    StoreError, Upload,
 };
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -20,7 +22,7 @@ use uuid::Uuid;
 use crate::support::minio::{ACCESS_KEY_ID, Minio, REGION, SECRET_ACCESS_KEY};
 use crate::support::s3_server::{self, S3Server};
 use crate::support::scratch;
-use crate::support::strict::{self, Kind, Strict};
+use crate::support::strict::{Kind, Strict};
 
 /// Long enough that only a test that has failed waits for it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -68,29 +70,18 @@ pub async fn settings_of(server: S3Server) -> S3Settings {
     S3Settings { kind, ..settings(address_of(server).await) }
 }
 
-/// How to reach the bucket of `strict`.
-pub fn strict_settings(strict: &Strict) -> S3Settings {
-    let kind = match strict.kind() {
-        Kind::Aws => S3Kind::AWS,
-        Kind::Gcs => S3Kind::GCS,
-        Kind::R2 => S3Kind::R2,
-        Kind::B2 => S3Kind::B2,
-    };
-    let region = strict.kind().region().to_owned();
-    S3Settings { bucket: strict::BUCKET.to_owned(), kind, region, ..settings(strict.address) }
-}
-
-pub fn keys(access_key_id: &str, secret_access_key: &str) -> S3Credentials {
-    S3Credentials::Static {
-        access_key_id: access_key_id.to_owned(),
-        secret_access_key: secret_access_key.to_owned().into(),
+pub fn keys(access_key_id: &str, secret_access_key: &str) -> Source {
+    Source::Static {
+        access_key_id: Template::of_text(access_key_id),
+        secret_access_key: Template::of_text(secret_access_key),
         session_token: None,
     }
 }
 
 /// The bucket of `settings`, for uploads that hold up to `memory` bytes.
 pub async fn s3_store(settings: S3Settings, memory: usize) -> S3Store {
-    S3Store::new(settings, Arc::new(MemoryBudget::new(memory as u64)).share(), ProfileMetrics::default()).await.unwrap()
+    let memory = Arc::new(MemoryBudget::new(memory as u64)).share();
+    S3Store::new(settings, &Surroundings::default(), memory, ProfileMetrics::default()).await.unwrap()
 }
 
 /// A store of which one test has all that lies under a root.
@@ -156,7 +147,7 @@ impl Bench {
     async fn strict(kind: Kind) -> Self {
         // A second between two writes, shortened: many a promise is about many writes.
         let strict = Strict::over(Arc::new(MemoryStore::default()), kind, kind.pause_between_writes() / 10);
-        let bench = Self::over(s3_store(strict_settings(&strict), 64 * MIB).await);
+        let bench = Self::over(s3_store(strict.settings(strict.address), 64 * MIB).await);
         Self { _under: Some(Arc::new(strict)), ..bench }
     }
 

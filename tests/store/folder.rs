@@ -1,13 +1,11 @@
 //! What the folder store promises besides the contract: about its files, and about who else is at them.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use longshore::store::{FolderStore, Misconfiguration, OCTET_STREAM, ObjectStore, StoreError};
 use tempfile::TempDir;
 
@@ -16,7 +14,7 @@ use crate::support::scratch;
 use crate::words::{key, put, read};
 
 /// Where the store keeps what is not finished.
-const TEMPORARY: &str = "@tmp";
+pub const TEMPORARY: &str = "@tmp";
 
 fn folder() -> (TempDir, FolderStore) {
     let folder = scratch("folder");
@@ -25,7 +23,7 @@ fn folder() -> (TempDir, FolderStore) {
 }
 
 /// Everything below `path`, files and all else, by path, but for the temporary folder itself.
-fn found_in(path: &Path) -> Vec<String> {
+pub fn found_in(path: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = vec![path.to_owned()];
     while let Some(folder) = open.pop() {
@@ -50,7 +48,7 @@ fn told(error: StoreError) -> String {
 }
 
 /// A file of the temporary folder as a writer that died two minutes ago leaves it.
-fn leave_over(folder: &Path, name: &str) -> File {
+pub fn leave_over(folder: &Path, name: &str) -> File {
     let file = File::create(folder.join(TEMPORARY).join(name)).unwrap();
     file.set_modified(SystemTime::now() - Duration::from_secs(120)).unwrap();
     file
@@ -439,69 +437,4 @@ async fn a_full_disk_is_told_as_such_and_costs_nothing_but_the_write() {
     assert_eq!(found_in(disk.0.path()), ["app", "app/old"]);
     assert_eq!(read(&store, "app/old").await.unwrap(), content(1_000_000));
     put(&store, "app/new", content(1_000_000)).await;
-}
-
-/// Tells the child which folder to write in.
-const CHILD: &str = "LONGSHORE_TEST_CHILD_FOLDER";
-
-/// The bytes of one round, which differ in length, too.
-fn of_round(round: u32) -> Bytes {
-    vec![round as u8; 2_500_000 + round as usize].into()
-}
-
-#[tokio::test]
-#[ignore = "the other side of the test below, which kills it"]
-async fn child_that_writes_until_it_is_killed() {
-    let Some(folder) = std::env::var_os(CHILD) else { return };
-    let store = FolderStore::open(Path::new(&folder)).unwrap();
-    for round in 0.. {
-        let mut upload = store.upload(&key(&format!("blobs/{}", round % 2)), None, PATIENCE).await.unwrap();
-        upload.write(of_round(round)).await.unwrap();
-        upload.finish(None).await.unwrap();
-        store.put(&key("tags/t"), round.to_string().into(), "text/plain", PATIENCE).await.unwrap();
-        println!("\nstored {round}");
-    }
-}
-
-/// The last round that a child told of before it was killed.
-fn killed_in_the_middle(folder: &Path, rounds: usize, grace: Duration) -> u32 {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "folder::child_that_writes_until_it_is_killed", "--ignored", "--nocapture"])
-        .env(CHILD, folder)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stored = BufReader::new(child.stdout.take().unwrap())
-        .lines()
-        .filter_map(|line| line.unwrap().strip_prefix("stored ").map(|round| round.parse::<u32>().unwrap()));
-    let enough = stored.by_ref().take(rounds).last().unwrap();
-    std::thread::sleep(grace);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    stored.last().unwrap_or(enough)
-}
-
-#[tokio::test]
-async fn what_was_stored_outlives_kill_9_and_the_rest_is_whole_or_absent() {
-    for run in 0..12 {
-        let folder = scratch("folder");
-        let last = killed_in_the_middle(folder.path(), 2 + run, Duration::from_micros(900 * run as u64));
-
-        let store = FolderStore::open(folder.path()).unwrap();
-        for round in [last - 1, last] {
-            let found = read(&store, &format!("blobs/{}", round % 2)).await.unwrap();
-            let newer = [round, round + 2].into_iter().find(|round| found == of_round(*round));
-            assert!(newer.is_some(), "half of a blob, or one from before {round}");
-        }
-        let tag = store.get(&key("tags/t"), None, PATIENCE).await.unwrap().unwrap();
-        assert_eq!(tag.meta.content_type, "text/plain");
-        assert!([last, last + 1].iter().any(|round| tag.meta.size == round.to_string().len() as u64));
-        assert_eq!(names(&store, "").await, ["blobs/0", "blobs/1", "tags/t"]);
-
-        for entry in fs::read_dir(folder.path().join(TEMPORARY)).unwrap() {
-            drop(leave_over(folder.path(), entry.unwrap().file_name().to_str().unwrap()));
-        }
-        FolderStore::open(folder.path()).unwrap();
-        assert_eq!(found_in(&folder.path().join(TEMPORARY)), [""; 0]);
-    }
 }

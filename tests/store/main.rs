@@ -10,6 +10,7 @@ mod broken;
 mod contract;
 mod crowded;
 mod folder;
+mod killed;
 mod long_listing;
 mod s3;
 mod strict;

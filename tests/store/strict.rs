@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::bench::{Bench, MIB, content, keys, s3_store, strict_settings, write};
+use crate::bench::{Bench, MIB, content, keys, s3_store, write};
 use crate::support::client;
 use crate::support::longshore::Launch;
 use crate::support::minio::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
@@ -167,7 +167,7 @@ async fn a_name_of_gcs_is_written_once_a_second_and_longshore_waits_for_it() {
     let refused = put().await.unwrap_err();
     assert_eq!(refused.raw_response().unwrap().status().as_u16(), 429);
 
-    let bench = Bench::over(s3_store(strict_settings(&strict), 64 * MIB).await);
+    let bench = Bench::over(s3_store(strict.settings(strict.address), 64 * MIB).await);
     let began = Instant::now();
     bench.put("it", "one").await;
     bench.put("it", "two").await;
@@ -180,7 +180,7 @@ async fn a_name_of_gcs_is_written_once_a_second_and_longshore_waits_for_it() {
 async fn what_is_signed_wrongly_or_hashes_to_something_else_is_refused_and_invisible() {
     for kind in [Aws, Gcs, R2, B2] {
         let strict = Strict::start(kind);
-        let mut settings = strict_settings(&strict);
+        let mut settings = strict.settings(strict.address);
         let bench = Bench::over(s3_store(settings.clone(), 64 * MIB).await);
         settings.credentials = keys(ACCESS_KEY_ID, "another secret");
         let stranger = Bench::over(s3_store(settings, 64 * MIB).await);
@@ -207,7 +207,7 @@ async fn who_visits_before_the_bucket_may_answer_in_its_place() {
         // As Amazon S3 does when it finds out too late (S3 API, CompleteMultipartUpload).
         async move { is_first.then(|| refusal(200, "InternalError", "We encountered an internal error.")) }.boxed()
     });
-    let bench = Bench::over(s3_store(strict_settings(&strict), 64 * MIB).await);
+    let bench = Bench::over(s3_store(strict.settings(strict.address), 64 * MIB).await);
 
     let mut upload = bench.upload("it", Some(17 * MIB)).await;
     write(&mut *upload, content(17 * MIB)).await.unwrap();

@@ -3,7 +3,8 @@
 //! A door forwards HTTP/1.1 as it comes: the same headers (`Host` too, which
 //! S3 signatures cover), bodies streamed both ways, one connection behind for
 //! each in front. It stands before an S3 server, before Longshore itself, or
-//! before replicas of it, which take turns.
+//! before replicas of it, which take turns. Single requests can be
+//! [troubled](Door::trouble) on their way.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -21,6 +22,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper::service::service_fn;
@@ -30,6 +32,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{AbortHandle, JoinHandle};
 
+use super::fault::{Broken, Fault, Flow, struck, whole};
 use super::ports;
 use super::shape::{Paced, Pipe, Shape};
 
@@ -180,6 +183,7 @@ impl Door {
             next_connection: AtomicU64::new(0),
             seen: Mutex::default(),
             trips: Mutex::default(),
+            trouble: Mutex::default(),
         });
         hall.listen();
         Self { address, hall }
@@ -216,6 +220,11 @@ impl Door {
         });
         self.hall.trips.lock().expect("no panic").push(Arc::clone(&wire));
         Trip { wire }
+    }
+
+    /// Lets befall each request from now on what `trouble` says.
+    pub fn trouble(&self, trouble: impl Fn(&Seen) -> Option<Fault> + Send + Sync + 'static) {
+        *self.hall.trouble.lock().expect("no panic") = Some(Trouble(Arc::new(trouble)));
     }
 }
 
@@ -266,6 +275,19 @@ impl std::fmt::Debug for Wire {
     }
 }
 
+/// Says what befalls a request.
+type Befalls = dyn Fn(&Seen) -> Option<Fault> + Send + Sync;
+
+/// What befalls requests.
+#[derive(Clone)]
+struct Trouble(Arc<Befalls>);
+
+impl std::fmt::Debug for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Trouble")
+    }
+}
+
 impl Wire {
     /// Whether `seen` is the request that was waited for.
     fn is_sprung_by(&self, seen: &Seen) -> bool {
@@ -287,6 +309,7 @@ struct Hall {
     next_connection: AtomicU64,
     seen: Mutex<Vec<Arc<Seen>>>,
     trips: Mutex<Vec<Arc<Wire>>>,
+    trouble: Mutex<Option<Trouble>>,
 }
 
 /// A connection from in front.
@@ -296,6 +319,12 @@ struct Connection {
     /// A second handle on the socket, by which it can be told to reset.
     socket: OwnedFd,
     task: AbortHandle,
+}
+
+impl Connection {
+    fn reset_at_end(&self) {
+        let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+    }
 }
 
 impl Hall {
@@ -320,9 +349,17 @@ impl Hall {
 
     fn reset_connections(&self) {
         for (_, connection) in self.connections.lock().expect("no panic").drain() {
-            let _ = socket2::SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
+            connection.reset_at_end();
             connection.task.abort();
         }
+    }
+
+    /// Why the connection `id` ends here, by a reset.
+    fn reset(&self, id: u64) -> Broken {
+        if let Some(connection) = self.connections.lock().expect("no panic").get(&id) {
+            connection.reset_at_end();
+        }
+        "a test reset it".into()
     }
 
     /// May end its caller, when that is a connection's own task: nothing is left to do after the first await.
@@ -364,13 +401,13 @@ impl Hall {
         let stream = Freezable { stream: self.pipe.pace(stream), frozen: Arc::clone(&frozen) };
         let hall = Arc::clone(self);
         let task = tokio::spawn(async move {
-            hall.serve(stream).await;
+            hall.serve(id, stream).await;
             hall.connections.lock().expect("no panic").remove(&id);
         });
         connections.insert(id, Connection { frozen, socket, task: task.abort_handle() });
     }
 
-    async fn serve(self: &Arc<Self>, stream: Freezable) {
+    async fn serve(self: &Arc<Self>, id: u64, stream: Freezable) {
         let (mut senders, mut behind) = (Vec::new(), FuturesUnordered::new());
         for &server in &self.behind {
             let Some((sender, connection)) = connect(server).await else { return };
@@ -379,7 +416,7 @@ impl Hall {
         }
         let service = service_fn(|request| {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed) % senders.len();
-            self.forward(Arc::clone(&senders[turn]), request)
+            self.admit_request(id, Arc::clone(&senders[turn]), request)
         });
         let mut front = hyper::server::conn::http1::Builder::new();
         let front = front.max_buf_size(BUFFER_BYTES).serve_connection(TokioIo::new(stream), service);
@@ -393,11 +430,44 @@ impl Hall {
         }
     }
 
-    async fn forward(
+    /// Lets befall a request what is to befall it.
+    async fn admit_request(
         self: &Arc<Self>,
+        id: u64,
         behind: Arc<Behind>,
         request: Request<Incoming>,
-    ) -> Result<Response<Counted>, hyper::Error> {
+    ) -> Result<Response<Counted>, Broken> {
+        let seen = self.see(&request);
+        self.pipe.delay().await;
+        let trouble = self.trouble.lock().expect("no panic").clone();
+        let forward = |request| self.forward(behind, Arc::clone(&seen), request);
+        let answer = match trouble.and_then(|Trouble(trouble)| trouble(&seen)) {
+            None => forward(request.map(whole)).await?.map(whole),
+            Some(Fault::Late(time)) => {
+                tokio::time::sleep(time).await;
+                forward(request.map(whole)).await?.map(whole)
+            }
+            Some(Fault::Request(strike)) => forward(request.map(|body| struck(body, strike))).await?.map(whole),
+            Some(Fault::Answer(strike)) => forward(request.map(whole)).await?.map(|body| struck(body, strike)),
+            Some(Fault::Reset) => return Err(self.reset(id)),
+            Some(Fault::AnswerLost) => {
+                forward(request.map(whole)).await?;
+                return Err(self.reset(id));
+            }
+            Some(Fault::Answered(answer)) => {
+                // Who is still sending would take the end of the connection for the answer.
+                request.into_body().collect().await?;
+                answer.map(Full::new).map(whole)
+            }
+            Some(Fault::AnsweredOtherwise(answer)) => {
+                forward(request.map(whole)).await?.into_body().collect().await?;
+                answer.map(Full::new).map(whole)
+            }
+        };
+        Ok(answer.map(|body| Counted { body, seen, counter: |seen| &seen.downloaded }))
+    }
+
+    fn see(&self, request: &Request<Incoming>) -> Arc<Seen> {
         let seen = Arc::new(Seen {
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
@@ -409,9 +479,16 @@ impl Hall {
             downloaded: AtomicU64::new(0),
         });
         self.seen.lock().expect("no panic").push(Arc::clone(&seen));
-        self.pipe.delay().await;
-        let lost = self.spring_trips(&seen).await;
+        seen
+    }
 
+    async fn forward(
+        self: &Arc<Self>,
+        behind: Arc<Behind>,
+        seen: Arc<Seen>,
+        request: Request<Flow>,
+    ) -> Result<Response<Incoming>, hyper::Error> {
+        let lost = self.spring_trips(&seen).await;
         let mut sender = behind.sender.lock().await;
         if sender.is_closed() {
             // The server ended the connection while the request was held here; a client would have taken a new one.
@@ -426,7 +503,7 @@ impl Hall {
             self.shut(&wire, mode).await;
         }
         let _ = seen.answer.set((response.status(), Instant::now()));
-        Ok(response.map(|body| Counted { body, seen, counter: |seen| &seen.downloaded }))
+        Ok(response)
     }
 
     /// Does what is to be done before the request is passed on; the trip that its answer springs, if any.
@@ -475,16 +552,16 @@ async fn connect(server: SocketAddrV4) -> Option<(SendRequest<Counted>, BoxFutur
 
 /// A body that counts the bytes which pass.
 struct Counted {
-    body: Incoming,
+    body: Flow,
     seen: Arc<Seen>,
     counter: fn(&Seen) -> &AtomicU64,
 }
 
 impl Body for Counted {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
             (self.counter)(&self.seen).fetch_add(data.len() as u64, Ordering::Relaxed);

@@ -147,6 +147,11 @@ impl Longshore {
         self.signal(rustix::process::Signal::TERM);
     }
 
+    /// Asks it to read its settings again.
+    pub fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
     /// Ends it as a power cut would, and waits until it is gone.
     pub async fn kill(&mut self) {
         self.signal(rustix::process::Signal::KILL);

@@ -151,7 +151,11 @@ impl<K: Hash + Eq> Table<K> {
     }
 
     fn insert(&mut self, key: K, packed: Packed) {
-        self.map.insert(key, packed);
+        // A map makes room before it looks, and a full one would be doubled for what is in it already.
+        match self.map.get_mut(&key) {
+            Some(known) => *known = packed,
+            None => drop(self.map.insert(key, packed)),
+        }
         // What was removed may count against the capacity, and takes its slot still.
         self.slots = self.slots.max(Self::slots_for(self.map.capacity()));
     }
@@ -214,6 +218,20 @@ mod tests {
         entries.retain(|known| known.as_of < Moment(10));
 
         assert!(entries.bytes() < 32 * 49 && entries.get(&blob(9)).is_some() && entries.get(&blob(10)).is_none());
+    }
+
+    #[test]
+    fn what_is_noted_again_takes_no_more() {
+        let mut entries = Entries::default();
+        for number in 0..100 {
+            entries.insert(&blob(number), Known { fact: there(1, 1), as_of: Moment(1) });
+            let bytes = entries.bytes();
+            assert_eq!(entries.growth(&blob(number)), 0, "{number}");
+
+            entries.insert(&blob(number), Known { fact: there(1, 1), as_of: Moment(2) });
+
+            assert_eq!(entries.bytes(), bytes, "{number}");
+        }
     }
 
     #[test]

@@ -185,7 +185,7 @@ impl Index {
         match outcome {
             Ok(true) => {
                 image.listed = Some(walk.began);
-                shelf.retain(blobs, |known| known.as_of >= walk.began);
+                shelf.change(blobs, |entries| entries.retain(|known| known.as_of >= walk.began));
             }
             Ok(false) => {}
             // Nor will it be allowed soon.

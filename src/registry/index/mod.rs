@@ -310,8 +310,7 @@ impl Shelf {
         self.make_room(blobs, growth);
         let has_room = self.bytes + growth <= self.most_bytes;
         if has_room {
-            self.hold(self.bytes + growth);
-            self.image(blobs).entries.insert(digest, known);
+            self.change(blobs, |entries| entries.insert(digest, known));
         } else {
             self.image(blobs).overflow(known.as_of);
         }
@@ -326,18 +325,20 @@ impl Shelf {
             return;
         }
         image.purged = Some(now);
-        self.retain(blobs, |known| match known.fact {
+        let is_kept = |known: Known| match known.fact {
             Fact::There(_) => known.as_of.is_within(ttl, now),
             Fact::Gone(_) => known.as_of.is_within(GONE, now),
-        });
+        };
+        self.change(blobs, |entries| entries.retain(is_kept));
     }
 
-    fn retain(&mut self, blobs: &str, is_kept: impl Fn(Known) -> bool) {
+    /// Does `change` to what is known of an image, and notes how much memory that takes by then.
+    fn change(&mut self, blobs: &str, change: impl FnOnce(&mut Entries)) {
         let image = self.image(blobs);
-        let bytes = image.bytes();
-        image.entries.retain(is_kept);
-        let freed = bytes - image.bytes();
-        self.hold(self.bytes - freed);
+        let before = image.bytes();
+        change(&mut image.entries);
+        let after = image.bytes();
+        self.hold(self.bytes - before + after);
     }
 
     fn hold(&mut self, bytes: usize) {

@@ -4,6 +4,9 @@
 //! one that may not be read (S3 API, HeadObject and GetObject, "Permissions").
 //! So the first 403 is followed by one LIST: where that is refused too, a 403
 //! counts as absence for a while.
+//!
+//! Nor does a HEAD's 403 say when keys are no longer good. The LIST does, and
+//! what was refused is asked once more with those that took their place.
 
 use std::time::Duration;
 
@@ -11,11 +14,14 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::fault::Fault;
+use super::fault::{Fault, Remedy};
 use crate::store::StoreError;
 
-/// How long it is believed what one LIST has told: permissions change seldom.
-const BELIEVED: Duration = Duration::from_mins(10);
+/// How long it is believed that we may not list: permissions change seldom.
+const FORBIDDEN: Duration = Duration::from_mins(10);
+
+/// How long that we may: what is refused all the same may be so for its keys.
+const ALLOWED: Duration = Duration::from_secs(3);
 
 /// What is known of our permission to list.
 #[derive(Debug, Default)]
@@ -28,19 +34,22 @@ struct Learned {
 }
 
 impl Shared {
-    /// `outcome`, with a refusal turned into absence where that is what it means.
-    /// Takes until `deadline` to find out.
-    pub(super) async fn absent_if_unlisted<T>(
-        &self,
-        outcome: Result<Option<T>, StoreError>,
-        deadline: Instant,
-    ) -> Result<Option<T>, StoreError> {
+    /// What `ask` comes to, which has so much patience, with a refusal turned into absence where that is what it means.
+    pub(super) async fn look<T, F>(&self, patience: Duration, ask: impl Fn(Duration) -> F) -> Result<Option<T>, StoreError>
+    where
+        F: Future<Output = Result<Option<T>, StoreError>>,
+    {
+        let began = Instant::now();
+        let outcome = ask(patience).await;
         if !matches!(outcome, Err(StoreError::Denied(_))) {
             return outcome;
         }
-        let learning = tokio::time::timeout_at(deadline, self.may_list(deadline));
-        match learning.await {
+        let deadline = began + patience;
+        match tokio::time::timeout_at(deadline, self.may_list(deadline)).await {
             Ok(Some(false)) => Ok(None),
+            Ok(_) if self.connections.credentials().changed_since(began) => {
+                ask(deadline.saturating_duration_since(Instant::now())).await
+            }
             _ => outcome,
         }
     }
@@ -49,7 +58,7 @@ impl Shared {
     async fn may_list(&self, deadline: Instant) -> Option<bool> {
         let mut learned = self.listing.0.lock().await;
         if let Some(Learned { is_allowed, at }) = *learned
-            && at.elapsed() < BELIEVED
+            && at.elapsed() < if is_allowed { ALLOWED } else { FORBIDDEN }
         {
             return Some(is_allowed);
         }
@@ -71,6 +80,13 @@ impl Shared {
 
     async fn list_one(&self) -> Result<(), Fault> {
         let request = self.client().list_objects_v2().bucket(&self.bucket).prefix(&self.prefix).max_keys(1);
-        request.send().await.map(drop).map_err(|error| self.identity.fault("ListObjectsV2", error))
+        match request.send().await.map_err(|error| self.identity.fault("ListObjectsV2", error)) {
+            Ok(_) => Ok(()),
+            // Whom it does not know it has told nothing about what he may.
+            Err(Fault { error: StoreError::Denied(cause), remedy: remedy @ Remedy::OtherKeys { .. } }) => {
+                Err(Fault { error: StoreError::Unavailable(cause), remedy })
+            }
+            Err(fault) => Err(fault),
+        }
     }
 }

@@ -3,25 +3,27 @@
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, ConfigBag, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
-    SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
+    BehaviorVersion, ConfigBag, IdentityCache, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::{Client, Config};
 use aws_smithy_runtime_api::client::interceptors::{SharedInterceptor, dyn_dispatch_hint};
-use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
+use super::S3Settings;
+use super::bearer;
 use super::counting::Counting;
 use super::fault::Remedy;
 use super::objects::ObjectHeaders;
+use super::retry::Again;
+use super::signed::Signing;
 use super::wire::Wire;
-use super::{S3Credentials, S3Settings};
+use crate::credentials::{Credentials, Surroundings};
 use crate::metrics::ProfileMetrics;
 use crate::store::Misconfiguration;
 
@@ -37,6 +39,9 @@ const RENEWAL_PAUSE: Duration = Duration::from_millis(250);
 /// without a word, and then all the idle ones of the pool at once.
 pub(super) struct Connections {
     wire: Wire,
+    credentials: Credentials,
+    /// Whether requests carry a token rather than a signature.
+    has_tokens: bool,
     pool: RwLock<Pool>,
 }
 
@@ -49,10 +54,24 @@ struct Pool {
 
 impl Connections {
     /// Connections for `settings`; nothing is sent yet.
-    pub(super) async fn to(settings: &S3Settings, metrics: ProfileMetrics) -> Result<Self, Misconfiguration> {
-        let wire = Wire::of(settings).await?;
-        let client = client(settings, wire.client(), metrics).await;
-        Ok(Self { wire, pool: RwLock::new(Pool { client, since: Instant::now(), moved: None }) })
+    pub(super) async fn to(
+        settings: &S3Settings,
+        surroundings: &Surroundings,
+        metrics: ProfileMetrics,
+    ) -> Result<Self, Misconfiguration> {
+        let (source, wire) = (&settings.credentials, Wire::of(settings).await?);
+        let credentials = Credentials::new(source, &settings.region, surroundings, wire.to_issuers());
+        let mut config = config(settings, metrics);
+        config = if source.has_tokens() { config.allow_no_auth() } else { config.credentials_provider(credentials.clone()) };
+        let http = http(&wire, &credentials, source.has_tokens());
+        let client = Client::from_conf(config.http_client(http).build());
+        let pool = RwLock::new(Pool { client, since: Instant::now(), moved: None });
+        Ok(Self { wire, credentials, has_tokens: source.has_tokens(), pool })
+    }
+
+    /// What requests are let in with.
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
     /// A client that uses them.
@@ -60,15 +79,18 @@ impl Connections {
         self.pool.read().unwrap_or_else(PoisonError::into_inner).client.clone()
     }
 
-    /// Does what is to be done here for a request that began then to succeed; whether another attempt makes sense.
-    pub(super) fn apply(&self, remedy: &Remedy, began: Instant) -> bool {
+    /// Does what is to be done here for a request that began then to succeed; when another attempt makes sense.
+    pub(super) async fn apply(&self, remedy: Remedy, began: Instant) -> Again {
         match remedy {
-            Remedy::None => return false,
-            Remedy::Region(region) => return self.move_to(region, began),
+            Remedy::None => return Again::Never,
+            Remedy::Region(region) if self.move_to(&region, began) => return Again::Now,
+            Remedy::Region(_) => return Again::Never,
+            Remedy::OtherKeys { .. } if self.credentials.refused(began).await => return Again::Now,
+            Remedy::OtherKeys { are_expired: false } => return Again::Never,
             Remedy::NewConnections => self.renew(),
-            Remedy::Time | Remedy::Recovery | Remedy::LessLoad => {}
+            Remedy::OtherKeys { are_expired: true } | Remedy::Keys | Remedy::Time | Remedy::Recovery | Remedy::LessLoad => {}
         }
-        true
+        Again::Later
     }
 
     /// Uses new connections from now on; running requests end on theirs.
@@ -76,9 +98,13 @@ impl Connections {
         let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
         // Requests that stood still side by side need only one renewal.
         if pool.since.elapsed() >= RENEWAL_PAUSE {
-            let config = pool.client.config().to_builder().http_client(self.wire.client()).build();
+            let config = pool.client.config().to_builder().http_client(self.http()).build();
             *pool = Pool { client: Client::from_conf(config), since: Instant::now(), ..*pool };
         }
+    }
+
+    fn http(&self) -> SharedHttpClient {
+        http(&self.wire, &self.credentials, self.has_tokens)
     }
 
     /// Signs for `region` from now on, which the store has told to a request that began then.
@@ -103,14 +129,19 @@ impl Pool {
     }
 }
 
-/// A client for `settings`.
-async fn client(settings: &S3Settings, http: SharedHttpClient, metrics: ProfileMetrics) -> Client {
+/// New connections on `wire`, over which requests carry a token where they are not signed.
+fn http(wire: &Wire, credentials: &Credentials, has_tokens: bool) -> SharedHttpClient {
+    if has_tokens { bearer::carrying(credentials.clone(), wire.client()) } else { wire.client() }
+}
+
+/// What is set for `settings`, but for who we are and how requests are sent.
+fn config(settings: &S3Settings, metrics: ProfileMetrics) -> aws_sdk_s3::config::Builder {
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region.clone()))
         .force_path_style(settings.path_style)
-        .credentials_provider(credentials(settings, &http).await)
-        .http_client(http)
+        // Ours are held already, and change while a request is on its way.
+        .identity_cache(IdentityCache::no_cache())
         // Waiting and asking again is ours to decide, by route: see `retry`.
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build())
@@ -120,38 +151,13 @@ async fn client(settings: &S3Settings, http: SharedHttpClient, metrics: ProfileM
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .interceptor(ObjectHeaders::of(&settings.objects))
         .interceptor(ContentLengthOfNothing)
+        .interceptor(Signing)
         .interceptor(Counting(metrics));
     if settings.kind.copies_as_ceph {
         config.push_interceptor(SharedInterceptor::new(CopyConditionOfCeph));
     }
     config.set_endpoint_url(settings.endpoint.clone());
-    Client::from_conf(config.build())
-}
-
-async fn credentials(settings: &S3Settings, http: &SharedHttpClient) -> SharedCredentialsProvider {
-    match &settings.credentials {
-        S3Credentials::Static { access_key_id, secret_access_key, session_token } => {
-            let token = session_token.as_ref().map(|token| token.expose_secret().to_owned());
-            SharedCredentialsProvider::new(Credentials::new(
-                access_key_id,
-                secret_access_key.expose_secret(),
-                token,
-                None,
-                "longshore",
-            ))
-        }
-        S3Credentials::Default => {
-            let region = Region::new(settings.region.clone());
-            let provider = aws_config::default_provider::credentials::Builder::default()
-                .region(region.clone())
-                .configure(
-                    aws_config::provider_config::ProviderConfig::empty().with_http_client(http.clone()).with_region(Some(region)),
-                )
-                .build()
-                .await;
-            SharedCredentialsProvider::new(provider)
-        }
-    }
+    config
 }
 
 /// Says `Content-Length: 0` where a request has no body: without it GCS answers

@@ -2,18 +2,32 @@
 
 use std::fmt;
 use std::sync::{Arc, Once};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::primitives::{DateTime, DateTimeFormat as Format};
 
-use super::{S3Credentials, S3Settings};
+use super::S3Settings;
+use super::signed::skew;
+use crate::credentials::{Credentials, NoCredentials};
 use crate::store::{Cause, Misconfiguration, StoreError};
 
 /// A clock that is off by less is good enough to sign with: stores take 15 minutes, some 5.
 const TOLERATED_SKEW: Duration = Duration::from_mins(4);
+
+/// What a store says of keys that it does not take (S3 API, "Error responses"; Cloud Storage, "XML API error responses").
+const KEYS_REFUSED: &[&str] = &[
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "InvalidToken",
+    "InvalidClientTokenId",
+    "InvalidSecurity",
+    "AuthenticationRequired",
+    // MinIO's word for a session whose keys are gone.
+    "InvalidTokenId",
+    // versitygw's for a key that is.
+    "XAdminUserNotFound",
+];
 
 /// A request that did not succeed.
 #[derive(Debug)]
@@ -37,6 +51,13 @@ pub(super) enum Remedy {
     NewConnections,
     /// Fewer requests at once.
     LessLoad,
+    /// Other keys than these, which the store refuses.
+    OtherKeys {
+        /// Whether they were good, so that others are about to come.
+        are_expired: bool,
+    },
+    /// Any keys: for now there are none, and nothing was asked.
+    Keys,
     /// Signing for this region: the bucket is there.
     Region(String),
 }
@@ -47,7 +68,7 @@ pub(super) struct Identity {
     bucket: String,
     region: String,
     endpoint: String,
-    access_key_id: String,
+    credentials: Credentials,
     /// Whether it was told that our clock is off.
     clock: Arc<Once>,
 }
@@ -57,7 +78,7 @@ struct Refusal<'a> {
     status: u16,
     code: &'a str,
     bucket_region: Option<&'a str>,
-    /// How far the store's clock is from ours.
+    /// How far the store's clock is from the one that the request was signed by.
     skew: Duration,
 }
 
@@ -73,6 +94,12 @@ impl Fault {
     /// A response without something that every store must say.
     pub(super) fn incomplete(what: &str) -> Self {
         Self::passing(Remedy::Recovery, format!("the store's answer lacks {what}"))
+    }
+
+    /// There are no keys to ask with.
+    pub(super) fn without_keys(missing: NoCredentials) -> Self {
+        let remedy = if missing.is_passing { Remedy::Keys } else { Remedy::None };
+        Self { error: StoreError::NoCredentials(missing), remedy }
     }
 
     /// Nothing was heard or sent for so long.
@@ -91,16 +118,12 @@ impl fmt::Display for Fault {
 }
 
 impl Identity {
-    pub(super) fn of(settings: &S3Settings) -> Self {
-        let access_key_id = match &settings.credentials {
-            S3Credentials::Static { access_key_id, .. } => access_key_id.clone(),
-            S3Credentials::Default => "of the default credentials".to_owned(),
-        };
+    pub(super) fn of(settings: &S3Settings, credentials: Credentials) -> Self {
         Self {
             bucket: settings.bucket.clone(),
             region: settings.region.clone(),
             endpoint: settings.endpoint.clone().unwrap_or_else(|| "AWS".to_owned()),
-            access_key_id,
+            credentials,
             clock: Arc::new(Once::new()),
         }
     }
@@ -111,9 +134,8 @@ impl Identity {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         let SdkError::ServiceError(service) = &error else {
-            if has_no_credentials(&error) {
-                let reason = "neither environment, shared files, web identity, container nor instance have any".to_owned();
-                return Fault::lasting(StoreError::Misconfigured(Misconfiguration::NoCredentials { reason }));
+            if let Some(missing) = missing_credentials(&error) {
+                return Fault::without_keys(missing);
             }
             return Fault::passing(Remedy::Recovery, format!("{operation}: {}", DisplayErrorContext(&error)));
         };
@@ -127,7 +149,8 @@ impl Identity {
 
     fn judge(&self, refusal: &Refusal<'_>, cause: String) -> Fault {
         if let Some(mistake) = self.mistake(refusal) {
-            return Fault::lasting(StoreError::Misconfigured(mistake));
+            let remedy = if refusal.is_about_keys() { Remedy::OtherKeys { are_expired: false } } else { Remedy::None };
+            return Fault { error: StoreError::Misconfigured(mistake), remedy };
         }
         if self.is_elsewhere(refusal) {
             return self.wrong_region(refusal.bucket_region);
@@ -135,6 +158,12 @@ impl Identity {
         if refusal.is_about_time() {
             self.tell_of_clock(refusal.skew);
             return Fault::passing(Remedy::Time, cause);
+        }
+        if refusal.is_about_expiry() {
+            return Fault::passing(Remedy::OtherKeys { are_expired: true }, cause);
+        }
+        if refusal.is_about_keys() {
+            return Fault { error: lasting(refusal, cause.into()), remedy: Remedy::OtherKeys { are_expired: false } };
         }
         if ["XMinioStorageFull", "QuotaExceeded"].contains(&refusal.code) {
             return Fault::lasting(StoreError::Full(cause.into()));
@@ -147,12 +176,11 @@ impl Identity {
 
     /// The mistake in how the bucket is set up, if it is one.
     fn mistake(&self, refusal: &Refusal<'_>) -> Option<Misconfiguration> {
-        let access_key_id = self.access_key_id.clone();
+        let access_key_id = self.credentials.id();
         match refusal.code {
             "NoSuchBucket" => {
                 Some(Misconfiguration::NoSuchBucket { bucket: self.bucket.clone(), endpoint: self.endpoint.clone() })
             }
-            // The second is versitygw's word for it.
             "InvalidAccessKeyId" | "XAdminUserNotFound" => {
                 Some(Misconfiguration::UnknownAccessKey { access_key_id, endpoint: self.endpoint.clone() })
             }
@@ -187,10 +215,23 @@ impl Identity {
 }
 
 impl Refusal<'_> {
-    /// Whether a clock is off, or keys are about to be replaced; the answer to a HEAD does not say so.
+    /// Whether a clock is off; the answer to a HEAD does not say so.
     fn is_about_time(&self) -> bool {
         let is_unsaid = self.status == 403 && self.code.is_empty() && self.skew > TOLERATED_SKEW;
-        is_unsaid || ["RequestTimeTooSkewed", "ExpiredToken", "ExpiredTokenException"].contains(&self.code)
+        is_unsaid || self.code == "RequestTimeTooSkewed"
+    }
+
+    /// Whether keys were good, and are about to be replaced; the answer to a HEAD does not say so (S3 API, "Error responses").
+    fn is_about_expiry(&self) -> bool {
+        let is_unsaid = self.status == 400 && self.code.is_empty();
+        is_unsaid || ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"].contains(&self.code)
+    }
+
+    /// Whether the store does not know the keys, or they do not fit; it may know others that their source has by now.
+    ///
+    /// The answer to a HEAD has no code. That of 403 may as well be about the object (see `absence`).
+    fn is_about_keys(&self) -> bool {
+        self.status == 401 || KEYS_REFUSED.contains(&self.code)
     }
 }
 
@@ -231,14 +272,6 @@ fn lasting(refusal: &Refusal<'_>, cause: Cause) -> StoreError {
     }
 }
 
-/// How far the store's clock is from ours, by the time that its answer bears.
-fn skew(response: &HttpResponse) -> Duration {
-    let date = response.headers().get("date").and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
-    let Some(theirs) = date.and_then(|date| SystemTime::try_from(date).ok()) else { return Duration::ZERO };
-    let ours = SystemTime::now();
-    ours.duration_since(theirs).or_else(|_| theirs.duration_since(ours)).unwrap_or_default()
-}
-
 /// The region that the body of an error names.
 fn region_in(response: &HttpResponse) -> Option<&str> {
     let body = std::str::from_utf8(response.body().bytes()?).ok()?;
@@ -268,10 +301,10 @@ pub(super) fn is_absent_to_head<E: ProvideErrorMetadata>(error: &SdkError<E, Htt
     matches!(error, SdkError::ServiceError(service) if service.raw().status().as_u16() == 404)
 }
 
-/// Whether the source of our keys has none.
-fn has_no_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+/// Why there were no credentials to ask with, if it was that.
+fn missing_credentials(error: &(dyn std::error::Error + 'static)) -> Option<NoCredentials> {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.any(|cause| matches!(cause.downcast_ref(), Some(CredentialsError::CredentialsNotLoaded(_))))
+    causes.find_map(|cause| cause.downcast_ref().cloned())
 }
 
 /// Whether `error` says that the object is not the one that was meant.

@@ -29,7 +29,8 @@ pub struct S3Kind {
     pub has_tags: bool,
     /// Whether objects can be given canned ACLs.
     pub has_acls: bool,
-    /// Whether one request can delete many objects (DeleteObjects), as the SDK asks for it.
+    /// Whether one request can delete many objects (DeleteObjects), as the SDK asks for it. Nothing asks so
+    /// yet: nothing deletes more than an upload's pieces before there is retention. What is known stands here already.
     pub deletes_many: bool,
     /// Whether it may be Ceph, which has a header of its own for the condition of a copy.
     pub copies_as_ceph: bool,

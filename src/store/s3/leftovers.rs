@@ -33,8 +33,10 @@ pub(super) async fn unfinished(
 ) -> Result<Option<Vec<Unfinished>>, StoreError> {
     let (mut found, mut marker) = (Vec::new(), Some(Marker::default()));
     while let Some(from) = marker.take().filter(|_| found.len() < MOST) {
-        let Some((uploads, next)) = shared.retry(patience, |_| page(shared, prefix, from.clone())).await? else {
-            return Ok(None);
+        let (uploads, next) = match shared.retry(patience, |_| page(shared, prefix, from.clone())).await {
+            // What it refuses us it does not tell us, whatever keys we have.
+            Ok(None) | Err(StoreError::Denied(_)) => return Ok(None),
+            told => told?.unwrap_or_default(),
         };
         let old = uploads.iter().filter(|upload| is_before(upload, before));
         // What was not asked for is not passed on: who asked is going to abort it.
@@ -58,10 +60,10 @@ async fn page(shared: &Shared, prefix: &str, from: Marker) -> Result<Option<(Vec
     Ok(Some((page.uploads.unwrap_or_default(), next)))
 }
 
-/// What a bucket refuses, or does not know, it does not tell; all else is a failure.
+/// What a bucket does not know it does not tell; all else is a failure.
 fn not_told<T>(fault: Fault) -> Result<Option<T>, Fault> {
     match fault.error {
-        StoreError::Denied(_) | StoreError::Unavailable(_) if fault.remedy == Remedy::None => Ok(None),
+        StoreError::Unavailable(_) if fault.remedy == Remedy::None => Ok(None),
         _ => Err(fault),
     }
 }

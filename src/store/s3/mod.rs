@@ -4,7 +4,9 @@
 //! the SDK's own retries and timeouts are off.
 
 mod absence;
+mod bearer;
 mod client;
+mod copy;
 mod counting;
 mod fault;
 mod get;
@@ -14,7 +16,7 @@ mod leftovers;
 mod load;
 mod objects;
 mod retry;
-mod touch;
+mod signed;
 mod upload;
 mod wire;
 
@@ -29,33 +31,25 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
-use secrecy::SecretString;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::budget::Share;
 use super::{Key, Listed, Misconfiguration, Object, ObjectMeta, ObjectStore, Page, StoreError, Unfinished, Upload};
+use crate::credentials::{Source, Surroundings};
 use crate::metrics::ProfileMetrics;
 use crate::oci::ByteRange;
 use absence::Listing;
 use client::Connections;
-use fault::{Fault, Identity, has_changed, is_absent, is_absent_to_head};
+use copy::Turns;
+use fault::{Fault, Identity, is_absent, is_absent_to_head};
 use retry::{Attempt, Endpoint, retry};
 
 pub use kind::{KIND_NAMES, S3Endpoint, S3Kind};
 pub use objects::{S3Encryption, S3Objects};
 
-/// What must be escaped in the path of a copy's source (S3 API, CopyObject, `x-amz-copy-source`).
-const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// How many objects the store copies for us at once. It reads and writes all
-/// their bytes, and more at once only take longer, each of them, until they are given up.
-const COPIES_AT_ONCE: usize = 8;
-
 /// How to reach a bucket.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct S3Settings {
     /// The bucket, by a well-formed name.
     pub bucket: String,
@@ -70,7 +64,7 @@ pub struct S3Settings {
     /// Whether the bucket stands in the path rather than in the host name.
     pub path_style: bool,
     /// Where the keys come from.
-    pub credentials: S3Credentials,
+    pub credentials: Source,
     /// What is asked for every object.
     pub objects: S3Objects,
     /// A file of certificates in PEM to trust besides the system's.
@@ -89,22 +83,6 @@ impl fmt::Display for S3Settings {
     }
 }
 
-/// Where the keys to a bucket come from.
-#[derive(Clone, Debug)]
-pub enum S3Credentials {
-    /// A key pair.
-    Static {
-        /// Names the key; no secret.
-        access_key_id: String,
-        /// Signs for it.
-        secret_access_key: SecretString,
-        /// Comes with temporary keys.
-        session_token: Option<SecretString>,
-    },
-    /// The SDK's own chain: environment, shared files, web identity, container, instance.
-    Default,
-}
-
 /// A bucket, or what lies under a prefix of one.
 #[derive(Clone)]
 pub struct S3Store {
@@ -121,21 +99,27 @@ struct Shared {
     prefix: String,
     identity: Identity,
     memory: Share,
-    copies: Semaphore,
+    copies: Turns,
     /// Aborts, and whatever else outlives the call that began it.
     background: TaskTracker,
 }
 
 impl S3Store {
-    /// The bucket that `settings` name, with what is sent to it counted in `metrics`. Nothing is sent yet.
+    /// The bucket that `settings` name, whose credentials' source finds `surroundings`, with what is sent to it counted
+    /// in `metrics`. Nothing is sent yet.
     ///
     /// # Errors
     ///
     /// The certificates or the proxy that they name cannot be used.
-    pub async fn new(settings: S3Settings, memory: Share, metrics: ProfileMetrics) -> Result<Self, Misconfiguration> {
-        let connections = Connections::to(&settings, metrics.clone()).await?;
+    pub async fn new(
+        settings: S3Settings,
+        surroundings: &Surroundings,
+        memory: Share,
+        metrics: ProfileMetrics,
+    ) -> Result<Self, Misconfiguration> {
+        let connections = Connections::to(&settings, surroundings, metrics.clone()).await?;
         let prefix = if settings.prefix.is_empty() { String::new() } else { format!("{}/", settings.prefix) };
-        let identity = Identity::of(&settings);
+        let identity = Identity::of(&settings, connections.credentials().clone());
         let shared = Shared {
             connections,
             endpoint: Endpoint::new(metrics),
@@ -144,7 +128,7 @@ impl S3Store {
             prefix,
             identity,
             memory,
-            copies: Semaphore::new(COPIES_AT_ONCE),
+            copies: Turns::default(),
             background: TaskTracker::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -157,11 +141,26 @@ impl Shared {
     }
 
     /// Makes attempts until one succeeds, one fails for good, or `patience` is over.
-    async fn retry<T, F>(&self, patience: Duration, request: impl FnMut(Attempt) -> F) -> Result<T, StoreError>
+    async fn retry<T, F>(&self, patience: Duration, mut request: impl FnMut(Attempt) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, Fault>>,
     {
+        let deadline = Instant::now() + patience;
+        let request = |attempt: Attempt| self.with_keys(attempt.clone(), deadline, request(attempt));
         retry(patience, &self.endpoint, |remedy, began| self.connections.apply(remedy, began), request).await
+    }
+
+    /// Makes `request` once there are keys to make it with: waiting for them is no silence of the store's.
+    async fn with_keys<T>(
+        &self,
+        attempt: Attempt,
+        deadline: Instant,
+        request: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        attempt.gives_time(deadline);
+        self.connections.credentials().ready(deadline).await.map_err(Fault::without_keys)?;
+        attempt.moves();
+        request.await
     }
 
     fn object_key(&self, key: &Key) -> String {
@@ -182,26 +181,11 @@ impl Shared {
         }
     }
 
-    /// `key` as the source of a copy.
-    fn copy_source(&self, key: &Key) -> String {
-        let source = format!("{}/{}", self.bucket, self.object_key(key));
-        percent_encoding::utf8_percent_encode(&source, NOT_IN_A_PATH).to_string()
-    }
-
     async fn delete(&self, key: &Key) -> Result<(), Fault> {
         match self.client().delete_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
             Ok(_) => Ok(()),
             Err(error) if is_absent(&error) => Ok(()),
             Err(error) => Err(self.identity.fault("DeleteObject", error)),
-        }
-    }
-
-    async fn copy(&self, from: &Key, etag: &str, to: &Key) -> Result<bool, Fault> {
-        let request = self.client().copy_object().bucket(&self.bucket).key(self.object_key(to));
-        match request.copy_source(self.copy_source(from)).copy_source_if_match(etag).send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_absent(&error) || has_changed(&error) => Ok(false),
-            Err(error) => Err(self.identity.fault("CopyObject", error)),
         }
     }
 
@@ -240,15 +224,11 @@ impl Shared {
 #[async_trait]
 impl ObjectStore for S3Store {
     async fn head(&self, key: &Key, patience: Duration) -> Result<Option<ObjectMeta>, StoreError> {
-        let deadline = Instant::now() + patience;
-        let found = self.shared.retry(patience, |_| self.shared.head(key)).await;
-        self.shared.absent_if_unlisted(found, deadline).await
+        self.shared.look(patience, |left| self.shared.retry(left, |_| self.shared.head(key))).await
     }
 
     async fn get(&self, key: &Key, range: Option<ByteRange>, patience: Duration) -> Result<Option<Object>, StoreError> {
-        let deadline = Instant::now() + patience;
-        let found = get::get(Arc::clone(&self.shared), key, range, patience).await;
-        self.shared.absent_if_unlisted(found, deadline).await
+        self.shared.look(patience, |left| get::get(Arc::clone(&self.shared), key, range, left)).await
     }
 
     async fn put(&self, key: &Key, bytes: Bytes, content_type: &str, patience: Duration) -> Result<(), StoreError> {
@@ -261,18 +241,11 @@ impl ObjectStore for S3Store {
     }
 
     async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError> {
-        // It is never closed, so this is a turn.
-        let _turn = self.shared.copies.acquire().await;
-        let copy = |attempt: Attempt| async move {
-            // The answer comes when all bytes are copied, and who gives up before has them copied once more.
-            attempt.gives_time(patience / 2);
-            self.shared.copy(from, etag, to).await
-        };
-        self.shared.retry(patience, copy).await
+        self.shared.copy(from, etag, to, patience).await
     }
 
     async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError> {
-        self.shared.retry(patience, |_| self.shared.touch(key)).await
+        self.shared.touch(key, patience).await
     }
 
     async fn delete(&self, key: &Key, patience: Duration) -> Result<(), StoreError> {
@@ -328,7 +301,13 @@ impl ObjectStore for S3Store {
                 Err(error) => Err(self.shared.identity.fault("GetObject", error)),
             }
         };
-        self.shared.retry(patience, |_| ask()).await
+        match self.shared.retry(patience, |_| ask()).await {
+            // Nothing but a person can mend that.
+            Err(StoreError::NoCredentials(missing)) if !missing.is_passing => {
+                Err(StoreError::Misconfigured(Misconfiguration::NoCredentials { reason: missing.to_string() }))
+            }
+            outcome => outcome,
+        }
     }
 
     fn reconnect(&self) {

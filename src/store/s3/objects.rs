@@ -17,7 +17,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretSlice};
 
 /// What every object that is written is to be, and what must be said to read it again.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct S3Objects {
     /// How they are encrypted; `None` leaves it to the bucket.
     pub encryption: Option<S3Encryption>,
@@ -40,6 +40,17 @@ pub enum S3Encryption {
     Kms(Option<String>),
     /// With a key that every request brings: 32 bytes, which the store forgets.
     Customer(SecretSlice<u8>),
+}
+
+impl PartialEq for S3Encryption {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Own, Self::Own) => true,
+            (Self::Kms(key), Self::Kms(other)) => key == other,
+            (Self::Customer(key), Self::Customer(other)) => key.expose_secret() == other.expose_secret(),
+            _ => false,
+        }
+    }
 }
 
 /// What makes a new object.

@@ -85,15 +85,16 @@ impl Attempt {
         self.lent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn moves(&self) {
+    /// There was a sign of life.
+    pub(super) fn moves(&self) {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved.store(now, Ordering::Relaxed);
     }
 
-    /// Lets the store work for so long from now on before its silence means anything.
-    pub(super) fn gives_time(&self, time: Duration) {
-        let until = u64::try_from((self.began.elapsed() + time).as_millis()).unwrap_or(u64::MAX);
-        self.moved.store(until, Ordering::Relaxed);
+    /// Lets the store work until then before its silence means anything.
+    pub(super) fn gives_time(&self, until: Instant) {
+        let until = u64::try_from((until - self.began).as_millis()).unwrap_or(u64::MAX);
+        self.moved.fetch_max(until, Ordering::Relaxed);
     }
 
     fn last_moved(&self) -> Instant {
@@ -172,6 +173,7 @@ impl Endpoint {
         }
         match outcome {
             Err(Fault { remedy: Remedy::Recovery | Remedy::NewConnections, error }) => self.health.failed(call, error),
+            Err(Fault { error: StoreError::NoCredentials(_), .. }) => {}
             _ => self.health.succeeded(),
         }
     }
@@ -184,17 +186,29 @@ struct Turn {
     still: Duration,
 }
 
+/// When another attempt makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// At once: what was wrong is mended.
+    Now,
+    /// When some time has passed.
+    Later,
+    /// It does not.
+    Never,
+}
+
 /// Makes attempts until one succeeds, one fails for good, or `patience` is over.
 ///
-/// `apply` does what helps before the next, against an attempt that began then; whether that can have helped.
-pub(super) async fn retry<T, F>(
+/// `apply` does what helps before the next, against an attempt that began then.
+pub(super) async fn retry<T, F, G>(
     patience: Duration,
     endpoint: &Endpoint,
-    apply: impl Fn(&Remedy, Instant) -> bool,
+    apply: impl Fn(Remedy, Instant) -> G,
     mut request: impl FnMut(Attempt) -> F,
 ) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, Fault>>,
+    G: Future<Output = Again>,
 {
     let call = endpoint.health.call(patience);
     let mut turn = Turn { earliest: Instant::now(), still: FIRST_STILL.min(patience / FIRST_SHARE) };
@@ -209,10 +223,13 @@ where
             Ok(value) => return Ok(value),
             Err(fault) => fault,
         };
-        // What is mended by then needs no time to pass.
-        let pause = if matches!(fault.remedy, Remedy::Region(_)) { Duration::ZERO } else { pauses.next() };
+        let pause = match tokio::time::timeout_at(call.deadline, apply(fault.remedy.clone(), began)).await {
+            Ok(Again::Now) => Duration::ZERO,
+            Ok(Again::Later) => pauses.next(),
+            Ok(Again::Never) | Err(_) => return Err(fault.error),
+        };
         turn = Turn { earliest: Instant::now() + pause, still: (turn.still * 2).min(MAX_STILL) };
-        if !apply(&fault.remedy, began) || turn.earliest >= call.deadline {
+        if turn.earliest >= call.deadline {
             return Err(fault.error);
         }
         tracing::debug!(error = %fault, "store request failed, trying again");
@@ -295,8 +312,8 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     /// Against which nothing but time helps.
-    fn time_helps(remedy: &Remedy, _began: Instant) -> bool {
-        *remedy != Remedy::None
+    async fn time_helps(remedy: Remedy, _began: Instant) -> Again {
+        if remedy == Remedy::None { Again::Never } else { Again::Later }
     }
 
     fn endpoint() -> Endpoint {
@@ -339,8 +356,8 @@ mod tests {
             patience,
             &endpoint(),
             |remedy, _| {
-                renewed.set(renewed.get() + usize::from(*remedy == Remedy::NewConnections));
-                true
+                renewed.set(renewed.get() + usize::from(remedy == Remedy::NewConnections));
+                std::future::ready(Again::Later)
             },
             |_| async {
                 attempts.set(attempts.get() + 1);
@@ -396,7 +413,7 @@ mod tests {
         let outcome = retry(PATIENCE, &endpoint(), time_helps, |attempt| {
             attempts.set(attempts.get() + 1);
             async move {
-                attempt.gives_time(PATIENCE / 2);
+                attempt.gives_time(Instant::now() + PATIENCE / 2);
                 tokio::time::sleep(PATIENCE / 2).await;
                 Ok(())
             }

@@ -8,6 +8,7 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector, tls};
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -18,8 +19,11 @@ use crate::store::Misconfiguration;
 /// Stores close an idle connection after 5 to 20 s; a request sent into the closing is lost.
 const POOL_IDLE: Duration = Duration::from_secs(15);
 
-/// Where Amazon's machines and containers get their keys from, which no proxy can reach for them.
+/// Where Amazon's and Google's machines and containers get their keys from, which no proxy can reach for them.
 const PAST_THE_PROXY: &str = "169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23";
+
+/// Who issues credentials and has not taken a connection by then is not there.
+const CONNECT_TO_ISSUER: Duration = Duration::from_secs(3);
 
 /// A way to a store, over which any number of clients can be made.
 #[derive(Clone, Debug)]
@@ -47,13 +51,21 @@ impl Wire {
 
     /// A client with connections of its own.
     pub(super) fn client(&self) -> SharedHttpClient {
-        let Self { tls, proxy } = self.clone();
-        Builder::new().build_with_connector_fn(move |settings, components| {
-            let mut connector = Connector::builder().pool_idle_timeout(POOL_IDLE).proxy_config(proxy.clone());
-            connector.set_connector_settings(settings.cloned());
-            connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-            connector.tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).tls_context(tls.clone()).build()
-        })
+        let wire = self.clone();
+        Builder::new().build_with_connector_fn(move |settings, components| wire.connector(settings.cloned(), components))
+    }
+
+    /// Connections to those who issue credentials: the store's own are made anew when it stands still.
+    pub(super) fn to_issuers(&self) -> SharedHttpConnector {
+        let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TO_ISSUER).build();
+        SharedHttpConnector::new(self.connector(Some(settings), None))
+    }
+
+    fn connector(&self, settings: Option<HttpConnectorSettings>, components: Option<&RuntimeComponents>) -> Connector {
+        let mut connector = Connector::builder().pool_idle_timeout(POOL_IDLE).proxy_config(self.proxy.clone());
+        connector.set_connector_settings(settings);
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector.tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).tls_context(self.tls.clone()).build()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What must be true of anything that a client may write where Longshore reads it.
+//! What must be true of anything that a client or an operator may write where Longshore reads it.
 //!
 //! A rule for each parser; `fuzz_targets` has the programs that hold it to
 //! whatever libFuzzer thinks of. The parsers are the package's own sources and
@@ -10,10 +10,13 @@
 pub mod oci;
 #[path = "../../../src/api/query.rs"]
 pub mod query;
+pub mod secrets;
 #[path = "../../../src/registry/upload_id.rs"]
 pub mod upload_id;
 
 use oci::{ByteRange, ChunkRange, Digest, Manifest, MediaType, Reference, RepoName, Tag};
+use secrecy::ExposeSecret;
+use secrets::{Form, Secrets, Template};
 use upload_id::UploadId;
 
 /// A name is written just so, in 255 bytes, and none of its components leads anywhere else.
@@ -95,4 +98,30 @@ pub fn link(text: &str) {
     assert!(link.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '));
 
     assert!(query::query_values(text, "last").count() <= text.split('&').count());
+}
+
+/// A value is its text with the secrets in their places, and nothing of it is printed but their names.
+pub fn template(text: &str) {
+    let Ok(template) = text.parse::<Template>() else { return };
+    let value = template.resolve(&Secrets).expect("there is every secret");
+    let value = value.expose_secret();
+    let count = template.names().count();
+    assert!(value.matches(secrets::VALUE).count() >= count);
+    match template.text() {
+        Some(plain) => assert!(count == 0 && plain.expose_secret() == text && value == text),
+        None => assert!(count > 0 && text.contains("{{")),
+    }
+    let _ = format!("{template:?}");
+}
+
+/// A file of sealed secrets is written just so, or refused with a message.
+pub fn sealed(text: &[u8]) {
+    match Form::parse(text) {
+        Ok(form) => assert_eq!(form.to_string().as_bytes(), text),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    // With a checksum that agrees, which nobody finds by chance.
+    let (check, body) = text.split_at(text.len() / 2);
+    let form = Form { check: check.to_vec(), body: body.to_vec() };
+    assert_eq!(Form::parse(form.to_string().as_bytes()), Ok(form));
 }

@@ -110,6 +110,72 @@ async fn a_clock_that_is_off_is_corrected_by_the_store_s() {
 }
 
 #[tokio::test]
+async fn a_refusal_to_a_request_of_the_right_time_is_not_about_time_though_our_clock_is_off() {
+    let stand_in = StandIn::saying(|asked| {
+        let mut answer = match asked.operation {
+            "HeadObject" => Response::builder().status(403).body(Full::default()).unwrap(),
+            _ => error(403, "AccessDenied"),
+        };
+        answer.headers_mut().insert("date", "Wed, 02 Jan 2030 03:30:00 GMT".parse().unwrap());
+        Some(answer)
+    })
+    .await;
+    let store = s3_store(stand_in.settings(), MIB).await;
+    // From this the store's time is known.
+    store.probe(PATIENCE).await.unwrap_err();
+
+    let found = store.head(&"it".parse().unwrap(), PATIENCE).await;
+
+    assert!(matches!(found, Ok(None)), "{found:?}");
+    assert_eq!(stand_in.operations(), ["GetObject", "HeadObject", "ListObjectsV2"]);
+}
+
+#[tokio::test]
+async fn a_store_whose_clock_goes_wrong_for_a_moment_is_followed_and_left_again() {
+    let asked = AtomicUsize::new(0);
+    let stand_in = StandIn::saying(move |request| {
+        let is_first = asked.fetch_add(1, Ordering::SeqCst) == 0;
+        let is_off = hour_signed(request).starts_with("20300102T03");
+        (is_first || is_off).then(|| {
+            let mut answer = Response::builder().status(403).body(Full::default()).unwrap();
+            if is_first {
+                answer.headers_mut().insert("date", "Wed, 02 Jan 2030 03:30:00 GMT".parse().unwrap());
+            }
+            answer
+        })
+    })
+    .await;
+    let store = s3_store(stand_in.settings(), MIB).await;
+
+    let found = store.head(&"it".parse().unwrap(), PATIENCE).await;
+
+    assert!(matches!(found, Ok(Some(_))), "{found:?}");
+    assert_eq!(stand_in.operations(), ["HeadObject"; 3]);
+}
+
+#[tokio::test]
+async fn keys_that_have_expired_are_waited_for() {
+    for operation in ["HeadObject", "GetObject"] {
+        let asked = AtomicUsize::new(0);
+        let stand_in = StandIn::saying(move |request| {
+            // The answer to a HEAD has no body to say why.
+            let code = if request.operation == "HeadObject" { "" } else { "ExpiredToken" };
+            (asked.fetch_add(1, Ordering::SeqCst) < 3).then(|| error(400, code))
+        })
+        .await;
+        let (store, key) = (s3_store(stand_in.settings(), MIB).await, "it".parse().unwrap());
+
+        let is_found = match operation {
+            "HeadObject" => store.head(&key, PATIENCE).await.unwrap().is_some(),
+            _ => store.get(&key, None, PATIENCE).await.unwrap().is_some(),
+        };
+
+        assert!(is_found, "{operation}");
+        assert_eq!(stand_in.operations(), [operation; 4]);
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_wants_a_name_written_less_often_gets_it_in_the_end() {
     for (status, code) in [(429, "SlowDown"), (429, ""), (503, "SlowDown"), (503, "SlowDownWrite")] {
         let asked = Arc::new(AtomicUsize::new(0));

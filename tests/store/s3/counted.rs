@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use longshore::credentials::Surroundings;
 use longshore::metrics::Metrics;
 use longshore::store::{MemoryBudget, S3Store};
 
@@ -13,7 +14,8 @@ use crate::support::door::{Door, Mode};
 async fn requests_are_counted_by_operation_and_answer_and_a_store_that_is_down_is_told() {
     let door = Door::open(minio().await.address);
     let (metrics, memory) = (Metrics::new(0), Arc::new(MemoryBudget::new(64 * MIB as u64)));
-    let store = S3Store::new(settings(door.address), memory.share(), metrics.profile("p")).await.unwrap();
+    let store =
+        S3Store::new(settings(door.address), &Surroundings::default(), memory.share(), metrics.profile("p")).await.unwrap();
     let bench = Bench::over(store);
 
     let mut upload = bench.upload("large", Some(17 * MIB)).await;

@@ -3,14 +3,17 @@
 mod absent;
 mod ahead;
 mod broken_off;
+mod copies;
 mod corrected;
 mod counted;
+mod disguised;
 mod leftovers;
 mod objects;
 mod outage;
 mod refused;
 mod requests;
 mod stand_in;
+mod trusted;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use longshore::credentials::Surroundings;
 use longshore::metrics::ProfileMetrics;
 use longshore::store::{MemoryBudget, Misconfiguration, ObjectStore, S3Encryption, S3Objects, S3Settings, S3Store};
 
@@ -163,7 +164,9 @@ async fn certificates_that_cannot_be_used_are_a_mistake_told_at_once() {
         }
         let settings = S3Settings { ca_bundle: Some(path), ..stand_in.settings() };
 
-        let opened = S3Store::new(settings, Arc::new(MemoryBudget::new(1)).share(), ProfileMetrics::default()).await;
+        let opened =
+            S3Store::new(settings, &Surroundings::default(), Arc::new(MemoryBudget::new(1)).share(), ProfileMetrics::default())
+                .await;
 
         let Err(mistake @ Misconfiguration::CaBundle { .. }) = opened else { panic!("{name}: {opened:?}") };
         assert!(mistake.to_string().contains(reason) && mistake.to_string().contains("correct `ca_bundle`"), "{mistake}");

@@ -7,7 +7,9 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use longshore::store::{Misconfiguration, ObjectStore, S3Credentials, S3Settings, StoreError};
+use longshore::credentials::Source;
+use longshore::secrets::Template;
+use longshore::store::{Misconfiguration, ObjectStore, S3Settings, StoreError};
 use tokio::net::TcpListener;
 
 use crate::bench::{BUCKET, MIB, PATIENCE, address_of, keys, minio, s3_store, settings, settings_of};
@@ -128,10 +130,10 @@ async fn what_a_bucket_says_is_a_mistake_a_refusal_or_an_outage() {
 #[tokio::test]
 async fn no_secret_is_ever_shown() {
     let mut settings = settings(minio().await.address);
-    settings.credentials = S3Credentials::Static {
-        access_key_id: ACCESS_KEY_ID.to_owned(),
-        secret_access_key: "a-very-secret".to_owned().into(),
-        session_token: Some("a-secret-token".to_owned().into()),
+    settings.credentials = Source::Static {
+        access_key_id: Template::of_text(ACCESS_KEY_ID),
+        secret_access_key: Template::of_text("a-very-secret"),
+        session_token: Some(Template::of_text("a-secret-token")),
     };
     let shown = format!("{settings:?}");
     let store = s3_store(settings, 64 * MIB).await;

@@ -6,6 +6,7 @@
 //! up or answered before it ([`Strict::before`]), and a
 //! [`Door`](super::door::Door) fits before it as before any server.
 
+mod bearer;
 mod bucket;
 mod rules;
 
@@ -21,7 +22,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use longshore::store::{MemoryStore, ObjectStore};
+use longshore::credentials::Source;
+use longshore::secrets::Template;
+use longshore::store::{MemoryStore, ObjectStore, S3Kind, S3Objects, S3Settings};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpError, S3Error, S3ErrorCode};
@@ -60,11 +63,16 @@ pub struct Strict {
 /// Looks at a request, waits as long as it likes, and answers in the bucket's place if it wants to.
 pub type Visitor = Arc<dyn Fn(&Parts) -> BoxFuture<'static, Option<Response<Body>>> + Send + Sync>;
 
+/// Whether a token is taken.
+type Tokens = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// Where requests are taken.
 struct Counter {
     kind: Kind,
     pace: Pace,
     bucket: S3Service,
+    /// Which tokens are taken, where they are what lets somebody in.
+    tokens: Option<Tokens>,
     visitors: Mutex<Vec<Visitor>>,
 }
 
@@ -76,9 +84,21 @@ impl Strict {
 
     /// Starts one that keeps its objects in `store`, and refuses a second write of one name within `pause`.
     pub fn over(store: Arc<dyn ObjectStore>, kind: Kind, pause: Duration) -> Self {
+        Self::taking(store, kind, pause, None)
+    }
+
+    /// Starts one whose requests carry one of these tokens and are not signed ([`bearer`]). It takes writes of one name as they come.
+    pub fn bearing(kind: Kind, tokens: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self::taking(Arc::new(MemoryStore::default()), kind, Duration::ZERO, Some(Box::new(tokens)))
+    }
+
+    fn taking(store: Arc<dyn ObjectStore>, kind: Kind, pause: Duration, tokens: Option<Tokens>) -> Self {
         let mut bucket = S3ServiceBuilder::new(Bucket::new(store, kind));
-        bucket.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
-        let counter = Arc::new(Counter { kind, pace: Pace::new(pause), bucket: bucket.build(), visitors: Mutex::default() });
+        if tokens.is_none() {
+            bucket.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+        }
+        let (pace, bucket, visitors) = (Pace::new(pause), bucket.build(), Mutex::default());
+        let counter = Arc::new(Counter { kind, pace, bucket, tokens, visitors });
 
         let address = ports::free_address();
         let listener = std::net::TcpListener::bind(address).expect("a free port");
@@ -90,6 +110,32 @@ impl Strict {
     /// What it stands in for.
     pub fn kind(&self) -> Kind {
         self.counter.kind
+    }
+
+    /// How to reach its bucket through `endpoint`.
+    pub fn settings(&self, endpoint: SocketAddrV4) -> S3Settings {
+        let kind = match self.kind() {
+            Kind::Aws => S3Kind::AWS,
+            Kind::Gcs => S3Kind::GCS,
+            Kind::R2 => S3Kind::R2,
+            Kind::B2 => S3Kind::B2,
+        };
+        S3Settings {
+            bucket: BUCKET.to_owned(),
+            prefix: String::new(),
+            kind,
+            region: self.kind().region().to_owned(),
+            endpoint: Some(format!("http://{endpoint}")),
+            path_style: true,
+            credentials: Source::Static {
+                access_key_id: Template::of_text(ACCESS_KEY_ID),
+                secret_access_key: Template::of_text(SECRET_ACCESS_KEY),
+                session_token: None,
+            },
+            objects: S3Objects::default(),
+            ca_bundle: None,
+            proxy: None,
+        }
     }
 
     /// Shows every request from now on to `visitor` before anything else is done with it.
@@ -127,11 +173,14 @@ async fn accept(listener: TcpListener, counter: Arc<Counter>) {
 
 impl Counter {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         if let Some(answer) = self.refuse(&head).await {
             // Who is still sending would take the end of the connection for the answer.
             let _ = body.collect().await;
             return Ok(answer);
+        }
+        if self.tokens.is_some() {
+            bearer::translate(&mut head.headers);
         }
         self.bucket.call(Request::from_parts(head, body.into())).await
     }
@@ -143,6 +192,9 @@ impl Counter {
             if let Some(answer) = visitor(head).await {
                 return Some(answer);
             }
+        }
+        if let Some(answer) = self.tokens.as_ref().and_then(|tokens| bearer::refuse(head, tokens)) {
+            return Some(answer);
         }
         if let Some(rule) = self.kind.rules().iter().find(|rule| (rule.is_broken_by)(head)) {
             return Some(refusal(rule.status, rule.code, rule.why));

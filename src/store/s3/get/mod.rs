@@ -5,6 +5,7 @@
 //! ahead while it does, and all of it mends itself.
 
 mod ahead;
+mod cut;
 mod run;
 
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use aws_sdk_s3::primitives::SdkBody;
 use futures_util::stream;
 
 use self::ahead::Ahead;
+use self::cut::cut;
 use self::run::Run;
-use super::fault::{Fault, is_absent};
+use super::fault::{Fault, has_changed, is_absent};
 use super::{Shared, meta};
 use crate::oci::ByteRange;
 use crate::store::budget::PART;
@@ -88,11 +90,11 @@ impl Shared {
         let Some(opened) = self.ask(key, Some(wanted.first), None).await? else { return Ok(None) };
         // A store that knows no ranges gives everything, which is fine for who wants that.
         let is_everything = wanted.all.is_none() && opened.length == opened.meta.size;
-        if is_everything { Ok(Some(opened)) } else { opened.if_only(Some(wanted.first)).map(Some) }
+        if is_everything { Ok(Some(opened)) } else { opened.only(Some(wanted.first)).map(Some) }
     }
 
     async fn open(&self, key: &Key, range: Option<ByteRange>, if_match: Option<&str>) -> Result<Option<Opened>, Fault> {
-        self.ask(key, range, if_match).await?.map(|opened| opened.if_only(range)).transpose()
+        self.ask(key, range, if_match).await?.map(|opened| opened.only(range)).transpose()
     }
 
     async fn ask(&self, key: &Key, range: Option<ByteRange>, if_match: Option<&str>) -> Result<Option<Opened>, Fault> {
@@ -100,6 +102,7 @@ impl Shared {
         match request.set_range(range.map(header)).set_if_match(if_match.map(str::to_owned)).send().await {
             Ok(response) => Opened::by(response).map(Some),
             Err(error) if is_absent(&error) => Ok(None),
+            Err(error) if has_changed(&error) => Err(Fault::lasting(StoreError::Changed)),
             Err(error) => Err(self.identity.fault("GetObject", error)),
         }
     }
@@ -115,13 +118,16 @@ impl Opened {
         Ok(Self { meta, offset, length, body: response.body.into_inner() })
     }
 
-    /// This, if it is just `range`. One that a store makes nothing of, it
-    /// ignores: a number too large for MinIO, a part of nothing for others.
-    fn if_only(self, range: Option<ByteRange>) -> Result<Self, Fault> {
-        if span(range, self.meta.size).map_err(Fault::lasting)? == (self.offset, self.length) {
-            Ok(self)
-        } else {
-            Err(Fault::incomplete("the range that was asked for"))
+    /// What of this is `range`. A store may ignore the one that it is asked for, and bring everything (RFC 9110,
+    /// "Range"): MinIO does so with numbers too large for it.
+    fn only(self, range: Option<ByteRange>) -> Result<Self, Fault> {
+        let (offset, length) = span(range, self.meta.size).map_err(Fault::lasting)?;
+        match (self.offset, self.length) {
+            brought if brought == (offset, length) => Ok(self),
+            brought if brought == (0, self.meta.size) => {
+                Ok(Self { offset, length, body: cut(self.body, offset, length), ..self })
+            }
+            _ => Err(Fault::incomplete("the range that was asked for")),
         }
     }
 }

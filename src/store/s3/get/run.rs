@@ -115,6 +115,6 @@ impl Run {
         let opened = shared.retry(patience, |_| shared.open(key, Some(rest), Some(etag))).await?;
         // Not every store heeds If-Match.
         let same = opened.filter(|opened| opened.meta.etag == *etag);
-        same.map(|opened| opened.body).ok_or_else(|| StoreError::Unavailable("the object changed while it was read".into()))
+        same.map(|opened| opened.body).ok_or(StoreError::Changed)
     }
 }

@@ -1,0 +1,243 @@
+//! What serves: the profiles with their stores, which can be changed while it does.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use secrecy::SecretString;
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::{SetupError, SetupErrors};
+use crate::access::{self, Access, Profiles};
+use crate::api::{Api, Hosts};
+use crate::config::{Anonymous, Config, Profile, Server, Store, StoreLimits};
+use crate::credentials::{Environment, Surroundings};
+use crate::metrics::{Metrics, ProfileMetrics};
+use crate::registry::{Belief, Patience, Registry};
+use crate::secrets::{Mask, SecretName, Secrets};
+use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
+
+/// Most images whose bytes are counted apart: each is a series or two that a Prometheus keeps.
+const IMAGES_COUNTED: usize = 100;
+
+/// How long the start waits for a store to say that it is set up right.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// Whose values the mask hides: those in force, and those that were so before, which running requests may still tell of.
+const MASKED: [&str; 2] = ["in force", "before"];
+
+/// What serves.
+pub struct Running {
+    api: Arc<Api>,
+    metrics: Metrics,
+    memory: Arc<MemoryBudget>,
+    environment: Environment,
+    mask: Mask,
+    /// What cannot change while it serves.
+    fixed: Fixed,
+    stands: Mutex<Vec<Stand>>,
+    /// One change at a time.
+    changing: AsyncMutex<()>,
+}
+
+/// Settings that hold until the process ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fixed {
+    server: Server,
+    store: StoreLimits,
+}
+
+/// A profile in force, with what it was made of.
+#[derive(Clone)]
+struct Stand {
+    stated: Profile,
+    registry: Arc<Registry>,
+    secrets: Secrets,
+}
+
+/// What new settings have changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Profiles that are new, or whose store is.
+    pub opened: Vec<String>,
+    /// Profiles that are gone.
+    pub closed: Vec<String>,
+    /// Secrets that are other than before.
+    pub secrets: Vec<SecretName>,
+    /// Whether something was changed that is only heeded at the next start.
+    pub needs_restart: bool,
+}
+
+impl Running {
+    /// Opens the stores of all profiles, and asks each whether it is set up right.
+    pub(super) async fn start(config: Config, mask: Mask) -> Result<Self, SetupErrors> {
+        hide(&mask, &config, Vec::new());
+        let metrics = Metrics::new(IMAGES_COUNTED);
+        let memory = Arc::new(MemoryBudget::new(config.store.upload_memory));
+        let held = Arc::clone(&memory);
+        metrics.watch_memory(move || held.held());
+        let api = Api::new(Profiles::new([]), Hosts::new(config.server.hosts.clone()), metrics.clone());
+        let api = Arc::new(api.with_mask(mask.clone()));
+        let fixed = Fixed { server: config.server.clone(), store: config.store };
+        let environment = environment();
+        let running =
+            Self { api, metrics, memory, environment, mask, fixed, stands: Mutex::default(), changing: AsyncMutex::default() };
+        let stands = running.stands_of(&config).await?;
+        running.put_in_force(&config, stands);
+        Ok(running)
+    }
+
+    /// Puts `config` in force, all of it or nothing; requests that run go on with what they began with.
+    ///
+    /// # Errors
+    ///
+    /// What a person must mend first. Then nothing has changed.
+    pub async fn reload(&self, config: Config) -> Result<Reloaded, SetupErrors> {
+        let _alone = self.changing.lock().await;
+        let before = self.stands().clone();
+        let values = before.first().map(|stand| stand.secrets.values()).unwrap_or_default();
+        hide(&self.mask, &config, values);
+        let stands = self.stands_of(&config).await?;
+        let names = |stands: &[Stand]| stands.iter().map(|stand| stand.stated.name.clone()).collect::<BTreeSet<_>>();
+        let is_kept = |stand: &Stand| before.iter().any(|old| Arc::ptr_eq(&old.registry, &stand.registry));
+        let opened = stands.iter().filter(|stand| !is_kept(stand)).map(|stand| stand.stated.name.clone()).collect();
+        let closed = names(&before).difference(&names(&stands)).cloned().collect();
+        let fixed = Fixed { server: config.server.clone(), store: config.store };
+        let secrets = self.put_in_force(&config, stands);
+        Ok(Reloaded { opened, closed, secrets, needs_restart: fixed != self.fixed })
+    }
+
+    pub(super) fn api(&self) -> Arc<Api> {
+        Arc::clone(&self.api)
+    }
+
+    pub(super) fn has_open_exports(&self) -> bool {
+        self.stands().iter().any(|stand| stand.registry.has_open_exports())
+    }
+
+    pub(super) async fn settle(&self) {
+        let registries: Vec<_> = self.stands().iter().map(|stand| Arc::clone(&stand.registry)).collect();
+        join_all(registries.iter().map(|registry| registry.settle())).await;
+    }
+
+    fn stands(&self) -> MutexGuard<'_, Vec<Stand>> {
+        self.stands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What `config` has of profiles: those that have not changed as they are, the others opened.
+    async fn stands_of(&self, config: &Config) -> Result<Vec<Stand>, SetupErrors> {
+        let before = self.stands().clone();
+        let opening = config.profiles.iter().map(|stated| {
+            let same = before.iter().find(|stand| stand.stated.name == stated.name && stand.stated.store == stated.store);
+            let same = same.map(|stand| Stand { stated: stated.clone(), ..stand.clone() });
+            async move {
+                match same {
+                    Some(stand) => Ok(stand),
+                    None => self.open(stated, config).await,
+                }
+            }
+        });
+        let (mut stands, mut errors) = (Vec::new(), Vec::new());
+        for outcome in join_all(opening).await {
+            match outcome {
+                Ok(stand) => stands.push(stand),
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() { Ok(stands) } else { Err(SetupErrors(errors)) }
+    }
+
+    async fn open(&self, stated: &Profile, config: &Config) -> Result<Stand, SetupError> {
+        let mistake = |mistake| SetupError::Store { profile: stated.name.clone(), mistake };
+        let counts = self.metrics.profile(&stated.name);
+        // A handle of its own, so that new secrets can be tried without being in force anywhere else.
+        let secrets = Secrets::default();
+        secrets.adopt(&config.secrets);
+        let environment = self.environment.clone();
+        let surroundings = Surroundings { profile: stated.name.clone(), secrets: secrets.clone(), environment };
+        let store = open(&stated.store, &surroundings, self.memory.share(), counts.clone()).await.map_err(mistake)?;
+        probe(&*store, &stated.name).await.map_err(mistake)?;
+        let registry = Registry::new(store, Patience::with_bytes(self.fixed.store.patience));
+        let belief = belief(&self.fixed.store, config.profiles.len());
+        Ok(Stand { stated: stated.clone(), registry: Arc::new(registry.with_belief(belief).with_metrics(counts)), secrets })
+    }
+
+    /// Has new requests served by `stands`; which secrets are other than before.
+    fn put_in_force(&self, config: &Config, stands: Vec<Stand>) -> Vec<SecretName> {
+        let mut changed = BTreeSet::new();
+        for stand in &stands {
+            let changes = stand.secrets.adopt(&config.secrets);
+            changed.extend([changes.added, changes.changed, changes.removed].concat());
+        }
+        let anonymous = access(config.access.anonymous);
+        let profiles = stands.iter().map(|Stand { stated: Profile { name, images, map, .. }, registry, .. }| {
+            let profile = access::Profile::new(name.clone(), Arc::clone(registry), anonymous);
+            Arc::new(profile.with_images(images.clone()).with_map(map.clone()))
+        });
+        self.api.replace_profiles(Profiles::new(profiles));
+        *self.stands() = stands;
+        changed.into_iter().collect()
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.stands().iter().map(|stand| stand.stated.name.clone())).finish()
+    }
+}
+
+/// Keeps the secrets of `config`, and those `before`, out of whatever is said.
+fn hide(mask: &Mask, config: &Config, before: Vec<SecretString>) {
+    let stated = config.profiles.iter().filter_map(|profile| match &profile.store {
+        Store::S3(bucket) => Some(bucket.credentials.literals()),
+        Store::Folder { .. } => None,
+    });
+    mask.hold(MASKED[1], before);
+    mask.hold(MASKED[0], config.secrets.values().into_iter().chain(stated.flatten()));
+}
+
+/// What the sources of credentials find around the process.
+pub(super) fn environment() -> Environment {
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Environment::of(variables)
+}
+
+/// What is believed of one of so many profiles, which share the memory for it.
+fn belief(limits: &StoreLimits, profiles: usize) -> Belief {
+    let index_bytes = limits.index_memory / u64::try_from(profiles.max(1)).unwrap_or(1);
+    Belief { index_ttl: limits.index_ttl, index_bytes, touch_after: limits.touch_after, grace: limits.grace }
+}
+
+async fn open(
+    store: &Store,
+    surroundings: &Surroundings,
+    memory: Share,
+    metrics: ProfileMetrics,
+) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
+    match store {
+        Store::Folder { path } => Ok(Arc::new(FolderStore::open(path)?)),
+        Store::S3(bucket) => Ok(Arc::new(S3Store::new((**bucket).clone(), surroundings, memory, metrics).await?)),
+    }
+}
+
+async fn probe(store: &dyn ObjectStore, profile: &str) -> Result<(), Misconfiguration> {
+    match store.probe(PROBE).await {
+        Ok(()) => Ok(()),
+        Err(StoreError::Misconfigured(mistake)) => Err(mistake),
+        Err(error) => {
+            let cause = std::error::Error::source(&error);
+            tracing::warn!(profile, %error, cause, "the store does not answer as it should; starting all the same");
+            Ok(())
+        }
+    }
+}
+
+fn access(anonymous: Anonymous) -> Access {
+    match anonymous {
+        Anonymous::None => Access::None,
+        Anonymous::Read => Access::Read,
+        Anonymous::Write => Access::Write,
+    }
+}

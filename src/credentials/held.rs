@@ -1,0 +1,227 @@
+//! Credentials that are held, and fetched anew in time.
+//!
+//! A refresh is a task of its own, since who asked for it may leave; all who
+//! ask meanwhile wait for the same one, or go on with what is still good.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::error::{Failure, NoCredentials};
+use super::fetch::Fetch;
+use super::grant::{Grant, Lasts};
+
+/// Before they expire credentials are refreshed: of the time that they hold, one in so many before its end …
+const MARGIN_SHARE: u32 = 3;
+
+/// … but no more than this.
+const MAX_MARGIN: Duration = Duration::from_mins(5);
+
+/// How old what is cheap to look at may get before it is looked at again.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What is fetched and expired already is used for so long all the same: our clock may be off, and the store will say.
+const BENEFIT_OF_DOUBT: Duration = Duration::from_mins(1);
+
+/// How soon after a refusal a source is read because of another one.
+const READ_AGAIN: Duration = Duration::from_secs(3);
+
+/// The shortest and the longest pause after a refresh that failed.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Fetches from a source, and holds what it got.
+pub(super) struct Keeper {
+    profile: String,
+    from: &'static str,
+    fetch: Box<dyn Fetch>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    held: Option<Held>,
+    /// Why the last refresh brought nothing, and when.
+    failed: Option<(Failure, Instant)>,
+    /// The refresh that runs; closed when it is over.
+    running: Option<watch::Receiver<()>>,
+    /// When a refusal last made us read the source.
+    read_again: Option<Instant>,
+}
+
+/// What is in force.
+struct Held {
+    grant: Grant,
+    /// When it took the place of others; `None` for the first.
+    since: Option<Instant>,
+    refresh: Option<Instant>,
+    expires: Option<Instant>,
+}
+
+impl Keeper {
+    pub(super) fn new(profile: String, from: &'static str, fetch: Box<dyn Fetch>) -> Self {
+        Self { profile, from, fetch, state: Mutex::default() }
+    }
+
+    /// Some that are valid. Waits only where there are none, for no longer than a fetch may take.
+    pub(super) async fn get(self: &Arc<Self>) -> Result<Grant, NoCredentials> {
+        if let Some(stated) = self.fetch.at_hand() {
+            let grant = stated.map_err(|failure| self.missing(failure))?;
+            self.hold(&mut self.state(), grant.clone());
+            return Ok(grant);
+        }
+        if let Some(outcome) = self.now() {
+            return outcome;
+        }
+        self.refreshed().await;
+        self.now().unwrap_or_else(|| Err(self.missing(Failure::passing("it did not answer in time"))))
+    }
+
+    /// See [`Credentials::refused`](super::Credentials::refused).
+    pub(super) async fn refused(self: &Arc<Self>, began: Instant) -> bool {
+        if self.changed_since(began) {
+            return true;
+        }
+        if self.fetch.at_hand().is_some() {
+            let _ = self.get().await;
+        } else if self.may_read_again() {
+            self.refreshed().await;
+        }
+        self.changed_since(began)
+    }
+
+    pub(super) fn changed_since(&self, began: Instant) -> bool {
+        self.state().held.as_ref().and_then(|held| held.since).is_some_and(|since| since > began)
+    }
+
+    pub(super) fn id(&self) -> String {
+        self.state().held.as_ref().map_or_else(|| format!("(none from {})", self.from), |held| held.grant.id.clone())
+    }
+
+    /// `failure`, and whose it is.
+    pub(super) fn missing(&self, Failure { reason, is_passing }: Failure) -> NoCredentials {
+        NoCredentials { profile: self.profile.clone(), from: self.from, reason, is_passing }
+    }
+
+    /// What can be said without waiting. Sees to it that a refresh that is due begins.
+    fn now(self: &Arc<Self>) -> Option<Result<Grant, NoCredentials>> {
+        let (mut state, now) = (self.state(), Instant::now());
+        if let Some(held) = state.held.as_ref().filter(|held| held.expires.is_none_or(|expires| now < expires)) {
+            let (grant, is_due) = (held.grant.clone(), held.refresh.is_some_and(|refresh| now >= refresh));
+            if is_due && state.may_try(now) {
+                self.run(&mut state);
+            }
+            return Some(Ok(grant));
+        }
+        let (failure, _) = state.failed.as_ref().filter(|(_, at)| now < *at + PAUSES.0)?;
+        Some(Err(self.missing(failure.clone())))
+    }
+
+    /// Whether a refusal may make us read the source now: it was not read for one just before, or is being read.
+    fn may_read_again(&self) -> bool {
+        let (mut state, now) = (self.state(), Instant::now());
+        let may = state.is_running() || state.read_again.is_none_or(|last| now >= last + READ_AGAIN);
+        if may && !state.is_running() {
+            state.read_again = Some(now);
+        }
+        may
+    }
+
+    /// Waits for the refresh that runs, or for one that begins now.
+    async fn refreshed(self: &Arc<Self>) {
+        let mut over = self.run(&mut self.state());
+        // Nothing is ever sent: the other end is dropped when it is over, however it ends.
+        let _ = over.changed().await;
+    }
+
+    fn run(self: &Arc<Self>, state: &mut State) -> watch::Receiver<()> {
+        if let Some(running) = state.running.as_ref().filter(|_| state.is_running()) {
+            return running.clone();
+        }
+        let (running, over) = watch::channel(());
+        state.running = Some(over.clone());
+        let keeper = Arc::clone(self);
+        tokio::spawn(async move {
+            let limit = keeper.fetch.limit();
+            let fetched = tokio::time::timeout(limit, keeper.fetch.fetch()).await;
+            keeper.settle(fetched.unwrap_or_else(|_| Err(Failure::passing(format!("it did not answer within {limit:?}")))));
+            drop(running);
+        });
+        over
+    }
+
+    fn settle(&self, fetched: Result<Grant, Failure>) {
+        let mut state = self.state();
+        match fetched {
+            Ok(grant) => {
+                state.failed = None;
+                self.hold(&mut state, grant);
+            }
+            Err(failure) => {
+                // Said when it begins; whoever finds nothing valid says it again.
+                if state.failed.is_none() {
+                    let (profile, source, reason) = (&self.profile, self.from, &failure.reason);
+                    tracing::warn!(
+                        profile,
+                        source,
+                        reason,
+                        "credentials cannot be refreshed; the old ones are used while they hold"
+                    );
+                }
+                state.failed = Some((failure, Instant::now()));
+            }
+        }
+    }
+
+    /// Puts `grant` in force.
+    fn hold(&self, state: &mut State, grant: Grant) {
+        let now = Instant::now();
+        let (refresh, expires) = times(grant.lasts, now);
+        let since = match &state.held {
+            Some(held) if held.grant.secret == grant.secret => held.since,
+            Some(_) => {
+                tracing::info!(profile = self.profile, source = self.from, id = grant.id, "credentials changed over");
+                Some(now)
+            }
+            None => {
+                tracing::debug!(profile = self.profile, source = self.from, id = grant.id, "credentials in use");
+                None
+            }
+        };
+        state.held = Some(Held { grant, since, refresh, expires });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_running(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.has_changed().is_ok())
+    }
+
+    /// Whether a refresh may begin: after one that failed there is a pause, shorter where less time is left.
+    fn may_try(&self, now: Instant) -> bool {
+        let Some((_, at)) = self.failed else { return true };
+        let left = self.held.as_ref().and_then(|held| held.expires).map_or(PAUSES.1, |expires| expires - now);
+        now >= at + (left / 10).clamp(PAUSES.0, PAUSES.1)
+    }
+}
+
+/// When what was fetched now is to be refreshed, and when it is no longer good.
+fn times(lasts: Lasts, now: Instant) -> (Option<Instant>, Option<Instant>) {
+    let expires = match lasts {
+        Lasts::ForGood => return (None, None),
+        Lasts::UntilReplaced => return (Some(now + LOOK), None),
+        Lasts::Until(expires) => expires,
+    };
+    let left = expires.duration_since(SystemTime::now()).ok().filter(|left| !left.is_zero()).unwrap_or(BENEFIT_OF_DOUBT);
+    // Replicas that began together do not all ask at the same time.
+    let margin = (left / MARGIN_SHARE).min(MAX_MARGIN).mul_f64(0.75 + fastrand::f64() / 4.0);
+    (Some(now + (left - margin)), Some(now + left))
+}
+
+#[cfg(test)]
+mod tests;

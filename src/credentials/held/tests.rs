@@ -1,0 +1,231 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+
+use super::*;
+
+/// A source that hands out the keys `id-1`, `id-2` and so on, as it is told to.
+#[derive(Clone, Default)]
+struct Issuer(Arc<Told>);
+
+#[derive(Default)]
+struct Told {
+    asked: AtomicUsize,
+    /// The next key's number.
+    number: AtomicUsize,
+    /// How long keys hold; `None` is for good.
+    lifetime: Mutex<Option<Duration>>,
+    /// How long it takes to answer.
+    delay: Mutex<Duration>,
+    is_down: Mutex<Option<Failure>>,
+}
+
+impl Issuer {
+    fn of(lifetime: Option<Duration>) -> (Self, Arc<Keeper>) {
+        let issuer = Self::default();
+        *issuer.0.lifetime.lock().unwrap() = lifetime;
+        let keeper = Keeper::new("team-a".to_owned(), "issuer", Box::new(issuer.clone()));
+        (issuer, Arc::new(keeper))
+    }
+
+    fn asked(&self) -> usize {
+        self.0.asked.load(Ordering::SeqCst)
+    }
+
+    /// It has other keys from now on.
+    fn rotate(&self) {
+        self.0.number.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn fails(&self, failure: Option<Failure>) {
+        *self.0.is_down.lock().unwrap() = failure;
+    }
+
+    fn takes(&self, delay: Duration) {
+        *self.0.delay.lock().unwrap() = delay;
+    }
+}
+
+#[async_trait]
+impl Fetch for Issuer {
+    async fn fetch(&self) -> Result<Grant, Failure> {
+        self.0.asked.fetch_add(1, Ordering::SeqCst);
+        let delay = *self.0.delay.lock().unwrap();
+        tokio::time::sleep(delay).await;
+        if let Some(failure) = self.0.is_down.lock().unwrap().clone() {
+            return Err(failure);
+        }
+        let lifetime = *self.0.lifetime.lock().unwrap();
+        let lasts = lifetime.map_or(Lasts::ForGood, |lifetime| Lasts::Until(SystemTime::now() + lifetime));
+        Grant::keys(&format!("id-{}", self.0.number.load(Ordering::SeqCst)), "secret", None, lasts)
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+}
+
+async fn id(keeper: &Arc<Keeper>) -> String {
+    keeper.get().await.unwrap().id
+}
+
+/// Lets what runs beside the test do what it can.
+async fn rest() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+const SHORT: Duration = Duration::from_secs(20);
+
+#[tokio::test(start_paused = true)]
+async fn many_who_ask_at_once_cause_one_question() {
+    let (issuer, keeper) = Issuer::of(None);
+    issuer.takes(Duration::from_secs(1));
+
+    let all = futures_util::future::join_all((0..50).map(|_| id(&keeper))).await;
+
+    assert!(all.iter().all(|id| id == "id-0"));
+    assert_eq!(issuer.asked(), 1);
+    assert_eq!(id(&keeper).await, "id-0");
+    assert_eq!(issuer.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_while_keys_are_fetched_takes_nothing_with_them() {
+    let (issuer, keeper) = Issuer::of(None);
+    issuer.takes(Duration::from_secs(1));
+
+    let left = tokio::time::timeout(Duration::from_millis(10), keeper.get()).await;
+
+    assert!(left.is_err());
+    assert_eq!(id(&keeper).await, "id-0");
+    assert_eq!(issuer.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_replaced_in_time_and_nobody_waits_for_it() {
+    let (issuer, keeper) = Issuer::of(Some(SHORT));
+    id(&keeper).await;
+    issuer.rotate();
+    issuer.takes(Duration::from_secs(2));
+
+    tokio::time::sleep(SHORT / 2).await;
+    assert_eq!((id(&keeper).await, issuer.asked()), ("id-0".to_owned(), 1));
+    tokio::time::sleep(SHORT / 4).await;
+    let asked_at = Instant::now();
+    assert_eq!(id(&keeper).await, "id-0");
+    assert_eq!(asked_at.elapsed(), Duration::ZERO);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+
+    assert_eq!((id(&keeper).await, issuer.asked()), ("id-1".to_owned(), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_ones_are_used_while_they_hold_and_then_it_is_an_error_that_says_why() {
+    let (issuer, keeper) = Issuer::of(Some(SHORT));
+    id(&keeper).await;
+    issuer.fails(Some(Failure::passing("it is down")));
+
+    let began = Instant::now();
+    while began.elapsed() < SHORT - Duration::from_secs(1) {
+        assert_eq!(id(&keeper).await, "id-0");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // A third of the time, once a second.
+    assert!((4..=9).contains(&issuer.asked()), "{}", issuer.asked());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let missing = keeper.get().await.err().unwrap();
+
+    assert_eq!((missing.profile.as_str(), missing.is_passing), ("team-a", true));
+    assert_eq!(missing.to_string(), "issuer: it is down");
+    issuer.fails(None);
+    tokio::time::sleep(PAUSES.0).await;
+    assert_eq!(id(&keeper).await, "id-0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_has_none_is_asked_once_a_second_however_many_ask() {
+    let (issuer, keeper) = Issuer::of(None);
+    issuer.fails(Some(Failure::lasting("nobody knows us")));
+
+    for _ in 0..100 {
+        assert!(keeper.get().await.is_err());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    assert!((4..=6).contains(&issuer.asked()), "{}", issuer.asked());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_never_answers_is_given_up() {
+    let (issuer, keeper) = Issuer::of(None);
+    issuer.takes(Duration::from_secs(1000));
+    let began = Instant::now();
+
+    let missing = keeper.get().await.err().unwrap();
+
+    assert_eq!(began.elapsed(), issuer.limit());
+    assert!(missing.is_passing && missing.reason.contains("within 10s"), "{missing}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_keys_make_the_source_be_read_once_more_for_all_who_were_refused() {
+    let (issuer, keeper) = Issuer::of(None);
+    id(&keeper).await;
+    let began = Instant::now();
+    rest().await;
+    issuer.rotate();
+    issuer.takes(Duration::from_secs(1));
+
+    let told = futures_util::future::join_all((0..10).map(|_| keeper.refused(began))).await;
+
+    assert_eq!(told, [true; 10]);
+    assert_eq!((id(&keeper).await, issuer.asked()), ("id-1".to_owned(), 2));
+    // Who began with the old ones learns that there are others without a question.
+    assert!(keeper.refused(began).await);
+    assert_eq!(issuer.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_stay_wrong_do_not_hammer_their_source() {
+    let (issuer, keeper) = Issuer::of(None);
+    id(&keeper).await;
+
+    for _ in 0..100 {
+        assert!(!keeper.refused(Instant::now()).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    // Ten seconds, a reading every three.
+    assert_eq!(issuer.asked(), 1 + 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_expired_when_it_comes_is_used_for_a_while_since_the_clock_may_be_off() {
+    let (issuer, keeper) = Issuer::of(Some(Duration::ZERO));
+
+    assert_eq!(id(&keeper).await, "id-0");
+    tokio::time::sleep(BENEFIT_OF_DOUBT / 2).await;
+    id(&keeper).await;
+
+    assert_eq!(issuer.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stated_keys_are_filled_in_from_the_secrets_or_missed_by_name() {
+    use crate::secrets::{Secrets, Template};
+    let template = |text: &str| text.parse::<Template>().unwrap();
+    let stated = |secrets: Secrets| super::super::stated::Stated {
+        access_key_id: template("id"),
+        secret_access_key: template("x{{secret:A}}"),
+        session_token: None,
+        secrets,
+    };
+    let told = stated(Secrets::of([("A", "1")])).fetch().await.unwrap();
+    let untold = Keeper::new("team-a".to_owned(), "static", Box::new(stated(Secrets::default())));
+
+    let super::super::grant::Secret::Keys(keys) = told.secret else { panic!("a token") };
+    assert_eq!((keys.access_key_id(), keys.secret_access_key()), ("id", "x1"));
+    let missing = Arc::new(untold).get().await.err().unwrap();
+    assert_eq!(missing.to_string(), "static: secret A is in none of the sources");
+    assert!(!missing.is_passing);
+}

@@ -1,0 +1,135 @@
+//! Where credentials come from, as plain data.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::secrets::{SecretName, Template};
+
+/// Where the credentials of a profile come from. `Debug` shows no secret.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A key pair as stated, one of Amazon's or a Google HMAC key; what it refers to is looked up at each request.
+    Static {
+        /// Names the key.
+        access_key_id: Template,
+        /// Signs for it.
+        secret_access_key: Template,
+        /// Comes with temporary keys.
+        session_token: Option<Template>,
+    },
+    /// A file as Amazon's tools have it, read again every few seconds while it is used.
+    File {
+        /// `None`: as `AWS_SHARED_CREDENTIALS_FILE` says, else `~/.aws/credentials`.
+        path: Option<PathBuf>,
+        /// The `[section]` of it.
+        section: String,
+    },
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
+    Environment,
+    /// A role, for a token that Kubernetes or another issuer keeps in a file.
+    WebIdentity(WebIdentity),
+    /// Whatever Amazon's machine or container gives us: a pod's identity on EKS, a task's role on ECS, an instance's on EC2.
+    Instance,
+    /// A role, for credentials from another source.
+    AssumeRole(Box<AssumeRole>),
+    /// The SDK's own chain.
+    Default,
+    /// The key of a service account of Google's, in its JSON file.
+    GoogleServiceAccount {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Whatever Google's metadata server gives us.
+    GoogleMetadata,
+    /// Google's workload identity federation, by its JSON file.
+    GoogleExternalAccount {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// A role, for a token in a file. What is `None` comes from the environment, or is left to the service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WebIdentity {
+    /// Else `AWS_ROLE_ARN`.
+    pub role_arn: Option<String>,
+    /// Else `AWS_WEB_IDENTITY_TOKEN_FILE`. Read at each refresh.
+    pub token_file: Option<PathBuf>,
+    /// Else `AWS_ROLE_SESSION_NAME`, else made of the profile's name.
+    pub session_name: Option<String>,
+    /// How long they are to hold.
+    pub duration: Option<Duration>,
+    /// What of the role's permissions is wanted, see [`session_policy`](super::session_policy).
+    pub policy: Option<String>,
+    /// `scheme://host[:port]` of the token service; else `AWS_ENDPOINT_URL_STS`, else Amazon's.
+    pub endpoint: Option<String>,
+}
+
+/// A role, for credentials from another source. What is `None` is left to the service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AssumeRole {
+    /// The role.
+    pub role_arn: String,
+    /// What the role's owner wants to hear.
+    pub external_id: Option<Template>,
+    /// Else made of the profile's name.
+    pub session_name: Option<String>,
+    /// How long they are to hold.
+    pub duration: Option<Duration>,
+    /// What of the role's permissions is wanted, see [`session_policy`](super::session_policy).
+    pub policy: Option<String>,
+    /// `scheme://host[:port]` of the token service; else `AWS_ENDPOINT_URL_STS`, else Amazon's.
+    pub endpoint: Option<String>,
+    /// Who asks for it. None of Google's.
+    pub from: Source,
+}
+
+impl Source {
+    /// What it is called in settings and messages.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Static { .. } => "static",
+            Self::File { .. } => "file",
+            Self::Environment => "environment",
+            Self::WebIdentity(_) => "web-identity",
+            Self::Instance => "instance",
+            Self::AssumeRole(_) => "assume-role",
+            Self::Default => "default",
+            Self::GoogleServiceAccount { .. } => "google-service-account",
+            Self::GoogleMetadata => "google-metadata",
+            Self::GoogleExternalAccount { .. } => "google-external-account",
+        }
+    }
+
+    /// The secrets that stand in it as they are, and are not referred to.
+    #[must_use]
+    pub fn literals(&self) -> Vec<SecretString> {
+        self.templates().into_iter().filter_map(Template::text).cloned().collect()
+    }
+
+    /// The secrets that it refers to.
+    #[must_use]
+    pub fn names(&self) -> Vec<SecretName> {
+        self.templates().into_iter().flat_map(Template::names).cloned().collect()
+    }
+
+    /// What in it is secret, as stated.
+    fn templates(&self) -> Vec<&Template> {
+        match self {
+            Self::Static { secret_access_key, session_token, .. } => {
+                [secret_access_key].into_iter().chain(session_token).collect()
+            }
+            Self::AssumeRole(role) => role.external_id.iter().chain(role.from.templates()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether it hands out tokens that requests carry, and no keys that sign them.
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        matches!(self, Self::GoogleServiceAccount { .. } | Self::GoogleMetadata | Self::GoogleExternalAccount { .. })
+    }
+}

@@ -1,0 +1,168 @@
+//! Several profiles in one process, and changing them while it serves.
+
+use std::fs;
+use std::net::SocketAddrV4;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use tempfile::TempDir;
+
+use crate::support::client::{ask, push_blob};
+use crate::support::longshore::{Launch, Longshore};
+use crate::support::{ports, scratch};
+
+/// How long a change of the settings may take to be in force.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A configuration file with stores beside it.
+struct Stage {
+    folder: TempDir,
+    launch: Launch,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let folder = scratch("profiles");
+        let config = folder.path().join("config.toml");
+        let launch = Launch::bare(&["--config", config.to_str().expect("a plain path"), "--anonymous", "write"]);
+        let listen = launch.address.to_string();
+        Self { folder, launch: launch.arg("--listen").arg(&listen) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Puts `text` in force as a whole, as an editor or Kubernetes would. `$` stands for the folder of all stores.
+    fn write(&self, name: &str, text: &str) {
+        let partial = self.path("partial");
+        fs::write(&partial, text.replace('$', self.folder.path().to_str().expect("a plain path"))).expect("it is written");
+        fs::create_dir_all(self.path(name).parent().expect("a folder")).expect("a folder");
+        fs::rename(&partial, self.path(name)).expect("it is put in place");
+    }
+
+    fn has(&self, store: &str, image: &str) -> bool {
+        self.path(store).join(image).join("blobs").is_dir()
+    }
+}
+
+/// Pushes a blob whose content is the image's name.
+async fn push(longshore: &Longshore, image: &str) -> StatusCode {
+    push_at(longshore.address, image).await
+}
+
+async fn push_at(address: SocketAddrV4, image: &str) -> StatusCode {
+    push_blob(address, image, &digest(image), Bytes::copy_from_slice(image.as_bytes())).await.status
+}
+
+fn digest(text: &str) -> String {
+    longshore::oci::Digest::sha256(text.as_bytes()).to_string()
+}
+
+const TWO: &str = "[profiles.a]\nimages = [\"a/**\"]\nstore = \"$/a\"\n[profiles.default]\nstore = \"$/rest\"\n";
+
+#[tokio::test]
+async fn an_image_goes_to_the_profile_whose_pattern_is_the_most_specific() {
+    let stage = Stage::new();
+    stage.write("config.toml", &format!("{TWO}[profiles.web]\nimages = [\"a/web-*\"]\nstore = \"$/web\"\n"));
+    stage.write("profiles.d/c.toml", "images = [\"c\"]\nstore = \"$/c\"\n");
+    let longshore = stage.launch.start().await;
+
+    for (image, store) in [("a/x", "a"), ("a/web-1", "web"), ("a/web-1/x", "a"), ("c", "c"), ("c/x", "rest"), ("b", "rest")] {
+        assert_eq!(push(&longshore, image).await, StatusCode::CREATED, "{image}");
+        assert!(stage.has(store, image), "{image} is not in {store}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_of_no_profile_is_unknown_and_the_log_says_why() {
+    let stage = Stage::new();
+    stage.write("config.toml", "[profiles.a]\nimages = [\"a/**\"]\nstore = \"$/a\"\n");
+    let longshore = stage.launch.start().await;
+
+    assert_eq!(ask(longshore.address, "POST", "/v2/b/blobs/uploads/").await.status, StatusCode::NOT_FOUND);
+    longshore.line_with("no profile has this image", SOON).await;
+}
+
+#[tokio::test]
+async fn a_listener_may_have_a_profile_of_its_own() {
+    let stage = Stage::new();
+    let other = ports::free_address();
+    stage.write("config.toml", TWO);
+    let longshore = stage.launch.clone().arg("--listen").arg(&format!("{other}=a")).start().await;
+
+    assert_eq!(push_at(other, "b").await, StatusCode::CREATED);
+    assert_eq!(push(&longshore, "b").await, StatusCode::CREATED);
+
+    assert!(stage.has("a", "b") && stage.has("rest", "b"));
+}
+
+#[tokio::test]
+async fn images_that_are_kept_as_one_share_what_they_have() {
+    let stage = Stage::new();
+    stage.write("config.toml", "[profiles.default]\nstore = \"$/all\"\nmap = { \"org/web-*\" = \"org/web\" }\n");
+    let longshore = stage.launch.start().await;
+
+    push(&longshore, "org/web-1").await;
+
+    let found = ask(longshore.address, "HEAD", &format!("/v2/org/web-2/blobs/{}", digest("org/web-1"))).await;
+    assert_eq!(found.status, StatusCode::OK);
+    assert!(stage.has("all", "org/web") && !stage.has("all", "org/web-1"));
+    let begun = ask(longshore.address, "POST", "/v2/org/web-1/blobs/uploads/").await;
+    assert!(begun.header("location").starts_with("/v2/org/web-1/"), "{}", begun.header("location"));
+}
+
+#[tokio::test]
+async fn a_change_of_the_settings_is_in_force_without_a_restart_and_a_mistake_changes_nothing() {
+    let stage = Stage::new();
+    stage.write("config.toml", TWO);
+    let longshore = stage.launch.start().await;
+    push(&longshore, "b").await;
+
+    stage.write("profiles.d/b.toml", "images = [\"b\"]\nstore = \"$/b\"\n");
+    let told = longshore.line_with("settings reloaded", SOON).await;
+    assert!(told.contains("opened=\"b\""), "{told}");
+    push(&longshore, "b").await;
+    assert!(stage.has("b", "b"));
+
+    stage.write("profiles.d/b.toml", "images = [\"b\"]\nstoer = \"$/b\"\n");
+    stage.write("profiles.d/d.toml", "images = [\"d\"]\nstore = \"$/d\"\n");
+    longshore.line_with("settings not reloaded", SOON).await;
+    longshore.line_with("did you mean store?", SOON).await;
+    push(&longshore, "d").await;
+    assert!(stage.has("rest", "d") && !stage.has("d", "d"));
+}
+
+#[tokio::test]
+async fn sighup_reloads_at_once() {
+    let stage = Stage::new();
+    stage.write("config.toml", TWO);
+    let longshore = stage.launch.start().await;
+
+    longshore.hang_up();
+
+    longshore.line_with("settings reloaded", SOON).await;
+}
+
+/// Kubernetes puts a whole folder in the place of another by one link.
+#[tokio::test]
+async fn files_that_are_changed_by_a_link_are_noticed() {
+    let stage = Stage::new();
+    let link = |to: &str| {
+        std::os::unix::fs::symlink(stage.path(to), stage.path("..tmp")).expect("a link");
+        fs::rename(stage.path("..tmp"), stage.path("..data")).expect("it is put in place");
+    };
+    stage.write("first/config.toml", TWO);
+    stage.write("second/config.toml", &format!("{TWO}[profiles.b]\nimages = [\"b\"]\nstore = \"$/b\"\n"));
+    link("first");
+    std::os::unix::fs::symlink(Path::new("..data/config.toml"), stage.path("config.toml")).expect("a link");
+    let longshore = stage.launch.start().await;
+
+    link("second");
+
+    longshore.line_with("settings reloaded", SOON).await;
+    push(&longshore, "b").await;
+    assert!(stage.has("b", "b"));
+}
