@@ -163,7 +163,12 @@ async fn open(
 /// What the source of a profile's credentials finds around it.
 fn surroundings(profile: &str) -> Surroundings {
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Surroundings { profile: profile.to_owned(), secrets: Secrets::default(), environment: Environment::of(variables) }
+    Surroundings {
+        profile: profile.to_owned(),
+        secrets: Secrets::default(),
+        environment: Environment::of(variables),
+        ..Surroundings::default()
+    }
 }
 
 async fn probe(store: &dyn ObjectStore, profile: &str) -> Result<(), Misconfiguration> {

@@ -12,4 +12,5 @@ mod life;
 mod minio;
 mod oauth;
 mod roles;
+mod waiting;
 mod world;

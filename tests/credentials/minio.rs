@@ -103,7 +103,7 @@ async fn load(store: &dyn ObjectStore, name: usize, is_over: &AtomicBool) -> usi
     let mut rounds = 0;
     while !is_over.load(Ordering::SeqCst) {
         store.put(&key, "hello".into(), "text/plain", PATIENCE).await.unwrap();
-        assert!(store.head(&key, PATIENCE).await.unwrap().is_none());
+        assert!(store.head(&key, PATIENCE).await.unwrap().is_some());
         assert_eq!(whole(store, key.as_str()).await, 5);
         store.list("load/", None, PATIENCE).await.unwrap();
         rounds += 1;

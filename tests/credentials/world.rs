@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials;
-use aws_smithy_http_client::Connector;
-use longshore::credentials::{Credentials, Environment, NoCredentials, SharedHttpConnector, Source, Surroundings};
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
+use longshore::credentials::{Credentials, Environment, Http, NoCredentials, Source, Surroundings};
 use longshore::metrics::ProfileMetrics;
 use longshore::secrets::Template;
 use longshore::store::{MemoryBudget, S3Kind, S3Objects, S3Settings, S3Store};
@@ -32,7 +33,7 @@ pub fn around(variables: &[(&str, &str)]) -> Surroundings {
 /// The credentials of `source`.
 pub fn credentials(source: &Source, around: &Surroundings) -> Credentials {
     let connector = SharedHttpConnector::new(Connector::builder().build_http());
-    Credentials::new(source, REGION, around, connector)
+    Credentials::new(source, REGION, around, &Http { client: Builder::new().build_http(), connector })
 }
 
 /// The access key id, the secret, and the session token if there is one.
