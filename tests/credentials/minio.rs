@@ -170,6 +170,28 @@ async fn keys_that_are_gone_and_have_no_successor_are_told_by_their_name() {
     }
 }
 
+// The answer to a HEAD says only that it was refused.
+#[tokio::test]
+async fn a_head_whose_key_is_gone_is_asked_once_more_with_its_successor() {
+    let (address, admin, folder) = (minio().await.address, admin().await, scratch("head"));
+    let file = folder.path().join("credentials");
+    let state = |id: &str| std::fs::write(&file, format!("[a]\naws_access_key_id={id}\naws_secret_access_key=secret-{id}\n"));
+    let (old, new) = (fresh_id(), fresh_id());
+    for id in [&old, &new] {
+        admin.add_key(id, &format!("secret-{id}"));
+    }
+    state(&old).unwrap();
+    let source = Source::File { path: Some(file.clone()), section: "a".to_owned() };
+    let store = store(settings(address, BUCKET, source), &around(&[])).await;
+    let key = "it".parse().unwrap();
+    store.put(&key, "hello".into(), "text/plain", PATIENCE).await.unwrap();
+
+    state(&new).unwrap();
+    admin.remove_key(&old);
+
+    assert!(store.head(&key, PATIENCE).await.unwrap().is_some());
+}
+
 /// A token service that hands out keys of MinIO's, and takes each away again when it has held for `lifetime`.
 async fn short_lived(lifetime: Duration, handed_out: Arc<AtomicUsize>) -> Issuer {
     let admin = admin().await;
