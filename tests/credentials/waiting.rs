@@ -3,26 +3,18 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use longshore::credentials::{AssumeRole, Source};
+use longshore::credentials::Source;
 use longshore::store::{Misconfiguration, ObjectStore, S3Settings, S3Store, StoreError};
 
 use crate::google;
 use crate::support::issuer::{Answer, Asked, Issuer, role_error, role_keys};
-use crate::world::{PATIENCE, around, settings, stated, store};
+use crate::world::{PATIENCE, around, role, settings, stated, store};
 
 const HOUR: Duration = Duration::from_hours(1);
 
 /// A role that `issuer` gives.
-fn role(issuer: &Issuer) -> Source {
-    Source::AssumeRole(Box::new(AssumeRole {
-        role_arn: "arn:aws:iam::1:role/cache".to_owned(),
-        external_id: None,
-        session_name: None,
-        duration: None,
-        policy: None,
-        endpoint: Some(issuer.url()),
-        from: stated("base", "secret"),
-    }))
+fn given_by(issuer: &Issuer) -> Source {
+    Source::AssumeRole(Box::new(role(issuer.url(), stated("base", "secret"))))
 }
 
 /// An issuer, a bucket which takes whatever it gets, and the store that has the role of the one for the other.
@@ -35,7 +27,7 @@ struct Scene {
 impl Scene {
     async fn set(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
         let (issuer, bucket) = (Issuer::start(answer).await, Issuer::start(|_| (200, String::new())).await);
-        let settings = settings(bucket.address, "bucket", role(&issuer));
+        let settings = settings(bucket.address, "bucket", given_by(&issuer));
         Self { issuer, bucket, store: store(settings, &around(&[])).await }
     }
 
@@ -111,7 +103,7 @@ async fn keys_that_the_store_refuses_again_and_again_do_not_hammer_their_source(
     })
     .await;
     let refusing = Issuer::start(|_| (403, "<Error><Code>InvalidAccessKeyId</Code></Error>".to_owned())).await;
-    let store = store(settings(refusing.address, "bucket", role(&issuer)), &around(&[])).await;
+    let store = store(settings(refusing.address, "bucket", given_by(&issuer)), &around(&[])).await;
 
     for _ in 0..10 {
         let outcome = store.delete(&"it".parse().unwrap(), PATIENCE).await;
