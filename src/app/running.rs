@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use secrecy::SecretString;
 use tokio::sync::Mutex as AsyncMutex;
@@ -13,7 +14,7 @@ use super::{SetupError, SetupErrors};
 use crate::access::{self, Access, Profiles};
 use crate::api::{Api, Hosts};
 use crate::config::{Anonymous, Config, Profile, Server, Store, StoreLimits};
-use crate::credentials::{Environment, Surroundings};
+use crate::credentials::{Environment, Reread, Surroundings};
 use crate::metrics::{Metrics, ProfileMetrics};
 use crate::registry::{Belief, Patience, Registry};
 use crate::secrets::{Mask, SecretName, Secrets};
@@ -25,8 +26,9 @@ const IMAGES_COUNTED: usize = 100;
 /// How long the start waits for a store to say that it is set up right.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// Whose values the mask hides: those in force, and those that were so before, which running requests may still tell of.
-const MASKED: [&str; 2] = ["in force", "before"];
+/// Whose values the mask hides: those in force, those that were so before, which
+/// running requests may still tell of, and those that were read between two reloads.
+const MASKED: [&str; 3] = ["in force", "before", "between"];
 
 /// What serves.
 pub struct Running {
@@ -152,16 +154,38 @@ impl Running {
     async fn open(&self, stated: &Profile, config: &Config) -> Result<Stand, SetupError> {
         let mistake = |mistake| SetupError::Store { profile: stated.name.clone(), mistake };
         let counts = self.metrics.profile(&stated.name);
-        // A handle of its own, so that new secrets can be tried without being in force anywhere else.
-        let secrets = Secrets::default();
-        secrets.adopt(&config.secrets);
-        let environment = self.environment.clone();
-        let surroundings = Surroundings { profile: stated.name.clone(), secrets: secrets.clone(), environment };
+        // Those of this configuration, which are tried here before they are in force anywhere else.
+        let secrets = config.secrets.clone();
+        let surroundings = Surroundings {
+            profile: stated.name.clone(),
+            secrets: secrets.clone(),
+            reread: self.reread(stated, &secrets),
+            environment: self.environment.clone(),
+        };
         let store = open(&stated.store, &surroundings, self.memory.share(), counts.clone()).await.map_err(mistake)?;
         probe(&*store, &stated.name).await.map_err(mistake)?;
         let registry = Registry::new(store, Patience::with_bytes(self.fixed.store.patience));
         let belief = belief(&self.fixed.store, config.profiles.len());
         Ok(Stand { stated: stated.clone(), registry: Arc::new(registry.with_belief(belief).with_metrics(counts)), secrets })
+    }
+
+    /// Reads `secrets` again, for when keys of `stated` that refer to them are refused: sooner than their files are looked at.
+    fn reread(&self, stated: &Profile, secrets: &Secrets) -> Reread {
+        let Store::S3(bucket) = &stated.store else { return Reread::default() };
+        let (source, secrets, mask) = (bucket.credentials.clone(), secrets.clone(), self.mask.clone());
+        Reread::by(move || {
+            let (source, secrets, mask) = (source.clone(), secrets.clone(), mask.clone());
+            async move {
+                let reading = tokio::task::spawn_blocking(move || {
+                    let next = secrets.reread().ok().filter(|next| source.resolves_with(next))?;
+                    mask.hold(MASKED[2], next.values());
+                    Some(secrets.adopt(&next))
+                });
+                // Until they are complete those in force stay so; what is wrong with them is told when their files are looked at.
+                let _ = reading.await;
+            }
+            .boxed()
+        })
     }
 
     /// Has new requests served by `stands`; which secrets are other than before.

@@ -50,7 +50,12 @@ async fn sweep_one(
 ) -> Result<Swept, SweepError> {
     let mistake = |mistake| SweepError::Setup(SetupError::Store { profile: name.clone(), mistake });
     let memory = Arc::new(MemoryBudget::new(config.store.upload_memory)).share();
-    let surroundings = Surroundings { profile: name.clone(), secrets: config.secrets.clone(), environment: environment() };
+    let surroundings = Surroundings {
+        profile: name.clone(),
+        secrets: config.secrets.clone(),
+        environment: environment(),
+        ..Surroundings::default()
+    };
     let opened = as_it_is(store, &surroundings, memory).await.map_err(mistake)?;
     let registry = Arc::new(Registry::new(opened, Patience::with_bytes(config.store.patience)));
     let swept = registry.sweep(sweep, |name, found| tell(name.map(|name| name.as_str()), found)).await;

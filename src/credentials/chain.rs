@@ -1,10 +1,10 @@
 //! The SDK's own chain: environment, shared files, web identity, container, instance.
 
 use async_trait::async_trait;
+use aws_config::Region;
 use aws_config::default_provider::credentials::{Builder, DefaultCredentialsChain};
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError};
-use aws_types::region::Region;
 use tokio::sync::OnceCell;
 
 use super::error::{Failure, chain};
@@ -21,7 +21,7 @@ pub(super) struct Chain {
 impl Chain {
     pub(super) fn of(region: &str, http: &Http) -> Self {
         let region = Some(Region::new(region.to_owned()));
-        let config = ProviderConfig::empty().with_http_client(http.client()).with_region(region);
+        let config = ProviderConfig::empty().with_http_client(http.client.clone()).with_region(region);
         Self { config, built: OnceCell::new() }
     }
 }

@@ -32,7 +32,7 @@ pub(super) trait Fetch: Send + Sync {
         ISSUED
     }
 
-    /// Them, if they need no fetching; they are asked for at each request then.
+    /// Them, if they are looked up at each request; then they are fetched only when they are refused.
     fn at_hand(&self) -> Option<Result<Grant, Failure>> {
         None
     }
@@ -46,6 +46,7 @@ pub(super) fn from(source: &Source, region: &str, around: &Surroundings, http: &
             secret_access_key: secret_access_key.clone(),
             session_token: session_token.clone(),
             secrets: around.secrets.clone(),
+            reread: around.reread.clone(),
         }),
         Source::File { path, section } => Box::new(SharedFile::of(path.as_ref(), section, &around.environment)),
         Source::Environment => Box::new(InEnvironment(around.environment.clone())),

@@ -80,12 +80,11 @@ impl Keeper {
 
     /// See [`Credentials::refused`](super::Credentials::refused).
     pub(super) async fn refused(self: &Arc<Self>, began: Instant) -> bool {
-        if self.changed_since(began) {
-            return true;
-        }
         if self.fetch.at_hand().is_some() {
+            // What has changed there may be in force already, and nobody has asked since.
             let _ = self.get().await;
-        } else if self.may_read_again() {
+        }
+        if !self.changed_since(began) && self.may_read_again() {
             self.refreshed().await;
         }
         self.changed_since(began)
@@ -166,7 +165,7 @@ impl Keeper {
                         profile,
                         source,
                         reason,
-                        "credentials cannot be refreshed; the old ones are used while they hold"
+                        "no credentials could be fetched; those in use are used while they hold"
                     );
                 }
                 state.failed = Some((failure, Instant::now()));
@@ -181,11 +180,11 @@ impl Keeper {
         let since = match &state.held {
             Some(held) if held.grant.secret == grant.secret => held.since,
             Some(_) => {
-                tracing::info!(profile = self.profile, source = self.from, id = grant.id, "credentials changed over");
+                tracing::info!(profile = self.profile, source = self.from, access_key_id = grant.id, "credentials changed over");
                 Some(now)
             }
             None => {
-                tracing::debug!(profile = self.profile, source = self.from, id = grant.id, "credentials in use");
+                tracing::debug!(profile = self.profile, source = self.from, access_key_id = grant.id, "credentials in use");
                 None
             }
         };

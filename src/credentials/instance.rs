@@ -36,7 +36,7 @@ impl Instance {
         let base = self.service()?;
         let begin = Question::new("PUT", &format!("{base}/latest/api/token"))?;
         let session = self.http.ask(begin.with("x-aws-ec2-metadata-token-ttl-seconds", SESSION_SECONDS)?).await?.good()?;
-        let session = session.text()?;
+        let session = session.text()?.trim();
         let ask = async |path: &str| {
             let question = Question::new("GET", &format!("{base}/{ROLES}{path}"))?.with("x-aws-ec2-metadata-token", session)?;
             self.http.ask(question).await

@@ -31,13 +31,13 @@ use crate::secrets::Secrets;
 use fetch::Fetch;
 use grant::Secret;
 use held::Keeper;
-use question::Http;
 
-pub use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 pub use environment::Environment;
 pub use error::NoCredentials;
 pub use policy::{Scope, session_policy};
+pub use question::Http;
 pub use source::{AssumeRole, Source, WebIdentity};
+pub use stated::Reread;
 
 /// What a source needs to know besides what it says itself.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +46,8 @@ pub struct Surroundings {
     pub profile: String,
     /// What templates refer to.
     pub secrets: Secrets,
+    /// How their sources are read again, when keys that refer to them are refused.
+    pub reread: Reread,
     /// What the process was told by variables.
     pub environment: Environment,
 }
@@ -58,10 +60,10 @@ pub struct Surroundings {
 pub struct Credentials(Arc<Keeper>);
 
 impl Credentials {
-    /// Those of `source`, which is asked over `connector`, in `region` where that matters. Nothing is asked yet.
+    /// Those of `source`, which is asked over `http`, in `region` where that matters. Nothing is asked yet.
     #[must_use]
-    pub fn new(source: &Source, region: &str, surroundings: &Surroundings, connector: SharedHttpConnector) -> Self {
-        let fetch = fetch::from(source, region, surroundings, &Http::over(connector));
+    pub fn new(source: &Source, region: &str, surroundings: &Surroundings, http: &Http) -> Self {
+        let fetch = fetch::from(source, region, surroundings, http);
         Self::over(surroundings.profile.clone(), source.name(), fetch)
     }
 

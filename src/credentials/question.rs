@@ -1,8 +1,6 @@
 //! Short questions over HTTP.
 
-use std::time::Duration;
-
-use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpClient, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpClient, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
@@ -18,9 +16,14 @@ const MAX_ANSWER: usize = 256 * 1024;
 /// What stands for itself in a form (URL Standard, "application/x-www-form-urlencoded percent-encode set").
 const NOT_IN_A_FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
 
-/// How questions are sent.
+/// How those are reached who issue credentials.
 #[derive(Clone, Debug)]
-pub(super) struct Http(SharedHttpConnector);
+pub struct Http {
+    /// For the SDK, which states how long each of its questions may take.
+    pub client: SharedHttpClient,
+    /// For our own questions, which are given up as a whole.
+    pub connector: SharedHttpConnector,
+}
 
 /// What is asked of whom.
 pub(super) struct Question(HttpRequest);
@@ -32,20 +35,9 @@ pub(super) struct Answer {
 }
 
 impl Http {
-    /// Over `connector`.
-    pub(super) fn over(connector: SharedHttpConnector) -> Self {
-        Self(connector)
-    }
-
-    /// The same for clients of the SDK.
-    pub(super) fn client(&self) -> SharedHttpClient {
-        let connector = self.0.clone();
-        http_client_fn(move |_, _| connector.clone())
-    }
-
     /// Asks `question`; any answer that came whole.
     pub(super) async fn ask(&self, Question(request): Question) -> Result<Answer, Failure> {
-        let response = self.0.call(request).await.map_err(|error| Failure::passing(chain(&error)))?;
+        let response = self.connector.call(request).await.map_err(|error| Failure::passing(chain(&error)))?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|_| Failure::passing("its answer broke off, or is far too long"))?.to_bytes();
@@ -122,9 +114,4 @@ const MAX_WORDS: usize = 200;
 
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect()
-}
-
-/// A lifetime as JSON has it, in seconds.
-pub(super) fn seconds(count: u64) -> Duration {
-    Duration::from_secs(count)
 }

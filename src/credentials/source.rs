@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::secrets::{SecretName, Template};
+use crate::secrets::{SecretName, Secrets, Template};
 
 /// Where the credentials of a profile come from. `Debug` shows no secret.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,10 +113,25 @@ impl Source {
     /// The secrets that it refers to.
     #[must_use]
     pub fn names(&self) -> Vec<SecretName> {
-        self.templates().into_iter().flat_map(Template::names).cloned().collect()
+        self.ids().into_iter().chain(self.templates()).flat_map(Template::names).cloned().collect()
     }
 
-    /// What in it is secret, as stated.
+    /// Whether `secrets` have all that it refers to.
+    #[must_use]
+    pub fn resolves_with(&self, secrets: &Secrets) -> bool {
+        self.names().iter().all(|name| secrets.get(name).is_ok())
+    }
+
+    /// What in it names a key, and is no secret by itself.
+    fn ids(&self) -> Vec<&Template> {
+        match self {
+            Self::Static { access_key_id, .. } => vec![access_key_id],
+            Self::AssumeRole(role) => role.from.ids(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What in it is secret.
     fn templates(&self) -> Vec<&Template> {
         match self {
             Self::Static { secret_access_key, session_token, .. } => {

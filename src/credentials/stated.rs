@@ -1,6 +1,10 @@
 //! Keys that need no fetching.
 
+use std::fmt;
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::environment::Environment;
@@ -15,6 +19,30 @@ pub(super) struct Stated {
     pub(super) secret_access_key: Template,
     pub(super) session_token: Option<Template>,
     pub(super) secrets: Secrets,
+    pub(super) reread: Reread,
+}
+
+/// Has the sources of secrets read again, if anybody can; by itself it does nothing.
+#[derive(Clone, Default)]
+pub struct Reread(Option<Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>>);
+
+impl Reread {
+    /// Does it by `reread`, which is over when what was read is in force.
+    pub fn by(reread: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(reread)))
+    }
+
+    async fn run(&self) {
+        if let Some(reread) = &self.0 {
+            reread().await;
+        }
+    }
+}
+
+impl fmt::Debug for Reread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reread({})", self.0.is_some())
+    }
 }
 
 impl Stated {
@@ -35,6 +63,7 @@ pub(super) fn resolved(template: &Template, secrets: &Secrets) -> Result<SecretS
 #[async_trait]
 impl Fetch for Stated {
     async fn fetch(&self) -> Result<Grant, Failure> {
+        self.reread.run().await;
         self.resolve()
     }
 

@@ -27,6 +27,9 @@ use crate::secrets::{Secrets, Template};
 /// Most characters of a session's name (AWS STS API, AssumeRole, `RoleSessionName`).
 const MAX_NAME: usize = 64;
 
+/// A service that has not taken a connection by then is not there.
+const CONNECT: Duration = Duration::from_secs(3);
+
 /// What is asked for, besides who asks.
 struct Wanted {
     role_arn: Option<String>,
@@ -126,16 +129,16 @@ impl Fetch for RoleByKeys {
     }
 }
 
-/// A client that asks once and keeps nothing: that is for [`Credentials`] to do.
+/// A client that asks once and keeps nothing: all else is for [`Credentials`] to do.
 fn config(stated: Option<String>, region: &str, variables: &Environment, http: &Http) -> aws_sdk_sts::config::Builder {
     let endpoint = stated.or_else(|| variables.text("AWS_ENDPOINT_URL_STS")).or_else(|| variables.text("AWS_ENDPOINT_URL"));
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(region.to_owned()))
-        .http_client(http.client())
+        .http_client(http.client.clone())
         .identity_cache(IdentityCache::no_cache())
         .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     config.set_endpoint_url(endpoint);
     config

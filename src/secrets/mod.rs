@@ -38,7 +38,6 @@ pub struct Secrets(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    sources: Vec<Source>,
     environment: Environment,
     held: RwLock<Arc<Held>>,
 }
@@ -46,6 +45,7 @@ struct Inner {
 /// What the sources had when they were read last.
 #[derive(Default)]
 struct Held {
+    sources: Vec<Source>,
     values: BTreeMap<SecretName, (Source, Found)>,
     places: Vec<PathBuf>,
     plain_files: Vec<PathBuf>,
@@ -114,8 +114,8 @@ impl Secrets {
     ///
     /// Every source that cannot be read.
     pub fn open(sources: Vec<Source>, environment: Environment) -> Result<Self, Vec<Mistake>> {
-        let held = RwLock::new(Arc::new(Held::read(&sources, &environment)?));
-        Ok(Self(Arc::new(Inner { sources, environment, held })))
+        let held = RwLock::new(Arc::new(Held::read(sources, &environment)?));
+        Ok(Self(Arc::new(Inner { environment, held })))
     }
 
     /// These, and no others. Names that are none, and values that cannot be used, are left out.
@@ -136,7 +136,7 @@ impl Secrets {
         let why = match held.values.get(name) {
             Some((_, Ok(value))) => return Ok(value.clone()),
             Some((origin, Err(flaw))) => Lack::Unfit { origin: origin.clone(), flaw: flaw.clone() },
-            None if self.0.sources.contains(&Source::Environment) && Environment::cannot_hold(name) => Lack::Taken(name.clone()),
+            None if held.sources.contains(&Source::Environment) && Environment::cannot_hold(name) => Lack::Taken(name.clone()),
             None => Lack::Absent,
         };
         Err(Unresolved { name: name.clone(), why })
@@ -164,10 +164,10 @@ impl Secrets {
     ///
     /// Every source that cannot be read.
     pub fn reread(&self) -> Result<Self, Vec<Mistake>> {
-        Self::open(self.0.sources.clone(), self.0.environment.clone())
+        Self::open(self.held().sources.clone(), self.0.environment.clone())
     }
 
-    /// Puts what `next` has in force here; what has changed.
+    /// Puts what `next` has in force here, its sources too; what has changed.
     pub fn adopt(&self, next: &Self) -> Changes {
         let next = next.held();
         let mut held = self.0.held.write().unwrap_or_else(PoisonError::into_inner);
@@ -202,10 +202,10 @@ impl Secrets {
 }
 
 impl Held {
-    fn read(sources: &[Source], environment: &Environment) -> Result<Self, Vec<Mistake>> {
+    fn read(sources: Vec<Source>, environment: &Environment) -> Result<Self, Vec<Mistake>> {
         let mut held = Self::default();
         let mut mistakes = Vec::new();
-        for source in sources {
+        for source in &sources {
             match source.read(environment) {
                 Ok(reading) => {
                     held.places.extend(reading.places);
@@ -217,7 +217,7 @@ impl Held {
                 Err(mistake) => mistakes.push(mistake),
             }
         }
-        if mistakes.is_empty() { Ok(held) } else { Err(mistakes) }
+        if mistakes.is_empty() { Ok(Self { sources, ..held }) } else { Err(mistakes) }
     }
 
     /// The value of `name`, if there is one that can be used.

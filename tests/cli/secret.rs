@@ -84,12 +84,33 @@ fn what_is_set_is_listed_changed_and_removed() {
     let listed = said(&world.call(&["list"], "")).to_owned();
     let names: Vec<_> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(names, ["TEAM_A", "team-b.key"]);
-    assert!(listed.lines().all(|line| line.ends_with('Z')), "{listed}");
+    assert!(listed.lines().all(|line| line.ends_with("Z  no profile")), "{listed}");
     assert!(!listed.contains("MARK"), "{listed}");
 
     assert_eq!(said(&world.call(&["rm", "TEAM_A"], "")), format!("TEAM_A is no longer in {path}\n"));
     assert_eq!(world.read(KEY).unwrap(), map(&[("team-b.key", "MARK two")]));
     assert_eq!(world.names_in_folder(), ["secrets"]);
+}
+
+#[test]
+fn a_list_tells_the_profiles_that_use_a_secret() {
+    let world = World::new();
+    for name in ["ID", "KEY_OF_TEAM", "OTHER"] {
+        said(&world.call(&["set", name], "MARK"));
+    }
+    let config = world.folder.path().join("config.toml");
+    let text = format!(
+        "[secrets]\nsources = [\"sealed:{}\"]\n[profiles.team]\nimages = [\"team/*\"]\nstore = \"s3://team-cache\"\n\
+         access_key_id = \"{{{{secret:ID}}}}\"\nsecret_access_key = \"{{{{secret:KEY_OF_TEAM}}}}\"\n",
+        world.path().display()
+    );
+    fs::write(&config, text).expect("it is written");
+
+    let arguments = ["secret", "list", "--config", config.to_str().expect("a plain path")];
+    let outcome = longshore_told(b"", &arguments, &[("LONGSHORE_SECRET_KEY", KEY)]);
+
+    let users: Vec<_> = said(&outcome).lines().map(|line| line.rsplit("Z  ").next().unwrap_or_default()).collect();
+    assert_eq!(users, ["team", "team", "no profile"]);
 }
 
 #[test]

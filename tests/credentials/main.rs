@@ -11,5 +11,7 @@ mod instance;
 mod life;
 mod minio;
 mod oauth;
+mod refused;
 mod roles;
+mod waiting;
 mod world;

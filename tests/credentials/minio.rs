@@ -14,10 +14,9 @@ use crate::support::issuer::{Issuer, role_keys};
 use crate::support::mc::Admin;
 use crate::support::minio::{ACCESS_KEY_ID, Minio, SECRET_ACCESS_KEY};
 use crate::support::{s3_server, scratch};
-use crate::world::{MIB, PATIENCE, around, settings, stated, store};
+use crate::world::{MIB, PATIENCE, ROLE, around, role, settings, stated, store};
 
 const BUCKET: &str = "credentials";
-const ROLE: &str = "arn:minio:iam:::role/any";
 
 /// The one MinIO of this process, with a [`BUCKET`].
 async fn minio() -> &'static Minio {
@@ -31,16 +30,10 @@ async fn admin() -> Arc<Admin> {
     Arc::new(Admin::of(minio().await.address))
 }
 
-fn role(endpoint: String, policy: Option<String>) -> Source {
-    Source::AssumeRole(Box::new(AssumeRole {
-        role_arn: ROLE.to_owned(),
-        external_id: None,
-        session_name: None,
-        duration: Some(Duration::from_mins(15)),
-        policy,
-        endpoint: Some(endpoint),
-        from: stated(ACCESS_KEY_ID, SECRET_ACCESS_KEY),
-    }))
+/// A role with this session policy. MinIO does not mind which: the session may do what the base keys may, and those everything.
+fn session(endpoint: String, policy: Option<String>) -> Source {
+    let role = role(endpoint, stated(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+    Source::AssumeRole(Box::new(AssumeRole { duration: Some(Duration::from_mins(15)), policy, ..role }))
 }
 
 /// A name for a key that no other test has; MinIO takes 20 characters at most.
@@ -64,10 +57,9 @@ async fn write(store: &dyn ObjectStore, key: &str, size: usize) -> Result<String
 #[tokio::test]
 async fn a_session_that_is_narrowed_is_refused_outside_its_prefix() {
     let address = minio().await.address;
-    // The base keys may do everything; all that holds us back is the session's policy.
     let policy = session_policy(&Scope { role_arn: ROLE, bucket: BUCKET, prefix: "team-a", kms_key: None, also: &[] });
     let narrowed = |prefix: &str| {
-        let credentials = role(format!("http://{address}"), Some(policy.clone()));
+        let credentials = session(format!("http://{address}"), Some(policy.clone()));
         S3Settings { prefix: prefix.to_owned(), ..settings(address, BUCKET, credentials) }
     };
     let inside = store(narrowed("team-a"), &around(&[])).await;
@@ -103,7 +95,7 @@ async fn load(store: &dyn ObjectStore, name: usize, is_over: &AtomicBool) -> usi
     let mut rounds = 0;
     while !is_over.load(Ordering::SeqCst) {
         store.put(&key, "hello".into(), "text/plain", PATIENCE).await.unwrap();
-        assert!(store.head(&key, PATIENCE).await.unwrap().is_none());
+        assert!(store.head(&key, PATIENCE).await.unwrap().is_some());
         assert_eq!(whole(store, key.as_str()).await, 5);
         store.list("load/", None, PATIENCE).await.unwrap();
         rounds += 1;
@@ -170,6 +162,28 @@ async fn keys_that_are_gone_and_have_no_successor_are_told_by_their_name() {
     }
 }
 
+// The answer to a HEAD says only that it was refused.
+#[tokio::test]
+async fn a_head_whose_key_is_gone_is_asked_once_more_with_its_successor() {
+    let (address, admin, folder) = (minio().await.address, admin().await, scratch("head"));
+    let file = folder.path().join("credentials");
+    let state = |id: &str| std::fs::write(&file, format!("[a]\naws_access_key_id={id}\naws_secret_access_key=secret-{id}\n"));
+    let (old, new) = (fresh_id(), fresh_id());
+    for id in [&old, &new] {
+        admin.add_key(id, &format!("secret-{id}"));
+    }
+    state(&old).unwrap();
+    let source = Source::File { path: Some(file.clone()), section: "a".to_owned() };
+    let store = store(settings(address, BUCKET, source), &around(&[])).await;
+    let key = "it".parse().unwrap();
+    store.put(&key, "hello".into(), "text/plain", PATIENCE).await.unwrap();
+
+    state(&new).unwrap();
+    admin.remove_key(&old);
+
+    assert!(store.head(&key, PATIENCE).await.unwrap().is_some());
+}
+
 /// A token service that hands out keys of MinIO's, and takes each away again when it has held for `lifetime`.
 async fn short_lived(lifetime: Duration, handed_out: Arc<AtomicUsize>) -> Issuer {
     let admin = admin().await;
@@ -194,7 +208,7 @@ async fn a_transfer_that_takes_longer_than_its_keys_hold_does_not_notice() {
     const LIFETIME: Duration = Duration::from_secs(20);
     let handed_out = Arc::new(AtomicUsize::new(0));
     let issuer = short_lived(LIFETIME, Arc::clone(&handed_out)).await;
-    let store = Arc::new(store(settings(minio().await.address, BUCKET, role(issuer.url(), None)), &around(&[])).await);
+    let store = Arc::new(store(settings(minio().await.address, BUCKET, session(issuer.url(), None)), &around(&[])).await);
     let (began, size) = (Instant::now(), 45);
 
     // A client that sends a part's worth a second or so, and others beside it.

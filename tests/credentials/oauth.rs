@@ -9,6 +9,7 @@ use longshore::credentials::Source;
 use longshore::store::{ObjectStore, S3Encryption, S3Kind, S3Objects, S3Settings, StoreError};
 
 use crate::google;
+use crate::support::client;
 use crate::support::issuer::Issuer;
 use crate::support::strict::{BUCKET, Kind, Strict};
 use crate::world::{MIB, PATIENCE, around, settings, store};
@@ -93,4 +94,28 @@ async fn a_token_that_is_refused_is_fetched_once_more() {
     let refused = store.head(&key, PATIENCE).await;
     assert!(matches!(refused, Err(StoreError::Denied(_))), "{refused:?}");
     assert_eq!(issuer.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn the_stand_in_refuses_amazons_words_beside_a_token_and_who_has_none() {
+    const TOKEN: (&str, &str) = ("authorization", "Bearer token-1");
+    let strict = google_from(Arc::new(AtomicUsize::new(1)));
+    for (headers, status) in [
+        (&[TOKEN][..], 404),
+        (&[TOKEN, ("x-goog-meta-a", "b")], 404),
+        (&[TOKEN, ("x-amz-date", "20261125T000000Z")], 400),
+        (&[TOKEN, ("x-goog-date", "20261125T000000Z")], 400),
+        (&[("authorization", "AWS4-HMAC-SHA256 Credential=id/20261125/auto/s3/aws4_request")], 400),
+        (&[("authorization", "Bearer token-0")], 401),
+        (&[], 401),
+    ] {
+        let mut request = http::Request::get(format!("/{BUCKET}/it"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+
+        let answer = client::send(strict.address, request.body(bytes::Bytes::new()).unwrap()).await;
+
+        assert_eq!(answer.status.as_u16(), status, "{headers:?}: {answer:?}");
+    }
 }

@@ -8,23 +8,9 @@ use tokio::time::Instant;
 
 use crate::support::issuer::{Asked, Issuer, role_error, role_keys};
 use crate::support::scratch;
-use crate::world::{around, credentials, keys, missing, stated};
+use crate::world::{ROLE, around, credentials, keys, missing, role, stated};
 
 const HOUR: Duration = Duration::from_hours(1);
-const ROLE: &str = "arn:aws:iam::1:role/cache";
-
-fn role(issuer: &Issuer, from: Source) -> AssumeRole {
-    AssumeRole {
-        role_arn: ROLE.to_owned(),
-        external_id: None,
-        session_name: None,
-        duration: None,
-        policy: None,
-        endpoint: Some(issuer.url()),
-        from,
-    }
-}
-
 /// Whose keys signed this.
 fn signer(asked: &Asked) -> &str {
     let (_, rest) = asked.header("authorization").split_once("Credential=").unwrap();
@@ -40,7 +26,7 @@ async fn a_role_is_assumed_with_all_that_is_stated() {
         session_name: Some("builds".to_owned()),
         duration: Some(Duration::from_mins(15)),
         policy: Some(policy.clone()),
-        ..role(&issuer, stated("base", "base-secret"))
+        ..role(issuer.url(), stated("base", "base-secret"))
     };
     let mut around = around(&[]);
     around.secrets = Secrets::of([("EXT", "17")]);
@@ -95,7 +81,7 @@ async fn what_is_not_stated_of_a_web_identity_comes_from_the_environment() {
 #[tokio::test]
 async fn a_refusal_is_told_with_its_reason_and_lasts() {
     let issuer = Issuer::start(|_| role_error(403, "AccessDenied")).await;
-    let source = Source::AssumeRole(Box::new(role(&issuer, stated("base", "base-secret"))));
+    let source = Source::AssumeRole(Box::new(role(issuer.url(), stated("base", "base-secret"))));
     let credentials = credentials(&source, &around(&[]));
 
     let missing = missing(&credentials).await;
@@ -108,13 +94,13 @@ async fn a_refusal_is_told_with_its_reason_and_lasts() {
 async fn a_secret_that_is_not_there_is_told_by_its_name_and_nothing_is_asked() {
     let issuer = Issuer::start(|_| role_keys("AssumeRole", ["id", "secret", "token"], HOUR)).await;
     let external_id = Some("{{secret:EXT}}".parse().unwrap());
-    let with_id = AssumeRole { external_id, ..role(&issuer, stated("base", "base-secret")) };
+    let with_id = AssumeRole { external_id, ..role(issuer.url(), stated("base", "base-secret")) };
     let base = Source::Static {
         access_key_id: "{{secret:BASE}}".parse().unwrap(),
         secret_access_key: "{{secret:BASE}}".parse().unwrap(),
         session_token: None,
     };
-    for (source, name) in [(with_id, "EXT"), (role(&issuer, base), "BASE")] {
+    for (source, name) in [(with_id, "EXT"), (role(issuer.url(), base), "BASE")] {
         let missing = missing(&credentials(&Source::AssumeRole(Box::new(source)), &around(&[]))).await;
 
         assert!(missing.reason.contains(&format!("secret {name} is in none of the sources")), "{missing}");
@@ -139,7 +125,7 @@ async fn base_keys_that_are_refused_are_read_once_more() {
     };
     write("old");
     let base = Source::File { path: Some(file.clone()), section: "a".to_owned() };
-    let credentials = credentials(&Source::AssumeRole(Box::new(role(&issuer, base))), &around(&[]));
+    let credentials = credentials(&Source::AssumeRole(Box::new(role(issuer.url(), base))), &around(&[]));
     let refused = missing(&credentials).await;
     assert!(refused.reason.contains("InvalidClientTokenId"), "{refused}");
 

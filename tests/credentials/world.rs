@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials;
-use aws_smithy_http_client::Connector;
-use longshore::credentials::{Credentials, Environment, NoCredentials, SharedHttpConnector, Source, Surroundings};
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
+use longshore::credentials::{AssumeRole, Credentials, Environment, Http, NoCredentials, Source, Surroundings};
 use longshore::metrics::ProfileMetrics;
 use longshore::secrets::Template;
 use longshore::store::{MemoryBudget, S3Kind, S3Objects, S3Settings, S3Store};
@@ -23,6 +24,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Whose the credentials are.
 pub const PROFILE: &str = "team-a";
 
+/// The role that is assumed.
+pub const ROLE: &str = "arn:aws:iam::1:role/cache";
+
 /// What sources find around them where these variables are set.
 pub fn around(variables: &[(&str, &str)]) -> Surroundings {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -32,7 +36,7 @@ pub fn around(variables: &[(&str, &str)]) -> Surroundings {
 /// The credentials of `source`.
 pub fn credentials(source: &Source, around: &Surroundings) -> Credentials {
     let connector = SharedHttpConnector::new(Connector::builder().build_http());
-    Credentials::new(source, REGION, around, connector)
+    Credentials::new(source, REGION, around, &Http { client: Builder::new().build_http(), connector })
 }
 
 /// The access key id, the secret, and the session token if there is one.
@@ -60,6 +64,19 @@ pub fn stated(access_key_id: &str, secret_access_key: &str) -> Source {
         access_key_id: Template::of_text(access_key_id),
         secret_access_key: Template::of_text(secret_access_key),
         session_token: None,
+    }
+}
+
+/// Any role, that the token service at `endpoint` gives to `from`.
+pub fn role(endpoint: String, from: Source) -> AssumeRole {
+    AssumeRole {
+        role_arn: ROLE.to_owned(),
+        external_id: None,
+        session_name: None,
+        duration: None,
+        policy: None,
+        endpoint: Some(endpoint),
+        from,
     }
 }
 

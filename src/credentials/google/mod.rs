@@ -4,11 +4,13 @@ mod external_account;
 mod metadata;
 mod service_account;
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::error::Failure;
 use super::grant::Grant;
-use super::question::{Answer, seconds};
+use super::question::Answer;
 
 pub(super) use external_account::ExternalAccount;
 pub(super) use metadata::Metadata;
@@ -27,7 +29,7 @@ struct Told {
 /// The token in an answer, got for `id`.
 fn granted(answer: &Answer, id: String) -> Result<Grant, Failure> {
     let told: Told = answer.json()?;
-    Grant::token(id, &told.access_token, seconds(told.expires_in))
+    Grant::token(id, &told.access_token, Duration::from_secs(told.expires_in))
 }
 
 /// What a JSON file of Google's says. No text of it is repeated: there is a private key in some.

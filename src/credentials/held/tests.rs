@@ -2,7 +2,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 
+use super::super::grant::Secret;
+use super::super::stated::{Reread, Stated};
 use super::*;
+use crate::secrets::{Secrets, Template};
 
 /// A source that hands out the keys `id-1`, `id-2` and so on, as it is told to.
 #[derive(Clone, Default)]
@@ -210,22 +213,86 @@ async fn what_is_expired_when_it_comes_is_used_for_a_while_since_the_clock_may_b
     assert_eq!(issuer.asked(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn stated_keys_are_filled_in_from_the_secrets_or_missed_by_name() {
-    use crate::secrets::{Secrets, Template};
+/// Keys that refer to the secret `A`.
+fn stated(secrets: &[(&str, &str)], reread: Reread) -> Arc<Keeper> {
     let template = |text: &str| text.parse::<Template>().unwrap();
-    let stated = |secrets: Secrets| super::super::stated::Stated {
-        access_key_id: template("id"),
-        secret_access_key: template("x{{secret:A}}"),
-        session_token: None,
-        secrets,
-    };
-    let told = stated(Secrets::of([("A", "1")])).fetch().await.unwrap();
-    let untold = Keeper::new("team-a".to_owned(), "static", Box::new(stated(Secrets::default())));
+    let secrets = Secrets::of(secrets.iter().copied());
+    let (access_key_id, secret_access_key) = (template("id"), template("x{{secret:A}}"));
+    let stated = Stated { access_key_id, secret_access_key, session_token: None, secrets, reread };
+    Arc::new(Keeper::new("team-a".to_owned(), "static", Box::new(stated)))
+}
 
-    let super::super::grant::Secret::Keys(keys) = told.secret else { panic!("a token") };
+#[tokio::test]
+async fn stated_keys_are_filled_in_from_the_secrets_or_missed_by_name() {
+    let told = stated(&[("A", "1")], Reread::default()).get().await.unwrap();
+    let missing = stated(&[], Reread::default()).get().await.err().unwrap();
+
+    let Secret::Keys(keys) = told.secret else { panic!("a token") };
     assert_eq!((keys.access_key_id(), keys.secret_access_key()), ("id", "x1"));
-    let missing = Arc::new(untold).get().await.err().unwrap();
     assert_eq!(missing.to_string(), "static: secret A is in none of the sources");
     assert!(!missing.is_passing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stated_keys_that_are_refused_have_the_sources_of_secrets_read_again() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let reread = Reread::by(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::ready(()))
+    });
+    let keeper = stated(&[("A", "1")], reread);
+    keeper.get().await.unwrap();
+
+    assert!(!keeper.refused(Instant::now()).await);
+    assert!(!keeper.refused(Instant::now()).await);
+
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+/// What is logged while `run` runs.
+async fn logged(run: impl Future<Output = ()>) -> String {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let writer = Arc::clone(&lines);
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_ansi(false);
+    let subscriber = subscriber.with_writer(move || Lines(Arc::clone(&writer))).finish();
+    // Of this thread, on which everything that the test begins runs too.
+    let logging = tracing::subscriber::set_default(subscriber);
+    run.await;
+    drop(logging);
+    let lines = lines.lock().unwrap().clone();
+    String::from_utf8(lines).unwrap()
+}
+
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_over_is_said_once_with_the_new_id_and_no_secret() {
+    let (issuer, keeper) = Issuer::of(None);
+
+    let said = logged(async {
+        id(&keeper).await;
+        assert!(!keeper.refused(Instant::now()).await);
+        issuer.rotate();
+        let began = Instant::now();
+        tokio::time::sleep(READ_AGAIN).await;
+        assert!(keeper.refused(began).await);
+        id(&keeper).await;
+    })
+    .await;
+
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let change = r#"credentials changed over profile="team-a" source="issuer" access_key_id="id-1""#;
+    assert!(said.contains(change) && !said.contains(r#"="secret"#), "{said}");
 }

@@ -116,6 +116,9 @@ fn twin(name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_s3::primitives::SdkBody;
+    use aws_smithy_runtime_api::http::StatusCode;
+
     use super::*;
 
     fn translated(headers: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
@@ -151,6 +154,20 @@ mod tests {
             let expected: Vec<_> = expected.map(|name| (name.to_owned(), "value".to_owned())).into_iter().collect();
             assert_eq!(translated(&[(name, "value")]), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn an_answer_tells_in_amazons_words_what_a_copy_must_say_again() {
+        let status = StatusCode::try_from(200).unwrap();
+        let mut answer = HttpResponse::new(status, SdkBody::empty());
+        for (name, value) in [("x-goog-meta-mtime", "1"), ("x-goog-storage-class", "NEARLINE"), ("x-goog-hash", "md5=x")] {
+            answer.headers_mut().insert(name, value);
+        }
+
+        let answer = in_amazons_words(answer);
+
+        let told = ["x-amz-meta-mtime", "x-amz-storage-class", "x-amz-hash"].map(|name| answer.headers().get(name));
+        assert_eq!(told, [Some("1"), Some("NEARLINE"), None]);
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Connections {
         metrics: ProfileMetrics,
     ) -> Result<Self, Misconfiguration> {
         let (source, wire) = (&settings.credentials, Wire::of(settings).await?);
-        let credentials = Credentials::new(source, &settings.region, surroundings, wire.to_issuers());
+        let credentials = Credentials::new(source, &settings.region, surroundings, &wire.to_issuers());
         let mut config = config(settings, metrics);
         config = if source.has_tokens() { config.allow_no_auth() } else { config.credentials_provider(credentials.clone()) };
         let http = http(&wire, &credentials, source.has_tokens());

@@ -14,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::S3Settings;
+use crate::credentials::Http;
 use crate::store::Misconfiguration;
 
 /// Stores close an idle connection after 5 to 20 s; a request sent into the closing is lost.
@@ -56,9 +57,9 @@ impl Wire {
     }
 
     /// Connections to those who issue credentials: the store's own are made anew when it stands still.
-    pub(super) fn to_issuers(&self) -> SharedHttpConnector {
+    pub(super) fn to_issuers(&self) -> Http {
         let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TO_ISSUER).build();
-        SharedHttpConnector::new(self.connector(Some(settings), None))
+        Http { client: self.client(), connector: SharedHttpConnector::new(self.connector(Some(settings), None)) }
     }
 
     fn connector(&self, settings: Option<HttpConnectorSettings>, components: Option<&RuntimeComponents>) -> Connector {
