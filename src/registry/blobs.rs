@@ -8,6 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::index::{Asked, Found};
 use super::reading::to_its_end;
+use super::verified::verified;
 use super::{Asker, Body, RegistryError, Repository, WritableRepository, late};
 use crate::oci::{ByteRange, Digest, Hasher};
 use crate::store::{ByteStream, Key, Object, ObjectMeta, StoreError, Upload};
@@ -257,22 +258,6 @@ fn as_it_comes(body: ByteStream) -> stream::BoxStream<'static, Result<Bytes, Reg
     body.map_err(RegistryError::from).boxed()
 }
 
-/// `body`, with its last bytes held back until all of it hashes to `digest`.
-fn verified(digest: Digest, length: u64, body: ByteStream) -> stream::BoxStream<'static, Result<Bytes, RegistryError>> {
-    let state = (body, Some(Hasher::new(digest.algorithm())), length);
-    stream::try_unfold(state, move |(mut body, mut hasher, mut left)| async move {
-        let chunk = body.try_next().await?;
-        if let (Some(hashing), Some(chunk)) = (&mut hasher, &chunk) {
-            hashing.update(chunk);
-            left = left.saturating_sub(chunk.len() as u64);
-        }
-        let is_last = left == 0 || chunk.is_none();
-        let is_wrong = is_last && hasher.take().is_some_and(|hasher| hasher.finish() != digest);
-        if is_wrong { Err(RegistryError::Corrupt(digest)) } else { Ok(chunk.map(|chunk| (chunk, (body, hasher, left)))) }
-    })
-    .boxed()
-}
-
 /// Whether an object of `size` bytes can be what `digest` names: nothing at all is one digest only,
 /// and of a body without bytes none could be held back.
 fn can_be(digest: &Digest, size: u64) -> bool {
@@ -283,42 +268,8 @@ fn can_be(digest: &Digest, size: u64) -> bool {
 mod tests {
     use super::*;
 
-    fn chunks(parts: &'static [&'static str]) -> ByteStream {
-        Box::pin(stream::iter(parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes())))))
-    }
-
-    async fn read(digest: &str, parts: &'static [&'static str]) -> (String, Option<RegistryError>) {
-        let length = parts.iter().map(|part| part.len() as u64).sum();
-        let mut body = verified(Digest::sha256(digest.as_bytes()), length, chunks(parts));
-        let mut text = String::new();
-        while let Some(chunk) = body.next().await {
-            match chunk {
-                Ok(bytes) => text.push_str(std::str::from_utf8(&bytes).unwrap()),
-                Err(error) => return (text, Some(error)),
-            }
-        }
-        (text, None)
-    }
-
-    #[tokio::test]
-    async fn right_bytes_come_whole() {
-        let (text, error) = read("hello world", &["hello", " ", "world"]).await;
-
-        assert_eq!((text.as_str(), error.is_none()), ("hello world", true));
-    }
-
-    #[tokio::test]
-    async fn nothing_is_not_taken_for_something() {
-        assert!(matches!(read("hello", &[]).await, (_, Some(RegistryError::Corrupt(_)))));
-        assert!(matches!(read("", &[]).await, (_, None)));
+    #[test]
+    fn nothing_is_not_taken_for_something() {
         assert!(can_be(&Digest::sha256(b""), 0) && !can_be(&Digest::sha256(b"hello"), 0));
-    }
-
-    #[tokio::test]
-    async fn wrong_bytes_never_come_to_their_end() {
-        let (text, error) = read("hello world", &["hello", " ", "w0rld"]).await;
-
-        assert_eq!(text, "hello ");
-        assert!(matches!(error, Some(RegistryError::Corrupt(_))), "{error:?}");
     }
 }

@@ -22,6 +22,7 @@ mod turns;
 mod upload_id;
 mod uploads;
 mod used;
+mod verified;
 
 use std::fmt;
 use std::ops::Deref;
