@@ -21,9 +21,10 @@ use super::left_out::LeftOut;
 use super::timestamp::Timestamp;
 use crate::oci::Digest;
 
-/// Longest config that is read, in bytes. Importers stop at 1 MiB, so what is
-/// longer than this nobody loses; reading takes at most ten times as much memory.
-pub const MAX_CONFIG_BYTES: usize = 16 * 1024 * 1024;
+/// Longest config that is read, in bytes: some 20 000 records. Importers stop at
+/// 1 MiB, so nobody loses what is longer than this. Reading takes three times as
+/// much memory, and twenty times for what was made to take it.
+pub const MAX_CONFIG_BYTES: usize = 8 * 1024 * 1024;
 
 /// What a cache knows: everything in it refers only to what stands before it,
 /// and equal caches are equal, whoever wrote them and in which order.

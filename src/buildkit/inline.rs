@@ -65,7 +65,7 @@ impl ImageManifest {
         let layer = |(at, layer): (u32, &super::LayerDescriptor)| {
             Some(Layer { blob: layer.descriptor.digest, parent: at.checked_sub(1) })
         };
-        let draft = draft((0..).zip(&self.layers).map(layer).collect(), records.0, &mut left_out);
+        let draft = draft((0..).zip(&self.layers).map(layer).collect(), records, &mut left_out);
         let digests = self.layers.iter().map(|layer| layer.descriptor.digest);
         let blobs = digests.zip(blobs).filter_map(|(digest, blob)| Some((digest, blob?))).collect();
         Ok(Some(Read { cache: Cache::of(draft, blobs, &mut left_out), left_out }))

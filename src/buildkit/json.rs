@@ -17,6 +17,10 @@ use super::draft::{Draft, NOWHERE, index};
 use super::left_out::{LeftOut, Reason};
 use super::timestamp::Timestamp;
 
+/// Most elements of a list that are read. A layer or record has a digest, of 70
+/// characters and more, so what is longer has others in it.
+const MAX_ELEMENTS: usize = MAX_CONFIG_BYTES / 80;
+
 /// Most layers that the `chains` of one config may name, counted again for each chain.
 const MAX_CHAINED: usize = 1_000_000;
 
@@ -159,12 +163,30 @@ struct RawInput<'a> {
     link: i64,
 }
 
-/// A list, or nothing; `None` for each element that is not an object like `T`.
-pub(super) struct Each<T>(pub Vec<Option<T>>);
+/// A list, or nothing.
+pub(super) struct Each<T> {
+    /// The first [`MAX_ELEMENTS`]; `None` for each that is not an object like `T`.
+    read: Vec<Option<T>>,
+    /// How many more there are.
+    beyond: usize,
+}
 
 impl<T> Default for Each<T> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self { read: Vec::new(), beyond: 0 }
+    }
+}
+
+impl<T> Each<T> {
+    /// The elements that are read; the others are counted in `left_out`.
+    pub fn take(self, left_out: &mut LeftOut) -> Vec<Option<T>> {
+        left_out.add(Reason::TooMuch, self.beyond);
+        self.read
+    }
+
+    /// The elements that could be read.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.read.iter().flatten()
     }
 }
 
@@ -188,11 +210,15 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for EachVisitor<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Each<T>, A::Error> {
-        let mut each = Vec::new();
+        let mut each = Each::default();
         while let Some(element) = elements.next_element::<&RawValue>()? {
-            each.push(object(element.get()));
+            if each.read.len() < MAX_ELEMENTS {
+                each.read.push(object(element.get()));
+            } else {
+                each.beyond += 1;
+            }
         }
-        Ok(Each(each))
+        Ok(each)
     }
 }
 
@@ -209,9 +235,9 @@ impl<'a> RawConfig<'a> {
 
     /// What of it makes sense by itself.
     pub fn draft(self, left_out: &mut LeftOut) -> Draft {
-        let layers: Vec<_> = self.layers.0.iter().map(|layer| layer.as_ref().and_then(RawLayer::layer)).collect();
+        let layers: Vec<_> = self.layers.take(left_out).iter().map(|layer| layer.as_ref().and_then(RawLayer::layer)).collect();
         left_out.add(Reason::LayerUnreadable, layers.iter().filter(|layer| layer.is_none()).count());
-        draft(layers, self.records.0, left_out)
+        draft(layers, self.records, left_out)
     }
 }
 
@@ -227,9 +253,9 @@ pub(super) fn read_json<'a, T: Deserialize<'a>>(json: &'a [u8], first: u8, what:
 }
 
 /// A draft of `layers` and `records`; records whose results are chains get the layers that these need.
-pub(super) fn draft(layers: Vec<Option<Layer>>, records: Vec<Option<RawRecord<'_>>>, left_out: &mut LeftOut) -> Draft {
+pub(super) fn draft(layers: Vec<Option<Layer>>, records: Each<RawRecord<'_>>, left_out: &mut LeftOut) -> Draft {
     let mut chains = Chains { named: layers.len(), layers, known: HashMap::new(), room: MAX_CHAINED };
-    let records: Vec<_> = records.into_iter().map(|record| record?.record(&mut chains, left_out)).collect();
+    let records: Vec<_> = records.take(left_out).into_iter().map(|record| record?.record(&mut chains, left_out)).collect();
     left_out.add(Reason::RecordUnreadable, records.iter().filter(|record| record.is_none()).count());
     Draft { layers: chains.layers, records }
 }

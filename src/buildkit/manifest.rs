@@ -153,7 +153,7 @@ fn image(config: RawDescriptor<'_>, layers: Each<RawDescriptor<'_>>) -> Option<C
     let config = config.read()?.descriptor;
     let mut left_out = LeftOut::default();
     if config.media_type != MediaType::CACHE_CONFIG {
-        let layers: Option<_> = layers.0.into_iter().map(|layer| layer?.read()).collect();
+        let layers: Option<_> = layers.take(&mut left_out).into_iter().map(|layer| layer?.read()).collect();
         return Some(Contents::Image(ImageManifest { config, layers: layers? }));
     }
     let layers = read_all(layers, &mut left_out);
@@ -172,8 +172,9 @@ fn index(form: Form, manifests: Each<RawDescriptor<'_>>) -> Contents {
 }
 
 fn read_all(descriptors: Each<RawDescriptor<'_>>, left_out: &mut LeftOut) -> Vec<LayerDescriptor> {
-    let count = descriptors.0.len();
-    let read: Vec<_> = descriptors.0.into_iter().filter_map(|descriptor| descriptor?.read()).collect();
+    let descriptors = descriptors.take(left_out);
+    let count = descriptors.len();
+    let read: Vec<_> = descriptors.into_iter().filter_map(|descriptor| descriptor?.read()).collect();
     left_out.add(Reason::DescriptorUnusable, count - read.len());
     read
 }

@@ -66,7 +66,7 @@ impl Cache {
         let raw = RawConfig::read(json)?;
         let written_for = raw.longshore.and_then(|mark| serde_json::from_str::<&str>(mark.get()).ok()?.parse().ok());
         let mut left_out = LeftOut::default();
-        let described: Vec<_> = raw.layers.0.iter().flatten().map(describe).collect();
+        let described: Vec<_> = raw.layers.iter().map(describe).collect();
         left_out.add(Reason::DescriptorUnusable, described.iter().filter(|blob| blob.is_none()).count());
         let blobs: BTreeMap<_, _> = described.into_iter().flatten().collect();
         let draft = raw.draft(&mut left_out);

@@ -54,3 +54,38 @@ impl Blob {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buildkit::cache_config::{CacheResult, Layer, Record};
+    use crate::buildkit::{LeftOut, Timestamp};
+    use crate::oci::Digest;
+
+    fn cache(blob: Blob) -> Cache {
+        let digest = Digest::sha256(b"layer");
+        let record = Record { digest, inputs: vec![], results: vec![CacheResult { layer: 0, created: Timestamp::ZERO }] };
+        let draft = Draft { layers: vec![Some(Layer { blob: digest, parent: None })], records: vec![Some(record)] };
+        Cache::of(draft, [(digest, blob)].into(), &mut LeftOut::default())
+    }
+
+    #[test]
+    fn of_two_descriptions_the_newer_counts_and_the_older_adds_to_it() {
+        let describe = |size, created: Option<&str>, more: &[(&str, &str)]| Blob {
+            media_type: "a/b".into(),
+            size,
+            diff_id: Digest::sha256(b"unpacked"),
+            created: created.map(|text| text.parse().unwrap()),
+            more: more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        };
+        let (first, second) = ("2026-11-22T04:02:41Z", "2026-11-22T04:02:42Z");
+        let newest = describe(1, None, &[("toc", "new")]);
+        let newer = describe(2, Some(second), &[]);
+        let oldest = describe(3, Some(first), &[("toc", "old"), ("description", "COPY")]);
+
+        let union = Cache::union(&[cache(newest), cache(newer), cache(oldest)]);
+
+        let expected = describe(1, Some(second), &[("toc", "new"), ("description", "COPY")]);
+        assert_eq!(union.blobs().values().collect::<Vec<_>>(), [&expected]);
+    }
+}

@@ -107,6 +107,14 @@ fn an_ordinary_image_has_no_cache_in_it() {
 }
 
 #[test]
+fn where_a_layer_was_once_got_from_is_no_part_of_a_cache() {
+    let source = "\"annotations\":{\"containerd.io/distribution.source.localhost\":\"app\",";
+    let leaked = String::from_utf8_lossy(IMAGE).replace("\"annotations\":{", source);
+
+    assert_eq!(read(leaked.as_bytes(), CONFIG), read(IMAGE, CONFIG));
+}
+
+#[test]
 fn an_index_of_images_is_no_cache_itself() {
     let index = String::from_utf8_lossy(INDEX)
         .replace("application/vnd.buildkit.cacheconfig.v0", "application/vnd.oci.image.manifest.v1+json");

@@ -105,23 +105,36 @@ fn knotted(list: &str, count: usize, element: impl Fn(usize) -> String) -> Vec<u
 
 #[test]
 fn as_much_as_is_read_takes_no_longer_however_it_is_knotted() {
-    let (count, a) = (100_000, digest("a"));
+    let (count, a) = (60_000, digest("a"));
     let record = |link: usize| format!("{{\"digest\":\"{a}\",\"inputs\":[[{{\"link\":{link}}}]]}}");
     let layer = |parent: i64| format!("{{\"blob\":\"{a}\",\"parent\":{parent}}}");
     let root = format!("{{\"digest\":\"{a}\"}}");
-    for (knot, config) in [
-        ("a circle of records", knotted("records", count, |at| record((at + 1) % count))),
-        ("a chain of records", knotted("records", count, |at| if at == 0 { root.clone() } else { record(at - 1) })),
-        ("a chain of layers", knotted("layers", count, |at| layer(at as i64 - 1))),
-        ("a circle of layers", knotted("layers", count, |at| layer((at as i64 + 1) % count as i64))),
-        ("records that are none", knotted("records", MAX_CONFIG_BYTES / 2 - 20, |_| "0".into())),
-        ("records of nothing", knotted("records", MAX_CONFIG_BYTES / 3 - 20, |_| "{}".into())),
+    for (knot, config, told) in [
+        ("a circle of records", knotted("records", count, |at| record((at + 1) % count)), vec![Reason::RecordUnreachable]),
+        ("a chain of records", knotted("records", count, |at| if at == 0 { root.clone() } else { record(at - 1) }), vec![]),
+        ("a chain of layers", knotted("layers", count, |at| layer(at as i64 - 1)), vec![]),
+        (
+            "a circle of layers",
+            knotted("layers", count, |at| layer((at as i64 + 1) % count as i64)),
+            vec![Reason::LayerWithoutParent],
+        ),
+        (
+            "records that are none",
+            knotted("records", MAX_CONFIG_BYTES / 2 - 20, |_| "0".into()),
+            vec![Reason::RecordUnreadable, Reason::TooMuch],
+        ),
+        (
+            "records of nothing",
+            knotted("records", MAX_CONFIG_BYTES / 3 - 20, |_| "{}".into()),
+            vec![Reason::RecordUnreadable, Reason::TooMuch],
+        ),
     ] {
         assert!(config.len() <= MAX_CONFIG_BYTES, "{knot}");
         let start = Instant::now();
 
-        let (config, _) = CacheConfig::parse(&config).unwrap();
+        let (config, left_out) = CacheConfig::parse(&config).unwrap();
 
+        assert_eq!(left_out.iter().map(|(reason, _)| reason).collect::<Vec<_>>(), told, "{knot}");
         assert!(start.elapsed() < Duration::from_secs(60), "{knot}: {:?}", start.elapsed());
         assert!(config.layers().len().max(config.records().len()) <= count, "{knot}");
     }
