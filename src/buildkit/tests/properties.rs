@@ -119,6 +119,23 @@ proptest! {
     }
 
     #[test]
+    fn everything_is_said_once_and_after_what_it_refers_to(cache in cache()) {
+        let config = cache.config();
+        let (layers, records) = (config.layers(), config.records());
+
+        prop_assert!((0..).zip(layers).all(|(at, layer)| layer.parent.is_none_or(|parent| parent < at)));
+        prop_assert!((1..layers.len()).all(|at| !layers[..at].contains(&layers[at])));
+        for (at, record) in (0_u32..).zip(records) {
+            let earlier = &records[..at as usize];
+            prop_assert!(!earlier.iter().any(|other| (other.digest, &other.inputs) == (record.digest, &record.inputs)));
+            prop_assert!(record.inputs.iter().all(|ways| !ways.is_empty() && ways.windows(2).all(|two| two[0] < two[1])));
+            prop_assert!(record.inputs.iter().flatten().all(|way| way.link < at));
+            // Whoever takes the last one takes the newest.
+            prop_assert!(record.results.is_sorted_by_key(|result| result.created));
+        }
+    }
+
+    #[test]
     fn nothing_is_kept_that_no_build_could_use(cache in cache()) {
         let config = cache.config();
         let on_top = |layer: usize| config.layers().iter().any(|it| it.parent == Some(layer as u32));
