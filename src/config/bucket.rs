@@ -4,8 +4,9 @@ use super::credentials::{self, Purpose};
 use super::host;
 use super::layers::{Layers, Source};
 use super::objects;
-use super::setting::{BUCKET, CA_BUNDLE, ENDPOINT, KIND, PATH_STYLE, PREFIX, PROXY, REGION};
+use super::setting::{BUCKET, CA_BUNDLE, ENDPOINT, KIND, PATH_STYLE, PREFIX, PROXY, REGION, REQUEST_PAYER};
 use super::store::{self, Scheme};
+use crate::credentials::Source as Keys;
 use crate::store::{S3Encryption, S3Endpoint, S3Kind, S3Settings};
 
 /// Most bytes a prefix may have: a key has 1024, of which names, tags and digests may take 600.
@@ -33,6 +34,9 @@ pub fn s3(layers: &mut Layers, scheme: Scheme) -> Option<S3Settings> {
     let also = if objects.as_ref().is_some_and(|objects| objects.acl.is_some()) { PUT_ACL } else { &[] };
     let (name, below) = (bucket.as_deref().unwrap_or_default(), prefix.as_deref().unwrap_or_default());
     let credentials = credentials::credentials(layers, Purpose { kind, bucket: name, prefix: below, kms_key, also });
+    if credentials.as_ref().is_some_and(Keys::has_tokens) && objects.as_ref().is_some_and(|objects| objects.requester_pays) {
+        layers.refuse(&REQUEST_PAYER, "has no meaning where requests carry a token of Google's");
+    }
     Some(S3Settings {
         bucket: bucket?,
         prefix: prefix?,

@@ -234,6 +234,7 @@ fn load_for(sources: &Sources, purpose: Purpose) -> Result<Config, Problems> {
     let store = limits(&mut layers);
     let secrets = secrets::open(&mut layers, &sources.environment);
     let (mut warnings, stated) = (Vec::new(), profiles.len());
+    secrets::warn_of_exposed(&secrets, &mut warnings);
     let (mut kinds, mut found) = (Vec::new(), Vec::new());
     for mut of_profile in profiles {
         of_profile.secrets = secrets.clone();
