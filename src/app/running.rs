@@ -161,6 +161,7 @@ impl Running {
             secrets: secrets.clone(),
             reread: self.reread(stated, &secrets),
             environment: self.environment.clone(),
+            mask: self.mask.clone(),
         };
         let store = open(&stated.store, &surroundings, self.memory.share(), counts.clone()).await.map_err(mistake)?;
         probe(&*store, &stated.name).await.map_err(mistake)?;

@@ -27,7 +27,7 @@ use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use crate::secrets::Secrets;
+use crate::secrets::{Mask, Secrets};
 use fetch::Fetch;
 use grant::Secret;
 use held::Keeper;
@@ -50,6 +50,8 @@ pub struct Surroundings {
     pub reread: Reread,
     /// What the process was told by variables.
     pub environment: Environment,
+    /// What keeps out of all that is said what the source hands out.
+    pub mask: Mask,
 }
 
 /// The credentials of one profile, fetched from its source and kept good. Clones share them.
@@ -64,11 +66,11 @@ impl Credentials {
     #[must_use]
     pub fn new(source: &Source, region: &str, surroundings: &Surroundings, http: &Http) -> Self {
         let fetch = fetch::from(source, region, surroundings, http);
-        Self::over(surroundings.profile.clone(), source.name(), fetch)
+        Self::over(surroundings, source.name(), fetch)
     }
 
-    fn over(profile: String, from: &'static str, fetch: Box<dyn Fetch>) -> Self {
-        Self(Arc::new(Keeper::new(profile, from, fetch)))
+    fn over(Surroundings { profile, mask, .. }: &Surroundings, from: &'static str, fetch: Box<dyn Fetch>) -> Self {
+        Self(Arc::new(Keeper::new(profile.clone(), from, fetch, mask.clone())))
     }
 
     /// Waits until there are some that are valid, until `deadline`.
