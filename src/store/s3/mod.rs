@@ -253,7 +253,9 @@ impl ObjectStore for S3Store {
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, patience: Duration) -> Result<Page, StoreError> {
-        let mut after = after.map(|key| self.shared.object_key(key));
+        // Garage lists nothing after a key that comes before the prefix, where there is all of it.
+        let begin = format!("{}{prefix}", self.shared.prefix);
+        let mut after = after.map(|key| self.shared.object_key(key)).filter(|after| *after > begin);
         loop {
             let (page, last) = self.shared.retry(patience, |_| self.shared.list(prefix, after.as_deref())).await?;
             // Who asks goes on after the last object of a page, so one that has none of ours must not look like the middle.
