@@ -251,6 +251,8 @@ async fn probe(store: &dyn ObjectStore, profile: &str) -> Result<(), Misconfigur
     match store.probe(PROBE).await {
         Ok(()) => Ok(()),
         Err(StoreError::Misconfigured(mistake)) => Err(mistake),
+        // What it lacks the store has told, and does without.
+        Err(error) if error.lacks().is_some() => Ok(()),
         Err(error) => {
             let cause = std::error::Error::source(&error);
             tracing::warn!(profile, %error, cause, "the store does not answer as it should; starting all the same");
