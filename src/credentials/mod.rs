@@ -34,7 +34,8 @@ use held::Keeper;
 
 pub use environment::Environment;
 pub use error::NoCredentials;
-pub use policy::{Scope, session_policy};
+pub use google::commands as google_commands;
+pub use policy::{Rights, Scope, policy, session_policy};
 pub use question::Http;
 pub use source::{AssumeRole, Source, WebIdentity};
 pub use stated::Reread;

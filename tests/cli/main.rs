@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod policy;
 mod profiles;
 mod secret;
 mod start;
