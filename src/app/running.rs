@@ -215,12 +215,8 @@ impl fmt::Debug for Running {
 
 /// Keeps the secrets of `config`, and those `before`, out of whatever is said.
 fn hide(mask: &Mask, config: &Config, before: Vec<SecretString>) {
-    let stated = config.profiles.iter().filter_map(|profile| match &profile.store {
-        Store::S3(bucket) => Some(bucket.credentials.literals()),
-        Store::Folder { .. } => None,
-    });
     mask.hold(MASKED[1], before);
-    mask.hold(MASKED[0], config.secrets.values().into_iter().chain(stated.flatten()));
+    mask.hold(MASKED[0], config.secret_values());
 }
 
 /// What the sources of credentials find around the process.

@@ -4,6 +4,7 @@
 //! settings, credentials or set-up that a person must mend.
 
 mod check;
+mod config;
 mod log;
 mod policy;
 mod prompt;
@@ -41,6 +42,7 @@ pub fn run() -> ExitCode {
         Command::Serve => configured(&flags, settings::load, |config| serve::run(config, flags.clone())),
         Command::Check => configured(&flags, settings::load, |config| check::run(&config)),
         Command::Sweep(sweep) => configured(&flags, settings::load_unserved, |config| sweep::run(config, sweep)),
+        Command::Config => configured(&flags, settings::in_force, |(rows, config)| config::run(&rows, &config)),
         Command::Policy(asked) => configured(&flags, settings::load_unserved, |config| policy::run(&config, &asked)),
         Command::Secret(asked) => secret::run(asked, flags),
     }

@@ -44,6 +44,8 @@ pub enum Command {
     Check,
     /// Remove what unfinished uploads left in the store, or only look for it.
     Sweep(Sweep),
+    /// Tell the settings in force, and where each comes from.
+    Config,
     /// Tell what the keys of a profile must be allowed.
     Policy(OfProfile),
     /// Work on a file of sealed secrets.
@@ -98,6 +100,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Words, cla
     let matches = grammar().try_get_matches_from(arguments)?;
     let command = match matches.subcommand() {
         Some(("check", _)) => Command::Check,
+        Some(("config", _)) => Command::Config,
         Some(("policy", after)) => Command::Policy(of_profile(after)),
         Some(("secret", after)) => Command::Secret(on_secrets(after)?),
         Some(("sweep", after)) if after.get_flag(DRY_RUN) => Command::Sweep(Sweep::Look),
@@ -150,6 +153,9 @@ fn grammar() -> clap::Command {
                 .about("Removes what unfinished uploads have left in the store for more than a day")
                 .arg(Arg::new(DRY_RUN).long(DRY_RUN).action(ArgAction::SetTrue).help("Only say what would be removed"))
                 .args(arguments()),
+        )
+        .subcommand(
+            clap::Command::new("config").about("Prints the settings in force and where each comes from").args(arguments()),
         )
         .subcommand(policy())
         .subcommand(secret())
@@ -283,7 +289,7 @@ fn once<T>(name: &str, values: Vec<T>) -> Result<Vec<T>, clap::Error> {
 /// A word that is neither a command nor a store.
 fn unknown(word: &str) -> clap::Error {
     let message = format!(
-        "{word:?} is neither a command nor a store\n\n  commands: serve, check, sweep, policy, secret\n  stores:   s3://bucket/prefix, gs://bucket/prefix, /some/dir, ./dir"
+        "{word:?} is neither a command nor a store\n\n  commands: serve, check, sweep, config, policy, secret\n  stores:   s3://bucket/prefix, gs://bucket/prefix, /some/dir, ./dir"
     );
     grammar().error(ErrorKind::InvalidSubcommand, message)
 }
