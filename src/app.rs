@@ -1,5 +1,6 @@
 //! The composition root: the one place that reads a [`Config`] and builds the floors from it.
 
+mod policy;
 mod running;
 mod sweep;
 
@@ -20,6 +21,7 @@ use crate::server::{self, Limits};
 use crate::store::Misconfiguration;
 
 pub use crate::registry::{Leftovers, Sweep, Swept};
+pub use policy::{NoSuchProfile, Permissions, Rights, permissions};
 pub use running::{Reloaded, Running};
 pub use sweep::{SweepError, sweep};
 

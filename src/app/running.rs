@@ -161,6 +161,7 @@ impl Running {
             secrets: secrets.clone(),
             reread: self.reread(stated, &secrets),
             environment: self.environment.clone(),
+            mask: self.mask.clone(),
         };
         let store = open(&stated.store, &surroundings, self.memory.share(), counts.clone()).await.map_err(mistake)?;
         probe(&*store, &stated.name).await.map_err(mistake)?;
@@ -214,12 +215,8 @@ impl fmt::Debug for Running {
 
 /// Keeps the secrets of `config`, and those `before`, out of whatever is said.
 fn hide(mask: &Mask, config: &Config, before: Vec<SecretString>) {
-    let stated = config.profiles.iter().filter_map(|profile| match &profile.store {
-        Store::S3(bucket) => Some(bucket.credentials.literals()),
-        Store::Folder { .. } => None,
-    });
     mask.hold(MASKED[1], before);
-    mask.hold(MASKED[0], config.secrets.values().into_iter().chain(stated.flatten()));
+    mask.hold(MASKED[0], config.secret_values());
 }
 
 /// What the sources of credentials find around the process.
@@ -250,6 +247,8 @@ async fn probe(store: &dyn ObjectStore, profile: &str) -> Result<(), Misconfigur
     match store.probe(PROBE).await {
         Ok(()) => Ok(()),
         Err(StoreError::Misconfigured(mistake)) => Err(mistake),
+        // What it lacks the store has told, and does without.
+        Err(error) if error.lacks().is_some() => Ok(()),
         Err(error) => {
             let cause = std::error::Error::source(&error);
             tracing::warn!(profile, %error, cause, "the store does not answer as it should; starting all the same");

@@ -4,7 +4,9 @@
 //! settings, credentials or set-up that a person must mend.
 
 mod check;
+mod config;
 mod log;
+mod policy;
 mod prompt;
 mod reload;
 mod secret;
@@ -17,7 +19,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::config::{self, Config, Flags, Problems, Sources};
+use crate::config::{self as settings, Flags, Problems, Sources};
 
 use words::{Command, Words};
 
@@ -37,21 +39,23 @@ pub fn run() -> ExitCode {
         }
     };
     match command {
-        Command::Serve => configured(&flags, config::load, |config| serve::run(config, flags.clone())),
-        Command::Check => configured(&flags, config::load, |config| check::run(&config)),
-        Command::Sweep(sweep) => configured(&flags, config::load_unserved, |config| sweep::run(config, sweep)),
+        Command::Serve => configured(&flags, settings::load, |config| serve::run(config, flags.clone())),
+        Command::Check => configured(&flags, settings::load, |config| check::run(&config)),
+        Command::Sweep(sweep) => configured(&flags, settings::load_unserved, |config| sweep::run(config, sweep)),
+        Command::Config => configured(&flags, settings::in_force, |(rows, config)| config::run(&rows, &config)),
+        Command::Policy(asked) => configured(&flags, settings::load_unserved, |config| policy::run(&config, &asked)),
         Command::Secret(asked) => secret::run(asked, flags),
     }
 }
 
-/// Does `work` with the configuration that the flags, the environment and the file make together.
-fn configured(
+/// Does `work` with what is made of the flags, the environment and the file together.
+fn configured<T>(
     flags: &Flags,
-    load: impl FnOnce(&Sources) -> Result<Config, Problems>,
-    work: impl FnOnce(Config) -> ExitCode,
+    load: impl FnOnce(&Sources) -> Result<T, Problems>,
+    work: impl FnOnce(T) -> ExitCode,
 ) -> ExitCode {
     match Sources::gather(flags, &std::env::vars_os().collect()).and_then(|sources| load(&sources)) {
-        Ok(config) => work(config),
+        Ok(made) => work(made),
         Err(problems) => {
             complain(&problems);
             ExitCode::from(MISTAKE)

@@ -25,16 +25,15 @@ pub(super) struct Reloading {
 }
 
 /// Files as they were at a glance: where their paths lead, and what is there.
-type Glance = BTreeMap<PathBuf, Option<(PathBuf, u64, u64, i64, i64)>>;
+pub(super) type Glance = BTreeMap<PathBuf, Option<(PathBuf, u64, u64, i64, i64)>>;
 
 impl Reloading {
     pub(super) fn new(flags: Flags, running: Arc<Running>, hangup: Signal) -> Self {
         Self { flags, running, hangup }
     }
 
-    /// Puts into force what `files` say, whenever they change or a signal comes.
-    pub(super) async fn go_on(mut self, mut files: Vec<PathBuf>) {
-        let mut seen = glance(&files);
+    /// Puts into force what `files` say, whenever they are others than were `seen` or a signal comes.
+    pub(super) async fn go_on(mut self, mut files: Vec<PathBuf>, mut seen: Glance) {
         loop {
             let is_told = tokio::select! {
                 signal = self.hangup.recv() => signal.is_some(),
@@ -51,7 +50,8 @@ impl Reloading {
             seen = now;
             if let Some(read) = self.reload().await {
                 files = read;
-                seen = glance(&files);
+                // As they were before they were read: what has changed since is read again.
+                seen = files.iter().map(|path| (path.clone(), seen.remove(path).unwrap_or_else(|| look(path)))).collect();
             }
         }
     }
@@ -103,7 +103,7 @@ async fn settled(files: &[PathBuf], before: &Glance) -> bool {
     glance(files) == *before
 }
 
-fn glance(files: &[PathBuf]) -> Glance {
+pub(super) fn glance(files: &[PathBuf]) -> Glance {
     files.iter().map(|path| (path.clone(), look(path))).collect()
 }
 

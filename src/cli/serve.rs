@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::app::App;
 use crate::config::{Config, Flags};
 
-use super::reload::{Reloading, tell_warnings};
+use super::reload::{Reloading, glance, tell_warnings};
 use super::welcome::Welcome;
 use super::{MISTAKE, complain, log};
 
@@ -35,6 +35,8 @@ async fn serve(config: Config, flags: Flags) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let (format, welcome, files) = (config.log.format, Welcome::of(&config), config.files.clone());
+    // What changes while the stores are opened is noticed too.
+    let seen = glance(&files);
     tell_warnings(&config);
     let app = match App::build(config, log::mask().clone()).await {
         Ok(app) => app,
@@ -48,7 +50,7 @@ async fn serve(config: Config, flags: Flags) -> ExitCode {
     let reloading = Reloading::new(flags, app.running(), hangup);
     tokio::select! {
         () = app.serve(stop(interrupt, terminate)) => {}
-        () = reloading.go_on(files) => {}
+        () = reloading.go_on(files, seen) => {}
     }
     tracing::info!("stopped");
     ExitCode::SUCCESS

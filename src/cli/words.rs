@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
-use crate::app::Sweep;
+use crate::app::{Rights, Sweep};
 use crate::config::{Fallback, Flags, Kind, SETTINGS, Setting, is_store_word};
 use crate::secrets::SecretName;
 
@@ -28,6 +28,10 @@ file that LONGSHORE_SECRET_KEY_FILE names; else in GOCDNEXT_SECRET_KEY.";
 /// The flag of `sweep` that keeps it from removing anything.
 const DRY_RUN: &str = "dry-run";
 
+/// The argument of `policy`, and its flag for who never writes.
+const PROFILE: &str = "profile";
+const READ_ONLY: &str = "read-only";
+
 /// What comes after the name of a secret, which nothing may.
 const VALUE: &str = "value";
 
@@ -40,8 +44,21 @@ pub enum Command {
     Check,
     /// Remove what unfinished uploads left in the store, or only look for it.
     Sweep(Sweep),
+    /// Tell the settings in force, and where each comes from.
+    Config,
+    /// Tell what the keys of a profile must be allowed.
+    Policy(OfProfile),
     /// Work on a file of sealed secrets.
     Secret(OnSecrets),
+}
+
+/// What the keys of a profile must be allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfProfile {
+    /// The profile's name.
+    pub profile: String,
+    /// What the keys are for.
+    pub rights: Rights,
 }
 
 /// Work on a file of sealed secrets.
@@ -83,6 +100,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Words, cla
     let matches = grammar().try_get_matches_from(arguments)?;
     let command = match matches.subcommand() {
         Some(("check", _)) => Command::Check,
+        Some(("config", _)) => Command::Config,
+        Some(("policy", after)) => Command::Policy(of_profile(after)),
         Some(("secret", after)) => Command::Secret(on_secrets(after)?),
         Some(("sweep", after)) if after.get_flag(DRY_RUN) => Command::Sweep(Sweep::Look),
         Some(("sweep", _)) => Command::Sweep(Sweep::Remove),
@@ -90,6 +109,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Words, cla
     };
     let parts: Vec<&ArgMatches> = std::iter::successors(Some(&matches), |part| Some(part.subcommand()?.1)).collect();
     Ok(Words { command, flags: flags(&parts)? })
+}
+
+/// What the words after `policy` ask for.
+fn of_profile(matches: &ArgMatches) -> OfProfile {
+    let rights = if matches.get_flag(READ_ONLY) { Rights::Read } else { Rights::Write };
+    OfProfile { profile: matches.get_one::<String>(PROFILE).cloned().unwrap_or_default(), rights }
 }
 
 /// What the words after `secret` ask for. What may be a secret in the wrong place is not repeated.
@@ -129,8 +154,22 @@ fn grammar() -> clap::Command {
                 .arg(Arg::new(DRY_RUN).long(DRY_RUN).action(ArgAction::SetTrue).help("Only say what would be removed"))
                 .args(arguments()),
         )
+        .subcommand(
+            clap::Command::new("config").about("Prints the settings in force and where each comes from").args(arguments()),
+        )
+        .subcommand(policy())
         .subcommand(secret())
         .after_help(AFTER)
+}
+
+/// What the keys of a profile must be allowed.
+fn policy() -> clap::Command {
+    let profile = Arg::new(PROFILE).value_name("PROFILE").required(true).help("The profile, such as default");
+    let read_only = Arg::new(READ_ONLY).long(READ_ONLY).action(ArgAction::SetTrue).help("For keys that only read");
+    clap::Command::new("policy")
+        .about("Prints the least that a profile's keys must be allowed: a policy for IAM, or commands for Google's")
+        .args([profile, read_only])
+        .args(arguments())
 }
 
 /// What may be done with sealed secrets.
@@ -250,7 +289,7 @@ fn once<T>(name: &str, values: Vec<T>) -> Result<Vec<T>, clap::Error> {
 /// A word that is neither a command nor a store.
 fn unknown(word: &str) -> clap::Error {
     let message = format!(
-        "{word:?} is neither a command nor a store\n\n  commands: serve, check, sweep, secret\n  stores:   s3://bucket/prefix, gs://bucket/prefix, /some/dir, ./dir"
+        "{word:?} is neither a command nor a store\n\n  commands: serve, check, sweep, config, policy, secret\n  stores:   s3://bucket/prefix, gs://bucket/prefix, /some/dir, ./dir"
     );
     grammar().error(ErrorKind::InvalidSubcommand, message)
 }

@@ -4,9 +4,10 @@ use super::credentials::{self, Purpose};
 use super::host;
 use super::layers::{Layers, Source};
 use super::objects;
-use super::setting::{BUCKET, CA_BUNDLE, ENDPOINT, KIND, PATH_STYLE, PREFIX, PROXY, REGION};
+use super::setting::{BUCKET, CA_BUNDLE, ENDPOINT, KIND, PATH_STYLE, PREFIX, PROXY, REGION, REQUEST_PAYER};
 use super::store::{self, Scheme};
-use crate::store::{S3Encryption, S3Endpoint, S3Kind, S3Settings};
+use crate::credentials::Source as Keys;
+use crate::store::{S3Endpoint, S3Kind, S3Objects, S3Settings};
 
 /// Most bytes a prefix may have: a key has 1024, of which names, tags and digests may take 600.
 const MAX_PREFIX_BYTES: usize = 400;
@@ -14,9 +15,6 @@ const MAX_PREFIX_BYTES: usize = 400;
 /// What a prefix looks like.
 pub const PREFIX_GRAMMAR: &str =
     "a prefix is components joined by /, none of them empty, . or .., without control characters, at most 400 bytes";
-
-/// What must be allowed besides where objects get an ACL.
-const PUT_ACL: &[&str] = &["s3:PutObjectAcl"];
 
 /// The bucket that is stated.
 pub fn s3(layers: &mut Layers, scheme: Scheme) -> Option<S3Settings> {
@@ -26,13 +24,13 @@ pub fn s3(layers: &mut Layers, scheme: Scheme) -> Option<S3Settings> {
     let region = region(layers, kind, endpoint.as_deref());
     let path_style = layers.choose(&PATH_STYLE, |word| word.parse().ok());
     let objects = objects::objects(layers, kind, endpoint.as_deref());
-    let kms_key = objects.as_ref().and_then(|objects| objects.encryption.as_ref()).and_then(|encryption| match encryption {
-        S3Encryption::Kms(key) => Some(key.as_deref().unwrap_or("*")),
-        _ => None,
-    });
-    let also = if objects.as_ref().is_some_and(|objects| objects.acl.is_some()) { PUT_ACL } else { &[] };
+    let kms_key = objects.as_ref().and_then(S3Objects::kms_key);
+    let also = objects.as_ref().map(S3Objects::permissions).unwrap_or_default();
     let (name, below) = (bucket.as_deref().unwrap_or_default(), prefix.as_deref().unwrap_or_default());
-    let credentials = credentials::credentials(layers, Purpose { kind, bucket: name, prefix: below, kms_key, also });
+    let credentials = credentials::credentials(layers, Purpose { kind, bucket: name, prefix: below, kms_key, also: &also });
+    if credentials.as_ref().is_some_and(Keys::has_tokens) && objects.as_ref().is_some_and(|objects| objects.requester_pays) {
+        layers.refuse(&REQUEST_PAYER, "has no meaning where requests carry a token of Google's");
+    }
     Some(S3Settings {
         bucket: bucket?,
         prefix: prefix?,

@@ -10,7 +10,7 @@ use super::problem::Place;
 use super::setting::{
     ACCESS_KEY_ID, CREDENTIALS, FROM_FILE, FROM_ID, FROM_ROLE, FROM_SECRET, FROM_SECTION, FROM_TOKEN, FROM_TOKEN_FILE,
     KEYS_DURATION, KEYS_EXTERNAL_ID, KEYS_FILE, KEYS_FROM, KEYS_POLICY, KEYS_ROLE, KEYS_SECTION, KEYS_SESSION, KEYS_TOKEN_FILE,
-    SECRET_ACCESS_KEY, SESSION_TOKEN, SOURCES, Setting,
+    Kind, SECRET_ACCESS_KEY, SESSION_TOKEN, SOURCES, Setting,
 };
 use super::{store, units};
 use crate::credentials::{AssumeRole, Scope, Source, WebIdentity, session_policy};
@@ -87,9 +87,7 @@ pub fn credentials(layers: &mut Layers, purpose: Purpose<'_>) -> Option<Source> 
         }
     }
     let kind = purpose.kind;
-    let mentions =
-        |layer: &Layer| [CREDENTIALS, ACCESS_KEY_ID, SECRET_ACCESS_KEY].iter().any(|setting| layer.words(setting).is_some());
-    let Some(index) = layers.stack.iter().position(mentions) else {
+    let Some(index) = deciding(layers) else {
         layers.refuse(&CREDENTIALS, no_keys(layers, kind));
         return None;
     };
@@ -101,6 +99,25 @@ pub fn credentials(layers: &mut Layers, purpose: Purpose<'_>) -> Option<Source> 
     refuse_what_it_does_not_take(layers, index, name);
     refuse_what_the_store_does_not_take(layers, index, name, kind);
     Reading { layers, index, purpose }.source(name)
+}
+
+/// Which source says where the keys come from: the first that says anything of them.
+pub fn deciding(layers: &Layers) -> Option<usize> {
+    let mentions =
+        |layer: &Layer| [CREDENTIALS, ACCESS_KEY_ID, SECRET_ACCESS_KEY].iter().any(|setting| layer.words(setting).is_some());
+    layers.stack.iter().position(mentions)
+}
+
+/// Whether a setting comes from that one source.
+pub fn is_about_keys(setting: &Setting) -> bool {
+    *setting == CREDENTIALS || TAKES.iter().any(|(_, takes)| takes.contains(setting))
+}
+
+/// Whether there is something to tell of `setting` for the `source` of keys even where it is not stated.
+pub fn is_taken_by(source: &str, setting: &Setting) -> bool {
+    let is_optional = setting.kind == Kind::Credential || setting.key.contains(".from.");
+    let takes = TAKES.iter().find(|(name, _)| *name == source).map_or(&[][..], |(_, takes)| takes);
+    *setting == CREDENTIALS || (takes.contains(setting) && !is_optional)
 }
 
 /// What to do when there are no keys at all.

@@ -29,6 +29,7 @@ mod layers;
 mod objects;
 mod problem;
 mod profile;
+mod report;
 mod secrets;
 mod setting;
 mod sources;
@@ -40,12 +41,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use crate::oci::{Pattern, RepoName};
 use crate::secrets::Secrets;
 use crate::store::S3Settings;
 use layers::{Gathered, Layers};
 
 pub use problem::Problems;
+pub use report::InForce;
 pub use setting::{Fallback, Kind, SETTINGS, Setting};
 pub use sources::{Environment, File, Flags, Sources};
 pub use store::is_store_word;
@@ -208,6 +212,17 @@ pub fn load_unserved(sources: &Sources) -> Result<Config, Problems> {
     load_for(sources, Purpose::StoreOnly)
 }
 
+/// The settings of a configuration that is fine, with where each comes from; and the configuration, whose secrets are in none
+/// of them.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn in_force(sources: &Sources) -> Result<(Vec<InForce>, Config), Problems> {
+    let (config, gathered) = read(sources, Purpose::Serving)?;
+    Ok((report::report(&gathered, &config), config))
+}
+
 /// Where secrets come from, whatever else the configuration states: it may be
 /// waiting for the secret that is about to be set.
 ///
@@ -228,25 +243,29 @@ enum Purpose {
 }
 
 fn load_for(sources: &Sources, purpose: Purpose) -> Result<Config, Problems> {
-    let Gathered { server: mut layers, profiles } = Gathered::of(sources)?;
+    read(sources, purpose).map(|(config, _)| config)
+}
+
+/// The configuration, and what it was made of.
+fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Problems> {
+    let Gathered { server: mut layers, profiles: mut stated } = Gathered::of(sources)?;
     let log = log(&mut layers);
     let server = access::server(&mut layers);
     let store = limits(&mut layers);
     let secrets = secrets::open(&mut layers, &sources.environment);
-    let (mut warnings, stated) = (Vec::new(), profiles.len());
-    let (mut kinds, mut found) = (Vec::new(), Vec::new());
-    for mut of_profile in profiles {
+    let (mut warnings, mut kinds, mut profiles) = (Vec::new(), Vec::new(), Vec::new());
+    secrets::warn_of_exposed(&secrets, &mut warnings);
+    for of_profile in &mut stated {
         of_profile.secrets = secrets.clone();
-        let kind = store::decide(&mut of_profile, &sources.environment);
-        found.extend(profile::profile(&mut of_profile, kind, &sources.environment, &mut warnings));
+        let kind = store::decide(of_profile, &sources.environment);
+        profiles.extend(profile::profile(of_profile, kind, &sources.environment, &mut warnings));
         kinds.extend(kind);
-        layers.problems.extend(of_profile.problems);
+        layers.problems.extend(std::mem::take(&mut of_profile.problems));
     }
-    let profiles = found;
     profile::refuse_ties(&mut layers, &profiles);
     let access = match purpose {
         Purpose::Serving => {
-            if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated) {
+            if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated.len()) {
                 access::refuse_what_leads_nowhere(&mut layers, server, &profiles);
             }
             access::access(&mut layers, server.as_ref(), &kinds)
@@ -259,7 +278,7 @@ fn load_for(sources: &Sources, purpose: Purpose) -> Result<Config, Problems> {
         Some(Config { log, server, access, store, profiles, secrets, warnings, files })
     };
     match config() {
-        Some(config) if layers.problems.is_empty() => Ok(config),
+        Some(config) if layers.problems.is_empty() => Ok((config, Gathered { server: layers, profiles: stated })),
         _ => Err(layers.problems),
     }
 }
@@ -315,6 +334,18 @@ fn refuse_short_grace(layers: &mut Layers, grace: Duration, least: Duration) {
             &setting::GRACE,
             format!("must be more than {least}, which is store.touch_after, store.index_ttl and 24h for a build together"),
         );
+    }
+}
+
+impl Config {
+    /// The values of all secrets that it refers to, and those that stand in it as they are: what no output may show.
+    #[must_use]
+    pub fn secret_values(&self) -> Vec<SecretString> {
+        let stated = self.profiles.iter().filter_map(|profile| match &profile.store {
+            Store::S3(bucket) => Some(bucket.credentials.literals()),
+            Store::Folder { .. } => None,
+        });
+        self.secrets.values().into_iter().chain(stated.flatten()).collect()
     }
 }
 

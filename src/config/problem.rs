@@ -86,6 +86,16 @@ impl Place {
         &self.name
     }
 
+    /// The flag, the variable, or the file and line; with what stands there if that is not the key of `setting`.
+    pub fn origin(&self, setting: &Setting) -> String {
+        let Origin::File(file) = &self.origin else { return self.name.clone() };
+        let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+        let line = self.position.map(|(line, _)| format!(":{line}")).unwrap_or_default();
+        let name = last(&self.name);
+        let name = if name == last(setting.key) { String::new() } else { format!(" ({name})") };
+        format!("{file}{line}{name}")
+    }
+
     /// Its line and column as they are told, empty where there are none.
     fn position_text(&self) -> String {
         match self.position {

@@ -214,6 +214,39 @@ mod tests {
     }
 
     #[test]
+    fn who_carries_a_token_cannot_offer_to_pay() {
+        let file = |more: &str| {
+            format!(
+                "[profiles.team]\nimages = [\"team/*\"]\nstore = \"gs://team-cache\"\ncredentials = \"google-metadata\"\n{more}"
+            )
+        };
+
+        assert!(stores(&[], &file("")).is_ok());
+        let told = stores(&[], &file("request_payer = true")).unwrap_err();
+        assert!(told.contains("request_payer  line 5  has no meaning where requests carry a token"), "{told}");
+    }
+
+    #[test]
+    fn a_secret_that_is_written_out_is_refused_where_everybody_can_read_it_and_else_warned_of() {
+        let text = "[profiles.default]\nstore = \"s3://team-cache\"\naccess_key_id = \"id\"\nsecret_access_key = \"MARK\"\n";
+        let load = |is_exposed| {
+            let file = crate::config::File { path: "config.toml".into(), text: text.into(), is_exposed };
+            let environment = [OPEN].into_iter().collect();
+            crate::config::load(&crate::config::Sources { file: Some(file), environment, ..Default::default() })
+        };
+
+        let told = load(true).unwrap_err().to_string();
+        assert!(told.contains("secret_access_key  line 4  a secret in a file that everybody"), "{told}");
+        let warnings = load(false).unwrap().warnings;
+        assert_eq!(warnings.len(), 1);
+        assert!(
+            warnings[0].starts_with("profiles.default.secret_access_key in config.toml, line 4, holds a secret"),
+            "{warnings:?}"
+        );
+        assert!(!format!("{told}{warnings:?}").contains("MARK"));
+    }
+
+    #[test]
     fn profiles_that_tie_or_that_nobody_could_reach_are_mistakes() {
         let team = |name: &str, images: &str| format!("[profiles.{name}]\nimages = [{images}]\nstore = \"/{name}\"\n");
         for (file, why) in [

@@ -19,6 +19,12 @@ pub fn open(layers: &mut Layers, environment: &Environment) -> Secrets {
     }
 }
 
+/// Warns of files of secrets that everybody on this machine can read; Kubernetes makes its own so.
+pub fn warn_of_exposed(secrets: &Secrets, warnings: &mut Vec<String>) {
+    let files = secrets.exposed();
+    warnings.extend(files.iter().map(|path| format!("everybody on this machine can read the secrets in {}", path.display())));
+}
+
 /// Tells of secrets that stand in files as they are: a mistake where others can read the file, else worth a warning.
 pub fn tell_of_literals(layers: &mut Layers, warnings: &mut Vec<String>) {
     for setting in SETTINGS.iter().filter(|setting| setting.is_secret()) {

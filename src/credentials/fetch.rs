@@ -54,7 +54,7 @@ pub(super) fn from(source: &Source, region: &str, around: &Surroundings, http: &
         Source::Instance => Box::new(Instance::of(&around.environment, http)),
         Source::AssumeRole(role) => {
             let name = role.from.name();
-            let base = Credentials::over(around.profile.clone(), name, from(&role.from, region, around, http));
+            let base = Credentials::over(around, name, from(&role.from, region, around, http));
             Box::new(RoleByKeys::of(role, base, region, around, http))
         }
         Source::Default => Box::new(Chain::of(region, http)),

@@ -70,6 +70,19 @@ impl Grant {
     }
 }
 
+impl Secret {
+    /// What in it must not show.
+    pub(super) fn values(&self) -> Vec<SecretString> {
+        match self {
+            Self::Token(token) => vec![token.clone()],
+            Self::Keys(keys) => {
+                let texts = [keys.secret_access_key()].into_iter().chain(keys.session_token());
+                texts.map(|text| SecretString::from(text.to_owned())).collect()
+            }
+        }
+    }
+}
+
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {

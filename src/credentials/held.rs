@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::error::{Failure, NoCredentials};
 use super::fetch::Fetch;
 use super::grant::{Grant, Lasts};
+use crate::secrets::Mask;
 
 /// Before they expire credentials are refreshed: of the time that they hold, one in so many before its end …
 const MARGIN_SHARE: u32 = 3;
@@ -36,6 +37,7 @@ pub(super) struct Keeper {
     profile: String,
     from: &'static str,
     fetch: Box<dyn Fetch>,
+    mask: Mask,
     state: Mutex<State>,
 }
 
@@ -60,8 +62,9 @@ struct Held {
 }
 
 impl Keeper {
-    pub(super) fn new(profile: String, from: &'static str, fetch: Box<dyn Fetch>) -> Self {
-        Self { profile, from, fetch, state: Mutex::default() }
+    /// Keeps what `fetch` brings for `profile`, and `mask` over it.
+    pub(super) fn new(profile: String, from: &'static str, fetch: Box<dyn Fetch>, mask: Mask) -> Self {
+        Self { profile, from, fetch, mask, state: Mutex::default() }
     }
 
     /// Some that are valid. Waits only where there are none, for no longer than a fetch may take.
@@ -177,8 +180,14 @@ impl Keeper {
     fn hold(&self, state: &mut State, grant: Grant) {
         let now = Instant::now();
         let (refresh, expires) = times(grant.lasts, now);
+        let is_same = state.held.as_ref().is_some_and(|held| held.grant.secret == grant.secret);
+        if !is_same {
+            // Requests that run may still tell of those before.
+            let before = state.held.as_ref().map(|held| held.grant.secret.values()).unwrap_or_default();
+            self.mask.hold(&format!("{} {}", self.profile, self.from), grant.secret.values().into_iter().chain(before));
+        }
         let since = match &state.held {
-            Some(held) if held.grant.secret == grant.secret => held.since,
+            Some(held) if is_same => held.since,
             Some(_) => {
                 tracing::info!(profile = self.profile, source = self.from, access_key_id = grant.id, "credentials changed over");
                 Some(now)

@@ -27,14 +27,15 @@ use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use crate::secrets::Secrets;
+use crate::secrets::{Mask, Secrets};
 use fetch::Fetch;
 use grant::Secret;
 use held::Keeper;
 
 pub use environment::Environment;
 pub use error::NoCredentials;
-pub use policy::{Scope, session_policy};
+pub use google::commands as google_commands;
+pub use policy::{Rights, Scope, policy, session_policy};
 pub use question::Http;
 pub use source::{AssumeRole, Source, WebIdentity};
 pub use stated::Reread;
@@ -50,6 +51,8 @@ pub struct Surroundings {
     pub reread: Reread,
     /// What the process was told by variables.
     pub environment: Environment,
+    /// What keeps out of all that is said what the source hands out.
+    pub mask: Mask,
 }
 
 /// The credentials of one profile, fetched from its source and kept good. Clones share them.
@@ -64,11 +67,11 @@ impl Credentials {
     #[must_use]
     pub fn new(source: &Source, region: &str, surroundings: &Surroundings, http: &Http) -> Self {
         let fetch = fetch::from(source, region, surroundings, http);
-        Self::over(surroundings.profile.clone(), source.name(), fetch)
+        Self::over(surroundings, source.name(), fetch)
     }
 
-    fn over(profile: String, from: &'static str, fetch: Box<dyn Fetch>) -> Self {
-        Self(Arc::new(Keeper::new(profile, from, fetch)))
+    fn over(Surroundings { profile, mask, .. }: &Surroundings, from: &'static str, fetch: Box<dyn Fetch>) -> Self {
+        Self(Arc::new(Keeper::new(profile.clone(), from, fetch, mask.clone())))
     }
 
     /// Waits until there are some that are valid, until `deadline`.

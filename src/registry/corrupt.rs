@@ -161,7 +161,9 @@ impl Repository {
         let suspicion = Suspicion { registry, key };
         let repository = self.clone();
         self.registry.background.spawn(async move {
-            if let Err(error) = repository.look_into(&digest, &suspicion.key, &etag).await {
+            if let Err(error) = repository.look_into(&digest, &suspicion.key, &etag).await
+                && !error.is_not_allowed()
+            {
                 tracing::warn!(repository = %repository.name, %digest, %error, "blob that was read wrong not looked into");
             }
             drop((suspicion, place));

@@ -75,6 +75,13 @@ pub enum RegistryError {
     Store(StoreError),
 }
 
+impl RegistryError {
+    /// Whether the store lets nobody do that, which it has told by itself.
+    pub(super) fn is_not_allowed(&self) -> bool {
+        matches!(self, Self::Store(error) if error.lacks().is_some())
+    }
+}
+
 /// Most digests that a message names.
 const MAX_NAMED: usize = 3;
 

@@ -136,7 +136,7 @@ impl Refreshes {
     /// What keeps one blob from being refreshed most likely keeps all: a person is told once.
     fn fail(&self, key: &Key, error: &StoreError) {
         let cause = std::error::Error::source(error);
-        if self.is_told.swap(true, Ordering::Relaxed) {
+        if error.lacks().is_some() || self.is_told.swap(true, Ordering::Relaxed) {
             tracing::debug!(%key, %error, cause, "blob not refreshed");
         } else {
             tracing::warn!(%key, %error, cause, "blob not refreshed; such blobs are sent again once they are old");

@@ -150,6 +150,7 @@ impl Repository {
         let _running = self.registry.background.token();
         match self.sweep(Sweep::Remove).await {
             Ok(swept) if swept.is_empty() => {}
+            Err(error) if error.is_not_allowed() => {}
             Ok(Leftovers { pieces, uploads }) => tracing::info!(repository = %self.name, pieces, uploads, "leftovers swept"),
             Err(error) => {
                 let cause = std::error::Error::source(&error);

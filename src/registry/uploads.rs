@@ -118,13 +118,29 @@ impl Repository {
         let prefix = self.keys.upload(id);
         let (mut pieces, mut after) = (Pieces::default(), None);
         loop {
-            let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
+            let page = match self.store().list(&prefix, after.as_ref(), self.patience().bytes).await {
+                Err(StoreError::Denied(_)) => return self.pieces_by_their_places(id).await,
+                page => page?,
+            };
             after = page.objects.last().map(|object| object.key.clone());
             page.objects.into_iter().for_each(|object| pieces.add(object));
             if !page.is_truncated {
                 return Ok(pieces);
             }
         }
+    }
+
+    /// The same where nothing may be listed: a piece is called by where it begins, so each tells where the next one is.
+    async fn pieces_by_their_places(&self, id: UploadId) -> Result<Pieces, RegistryError> {
+        let patience = self.patience().bytes;
+        let has_ended = self.store().head(&self.keys.upload_end(id), patience).await?.is_some();
+        let mut pieces = Pieces { has_ended, ..Pieces::default() };
+        while pieces.run.len() < MAX_PIECES {
+            let (offset, key) = (pieces.received(), self.keys.piece(id, pieces.received()));
+            let Some(meta) = self.store().head(&key, patience).await?.filter(|meta| meta.size > 0) else { break };
+            pieces.run.push(Piece { key, offset, size: meta.size, etag: meta.etag });
+        }
+        Ok(pieces)
     }
 
     async fn open_pieces(&self, id: UploadId) -> Result<Pieces, RegistryError> {
@@ -263,7 +279,9 @@ impl WritableRepository {
         self.registry.sessions.forget(id);
         let (store, keys, patience) = (Arc::clone(&self.registry.store), pieces.keys(), self.patience().bytes);
         self.registry.background.spawn(async move {
-            if let Err(error) = remove(&store, keys, patience).await {
+            if let Err(error) = remove(&store, keys, patience).await
+                && error.lacks().is_none()
+            {
                 tracing::warn!(%id, %error, "pieces of an upload not removed; they will be swept");
             }
         });

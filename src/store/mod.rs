@@ -204,7 +204,7 @@ pub enum StoreError {
     #[error("storage is full")]
     Full(#[source] Cause),
     /// It does not let us.
-    #[error("storage refused access")]
+    #[error("storage refused access{}", s3::lacking(.0).map(|it| format!("; its keys lack {it}")).unwrap_or_default())]
     Denied(#[source] Cause),
     /// There is nothing to get in with; the profile's name helps whoever asks, and nothing else is tried.
     #[error("profile {:?} has no credentials for its storage", .0.profile)]
@@ -224,6 +224,17 @@ pub enum StoreError {
     /// The object that was being read is no longer there, or is another one.
     #[error("the object changed while it was read")]
     Changed,
+}
+
+impl StoreError {
+    /// The permission that the keys to a store lack, if it is that. The store has told of it by itself.
+    #[must_use]
+    pub fn lacks(&self) -> Option<&'static str> {
+        match self {
+            Self::Denied(cause) => s3::lacking(cause),
+            _ => None,
+        }
+    }
 }
 
 /// What lies behind a [`StoreError`], for the log.

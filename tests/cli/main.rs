@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod config;
+mod policy;
 mod profiles;
 mod secret;
 mod start;

@@ -166,3 +166,38 @@ async fn files_that_are_changed_by_a_link_are_noticed() {
     push(&longshore, "b").await;
     assert!(stage.has("b", "b"));
 }
+
+#[tokio::test]
+async fn a_secret_that_changes_is_in_force_and_one_that_is_gone_stays_as_it_was() {
+    let stage = Stage::new();
+    let profile = "[profiles.default]\nstore = \"s3://cache\"\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"id\"\n\
+        secret_access_key = \"{{secret:key}}\"\n";
+    stage.write("config.toml", &format!("[secrets]\nsources = [\"dir:$/keys\"]\n{profile}"));
+    stage.write("keys/key", "MARK-one\n");
+    stage.write("keys/other", "MARK-other\n");
+    let longshore = stage.launch.start().await;
+
+    stage.write("keys/key", "MARK-two\n");
+    let told = longshore.line_with("settings reloaded", SOON).await;
+    assert!(told.contains("secrets=\"key\"") && told.contains("opened=\"\""), "{told}");
+
+    fs::remove_file(stage.path("keys/key")).expect("it is there");
+    longshore.line_with("settings not reloaded", SOON).await;
+    longshore.line_with("secret key is in none of the sources", SOON).await;
+    assert!(!longshore.log().contains("MARK"), "{}", longshore.log());
+}
+
+#[tokio::test]
+async fn a_secret_that_is_missing_keeps_it_from_starting() {
+    let stage = Stage::new();
+    stage.write(
+        "config.toml",
+        "[profiles.team]\nimages = [\"team/*\"]\nstore = \"s3://cache\"\naccess_key_id = \"id\"\nsecret_access_key = \"{{secret:KEY}}\"\n",
+    );
+
+    let mut longshore = stage.launch.spawn();
+
+    assert_eq!(longshore.ended(SOON).await.code(), Some(2));
+    let log = longshore.log_to_end().await;
+    assert!(log.contains("profiles.team.secret_access_key  line 5  secret KEY is in none of the sources"), "{log}");
+}

@@ -140,15 +140,15 @@ async fn a_store_that_may_come_right_is_warned_of_and_the_server_starts() {
         <Error><Code>AccessDenied</Code><Message>no</Message></Error>    ";
     let failing = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let silent = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    for address in [
-        answering(denied).await,
-        answering(failing).await,
-        ports::free_address(),
-        ports::v4(silent.local_addr().expect("it is bound")),
+    for (address, warning) in [
+        (answering(denied).await, "the keys lack a permission"),
+        (answering(failing).await, "starting all the same"),
+        (ports::free_address(), "starting all the same"),
+        (ports::v4(silent.local_addr().expect("it is bound")), "starting all the same"),
     ] {
         let longshore = on_endpoint(address).start().await;
 
-        longshore.line_with("starting all the same", SOON).await;
+        longshore.line_with(warning, SOON).await;
         assert_eq!(client::ask(longshore.address, "GET", "/v2/").await.status, 200);
         assert!(!longshore.log().contains("MARKED-SECRET"));
     }

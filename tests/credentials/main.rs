@@ -11,6 +11,7 @@ mod instance;
 mod life;
 mod minio;
 mod oauth;
+mod permissions;
 mod refused;
 mod roles;
 mod waiting;

@@ -10,6 +10,7 @@ mod bucket;
 mod costs;
 mod faults;
 mod outage;
+mod permissions;
 mod round_trip;
 mod stage;
 mod stands;

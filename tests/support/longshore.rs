@@ -103,6 +103,13 @@ impl Launch {
         command
     }
 
+    /// Runs it to its end; what it says on standard output. Panics when it fails.
+    pub fn says(&self) -> String {
+        let output = self.command().output().expect("longshore starts");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("what it says is text")
+    }
+
     /// Starts it and does not wait, for those that are to fail.
     pub fn spawn(&self) -> Longshore {
         let mut command = Command::from(self.command());

@@ -2,6 +2,7 @@
 
 mod external_account;
 mod metadata;
+mod policy;
 mod service_account;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::question::Answer;
 
 pub(super) use external_account::ExternalAccount;
 pub(super) use metadata::Metadata;
+pub use policy::commands;
 pub(super) use service_account::ServiceAccount;
 
 /// What is wanted: objects, and nothing else (Cloud Storage, "OAuth 2.0 scopes").

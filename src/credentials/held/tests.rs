@@ -27,7 +27,7 @@ impl Issuer {
     fn of(lifetime: Option<Duration>) -> (Self, Arc<Keeper>) {
         let issuer = Self::default();
         *issuer.0.lifetime.lock().unwrap() = lifetime;
-        let keeper = Keeper::new("team-a".to_owned(), "issuer", Box::new(issuer.clone()));
+        let keeper = Keeper::new("team-a".to_owned(), "issuer", Box::new(issuer.clone()), Mask::default());
         (issuer, Arc::new(keeper))
     }
 
@@ -219,7 +219,7 @@ fn stated(secrets: &[(&str, &str)], reread: Reread) -> Arc<Keeper> {
     let secrets = Secrets::of(secrets.iter().copied());
     let (access_key_id, secret_access_key) = (template("id"), template("x{{secret:A}}"));
     let stated = Stated { access_key_id, secret_access_key, session_token: None, secrets, reread };
-    Arc::new(Keeper::new("team-a".to_owned(), "static", Box::new(stated)))
+    Arc::new(Keeper::new("team-a".to_owned(), "static", Box::new(stated), Mask::default()))
 }
 
 #[tokio::test]
@@ -295,4 +295,23 @@ async fn a_change_over_is_said_once_with_the_new_id_and_no_secret() {
     assert_eq!(said.lines().count(), 1, "{said}");
     let change = r#"credentials changed over profile="team-a" source="issuer" access_key_id="id-1""#;
     assert!(said.contains(change) && !said.contains(r#"="secret"#), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_handed_out_is_masked_and_what_was_before_it_too() {
+    let (secrets, mask) = (Secrets::of([("ID", "one"), ("SECRET", "first-secret")]), Mask::default());
+    let stated = Stated {
+        access_key_id: "{{secret:ID}}".parse().unwrap(),
+        secret_access_key: "{{secret:SECRET}}".parse().unwrap(),
+        session_token: None,
+        secrets: secrets.clone(),
+        reread: Reread::default(),
+    };
+    let keeper = Arc::new(Keeper::new("team-a".to_owned(), "static", Box::new(stated), mask.clone()));
+
+    for (value, told) in [("first-secret", "*** second-secret one"), ("second-secret", "*** *** one")] {
+        secrets.adopt(&Secrets::of([("ID", "one"), ("SECRET", value)]));
+        keeper.get().await.unwrap();
+        assert_eq!(mask.apply("first-secret second-secret one"), told);
+    }
 }

@@ -87,7 +87,9 @@ impl Repository {
         self.registry.background.spawn(async move {
             let _waiting = walk.first_page.clone().drop_guard();
             let outcome = repository.list_blobs(&walk).await;
-            if let Err(error) = &outcome {
+            if let Err(error) = &outcome
+                && error.lacks().is_none()
+            {
                 let cause = std::error::Error::source(error);
                 tracing::warn!(repository = %repository.name, error = cause, "blobs not listed; each is asked for");
             }

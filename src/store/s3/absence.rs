@@ -18,7 +18,7 @@ use super::fault::{Fault, Remedy};
 use crate::store::StoreError;
 
 /// How long it is believed that we may not list: permissions change seldom.
-const FORBIDDEN: Duration = Duration::from_mins(10);
+pub(super) const FORBIDDEN: Duration = Duration::from_mins(10);
 
 /// How long that we may: what is refused all the same may be so for its keys.
 const ALLOWED: Duration = Duration::from_secs(3);
@@ -50,12 +50,16 @@ impl Shared {
             Ok(_) if self.connections.credentials().changed_since(began) => {
                 ask(deadline.saturating_duration_since(Instant::now())).await
             }
+            Ok(Some(true)) => {
+                self.rights.note(&outcome);
+                outcome
+            }
             _ => outcome,
         }
     }
 
     /// Whether we may list; `None` when that cannot be found out now. Many may ask at once: one finds out for all.
-    async fn may_list(&self, deadline: Instant) -> Option<bool> {
+    pub(super) async fn may_list(&self, deadline: Instant) -> Option<bool> {
         let mut learned = self.listing.0.lock().await;
         if let Some(Learned { is_allowed, at }) = *learned
             && at.elapsed() < if is_allowed { ALLOWED } else { FORBIDDEN }
@@ -68,12 +72,6 @@ impl Shared {
             Err(StoreError::Denied(_)) => false,
             Err(_) => return None,
         };
-        if !is_allowed && learned.is_none_or(|learned| learned.is_allowed) {
-            tracing::warn!(
-                bucket = self.bucket,
-                "the keys may not list the bucket, so what it refuses counts as absent; give them s3:ListBucket"
-            );
-        }
         *learned = Some(Learned { is_allowed, at: Instant::now() });
         Some(is_allowed)
     }

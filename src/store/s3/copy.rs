@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant};
 
 use super::Shared;
+use super::extras::Without;
 use super::fault::{Fault, has_changed, is_absent, is_absent_to_head};
 use super::retry::Attempt;
 use crate::store::{Key, StoreError};
@@ -42,10 +43,11 @@ impl Default for Turns {
 impl Shared {
     /// Makes what is at `from`, if it has `etag`, the object at `to` too; whether it has.
     pub(super) async fn copy(&self, from: &Key, etag: &str, to: &Key, patience: Duration) -> Result<bool, StoreError> {
-        self.in_turn(patience, |attempt, deadline| async move {
+        self.in_turn(patience, |attempt, deadline, without| async move {
             attempt.gives_time(deadline);
             let request = self.client().copy_object().bucket(&self.bucket).key(self.object_key(to));
-            match request.copy_source(self.copy_source(from)).copy_source_if_match(etag).send().await {
+            let request = request.copy_source(self.copy_source(from)).copy_source_if_match(etag);
+            match request.customize().interceptor(without).send().await {
                 Ok(_) => Ok(true),
                 Err(error) if is_absent(&error) || has_changed(&error) => Ok(false),
                 Err(error) => Err(self.identity.fault("CopyObject", error)),
@@ -61,11 +63,11 @@ impl Shared {
     /// `x-amz-metadata-directive`); and what is replaced must be said again, so
     /// it is asked for first.
     pub(super) async fn touch(&self, key: &Key, patience: Duration) -> Result<bool, StoreError> {
-        self.in_turn(patience, |attempt, deadline| async move {
+        self.in_turn(patience, |attempt, deadline, without| async move {
             match self.client().head_object().bucket(&self.bucket).key(self.object_key(key)).send().await {
                 Ok(head) => {
                     attempt.gives_time(deadline);
-                    self.copy_onto_itself(key, head).await
+                    self.copy_onto_itself(key, head, without).await
                 }
                 Err(error) if is_absent_to_head(&error) => Ok(false),
                 Err(error) => Err(self.identity.fault("HeadObject", error)),
@@ -75,7 +77,7 @@ impl Shared {
     }
 
     /// Makes attempts at a copy when it is its turn; each is told until when it may take.
-    async fn in_turn<F>(&self, patience: Duration, copy: impl Fn(Attempt, Instant) -> F) -> Result<bool, StoreError>
+    async fn in_turn<F>(&self, patience: Duration, copy: impl Fn(Attempt, Instant, Without) -> F) -> Result<bool, StoreError>
     where
         F: Future<Output = Result<bool, Fault>>,
     {
@@ -83,7 +85,7 @@ impl Shared {
         let turn = tokio::time::timeout_at(deadline, self.copies.0.acquire()).await;
         let _turn = turn.map_err(|_| StoreError::Unavailable("the store has too much to copy".into()))?;
         let left = deadline.saturating_duration_since(Instant::now());
-        self.retry(left, |attempt| copy(attempt, deadline)).await
+        self.write(left, |attempt, without| copy(attempt, deadline, without)).await
     }
 
     /// `key` as the source of a copy.
@@ -92,7 +94,7 @@ impl Shared {
         percent_encoding::utf8_percent_encode(&source, NOT_IN_A_PATH).to_string()
     }
 
-    async fn copy_onto_itself(&self, key: &Key, head: HeadObjectOutput) -> Result<bool, Fault> {
+    async fn copy_onto_itself(&self, key: &Key, head: HeadObjectOutput, without: Without) -> Result<bool, Fault> {
         if head.content_length.is_some_and(|length| length.unsigned_abs() > MAX_COPY) {
             return Err(Fault::lasting(StoreError::TooLarge { limit: MAX_COPY }));
         }
@@ -103,7 +105,8 @@ impl Shared {
         // None of these is ours, but another client of the bucket may have meant something by them.
         let request = request.set_metadata(head.metadata).set_cache_control(head.cache_control);
         let request = request.set_content_encoding(head.content_encoding).set_content_disposition(head.content_disposition);
-        match request.set_storage_class(head.storage_class.filter(is_stated)).send().await {
+        let request = request.set_storage_class(head.storage_class.filter(is_stated));
+        match request.customize().interceptor(without).send().await {
             Ok(copied) => check_is_younger(&copied, written).map(|()| true),
             Err(error) if is_absent(&error) => Ok(false),
             // Somebody else has just written it.

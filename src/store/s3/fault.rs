@@ -8,6 +8,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 use super::S3Settings;
+use super::rights::Lacking;
 use super::signed::skew;
 use crate::credentials::{Credentials, NoCredentials};
 use crate::store::{Cause, Misconfiguration, StoreError};
@@ -75,6 +76,7 @@ pub(super) struct Identity {
 
 /// What a response says went wrong.
 struct Refusal<'a> {
+    operation: &'static str,
     status: u16,
     code: &'a str,
     bucket_region: Option<&'a str>,
@@ -144,7 +146,7 @@ impl Identity {
         let code = said.code().unwrap_or_default();
         let bucket_region = response.headers().get("x-amz-bucket-region").or_else(|| region_in(response));
         let cause = format!("{operation}: {status} {code}: {}", said.message().unwrap_or("no message"));
-        self.judge(&Refusal { status, code, bucket_region, skew: skew(response) }, cause)
+        self.judge(&Refusal { operation, status, code, bucket_region, skew: skew(response) }, cause)
     }
 
     fn judge(&self, refusal: &Refusal<'_>, cause: String) -> Fault {
@@ -170,6 +172,9 @@ impl Identity {
         }
         match remedy(refusal.code).or_else(|| remedy_of(refusal.status)) {
             Some(remedy) => Fault::passing(remedy, cause),
+            None if refusal.code == "AccessDenied" => {
+                Fault::lasting(StoreError::Denied(Lacking::to(refusal.operation, cause).into()))
+            }
             None => Fault::lasting(lasting(refusal, cause.into())),
         }
     }

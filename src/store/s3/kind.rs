@@ -29,6 +29,8 @@ pub struct S3Kind {
     pub has_tags: bool,
     /// Whether objects can be given canned ACLs.
     pub has_acls: bool,
+    /// Whether permissions are given by policies as Amazon writes them.
+    pub has_policies: bool,
     /// Whether one request can delete many objects (DeleteObjects), as the SDK asks for it. Nothing asks so
     /// yet: nothing deletes more than an upload's pieces before there is retention. What is known stands here already.
     pub deletes_many: bool,
@@ -70,6 +72,7 @@ const PLAIN: S3Kind = S3Kind {
     has_hmac_keys: false,
     has_tags: true,
     has_acls: true,
+    has_policies: true,
     // Costs requests where it is wrong, but never an object.
     deletes_many: false,
     copies_as_ceph: false,
@@ -120,6 +123,8 @@ impl S3Kind {
         has_tags: false,
         // Off with uniform bucket-level access, and x-amz-acl has other words there ("Predefined ACLs").
         has_acls: false,
+        // Cloud Storage, "IAM": it has roles.
+        has_policies: false,
         // Cloud Storage, "Delete multiple objects": there since 2025, but untested with the checksum that the SDK sends.
         deletes_many: false,
         ..PLAIN
@@ -155,6 +160,8 @@ impl S3Kind {
         // R2, "S3 API compatibility": x-amz-tagging and x-amz-acl are not implemented.
         has_tags: false,
         has_acls: false,
+        // R2, "Authentication": a token reads, or reads and writes, whole buckets.
+        has_policies: false,
         // R2 refuses the SDK's checksum with 501 (aws/aws-sdk-js-v3#6810).
         deletes_many: false,
         ..PLAIN
@@ -168,6 +175,8 @@ impl S3Kind {
         // Backblaze, "S3-Compatible API", "Unsupported features": object tags, and ACLs other than the bucket's.
         has_tags: false,
         has_acls: false,
+        // Backblaze, "Application Keys": a key has capabilities, a bucket and a prefix.
+        has_policies: false,
         // It refuses x-amz-checksum-*, without which the SDK sends none (iterate-ch/cyberduck#16107).
         deletes_many: false,
         ..PLAIN
@@ -181,6 +190,8 @@ impl S3Kind {
         // Garage, "S3 compatibility status": neither ACLs nor tags.
         has_tags: false,
         has_acls: false,
+        // Garage, "Configuring buckets": garage bucket allow --read --write.
+        has_policies: false,
         // Measured on 2.5.
         deletes_many: true,
         ..PLAIN

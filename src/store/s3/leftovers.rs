@@ -34,7 +34,7 @@ pub(super) async fn unfinished(
     let (mut found, mut marker) = (Vec::new(), Some(Marker::default()));
     while let Some(from) = marker.take().filter(|_| found.len() < MOST) {
         let (uploads, next) = match shared.retry(patience, |_| page(shared, prefix, from.clone())).await {
-            // What it refuses us it does not tell us, whatever keys we have.
+            // What it refuses us it does not tell us, whatever keys we have; that it does has been told.
             Ok(None) | Err(StoreError::Denied(_)) => return Ok(None),
             told => told?.unwrap_or_default(),
         };

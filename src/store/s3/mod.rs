@@ -8,6 +8,7 @@ mod bearer;
 mod client;
 mod copy;
 mod counting;
+mod extras;
 mod fault;
 mod get;
 mod health;
@@ -16,6 +17,7 @@ mod leftovers;
 mod load;
 mod objects;
 mod retry;
+mod rights;
 mod signed;
 mod upload;
 mod wire;
@@ -42,11 +44,14 @@ use crate::oci::ByteRange;
 use absence::Listing;
 use client::Connections;
 use copy::Turns;
+use extras::Extras;
 use fault::{Fault, Identity, is_absent, is_absent_to_head};
 use retry::{Attempt, Endpoint, retry};
+use rights::Rights;
 
 pub use kind::{KIND_NAMES, S3Endpoint, S3Kind};
 pub use objects::{S3Encryption, S3Objects};
+pub(super) use rights::lacking;
 
 /// How to reach a bucket.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +99,8 @@ struct Shared {
     connections: Connections,
     endpoint: Endpoint,
     listing: Listing,
+    rights: Rights,
+    extras: Extras,
     bucket: String,
     /// Empty, or ends in `/`.
     prefix: String,
@@ -124,6 +131,8 @@ impl S3Store {
             connections,
             endpoint: Endpoint::new(metrics),
             listing: Listing::default(),
+            rights: Rights::new(&surroundings.profile, &settings.bucket),
+            extras: Extras::of(&settings.objects),
             bucket: settings.bucket,
             prefix,
             identity,
@@ -140,8 +149,18 @@ impl Shared {
         self.connections.client()
     }
 
-    /// Makes attempts until one succeeds, one fails for good, or `patience` is over.
-    async fn retry<T, F>(&self, patience: Duration, mut request: impl FnMut(Attempt) -> F) -> Result<T, StoreError>
+    /// Makes attempts until one succeeds, one fails for good, or `patience` is over. What the keys may not do is told.
+    async fn retry<T, F>(&self, patience: Duration, request: impl FnMut(Attempt) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Fault>>,
+    {
+        let outcome = self.attempts(patience, request).await;
+        self.rights.note_unless_absent(&outcome);
+        outcome
+    }
+
+    /// The same for what may be refused and is asked otherwise then.
+    async fn attempts<T, F>(&self, patience: Duration, mut request: impl FnMut(Attempt) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, Fault>>,
     {
@@ -253,7 +272,9 @@ impl ObjectStore for S3Store {
     }
 
     async fn list(&self, prefix: &str, after: Option<&Key>, patience: Duration) -> Result<Page, StoreError> {
-        let mut after = after.map(|key| self.shared.object_key(key));
+        // Garage lists nothing after a key that comes before the prefix, where there is all of it.
+        let begin = format!("{}{prefix}", self.shared.prefix);
+        let mut after = after.map(|key| self.shared.object_key(key)).filter(|after| *after > begin);
         loop {
             let (page, last) = self.shared.retry(patience, |_| self.shared.list(prefix, after.as_deref())).await?;
             // Who asks goes on after the last object of a page, so one that has none of ours must not look like the middle.
@@ -293,7 +314,7 @@ impl ObjectStore for S3Store {
 
     /// Asks for a key that cannot be there: a GET, since the answer to a HEAD does not say why.
     async fn probe(&self, patience: Duration) -> Result<(), StoreError> {
-        let key = format!("{}_longshore/probe", self.shared.prefix);
+        let (key, deadline) = (format!("{}_longshore/probe", self.shared.prefix), Instant::now() + patience);
         let ask = || async {
             match self.shared.client().get_object().bucket(&self.shared.bucket).key(&key).send().await {
                 Ok(_) => Ok(()),
@@ -305,6 +326,13 @@ impl ObjectStore for S3Store {
             // Nothing but a person can mend that.
             Err(StoreError::NoCredentials(missing)) if !missing.is_passing => {
                 Err(StoreError::Misconfigured(Misconfiguration::NoCredentials { reason: missing.to_string() }))
+            }
+            refused @ Err(StoreError::Denied(_)) => {
+                // It may be so for any key that is not there.
+                if self.shared.may_list(deadline).await == Some(true) {
+                    self.shared.rights.note(&refused);
+                }
+                refused
             }
             outcome => outcome,
         }

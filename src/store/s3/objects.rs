@@ -16,6 +16,9 @@ use md5::{Digest, Md5};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretSlice};
 
+use super::extras::Without;
+use super::rights::Right;
+
 /// What every object that is written is to be, and what must be said to read it again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct S3Objects {
@@ -53,6 +56,24 @@ impl PartialEq for S3Encryption {
     }
 }
 
+impl S3Objects {
+    /// The key of the key management that they are encrypted with, `*` for the default one; `None` for no such key.
+    #[must_use]
+    pub fn kms_key(&self) -> Option<&str> {
+        match &self.encryption {
+            Some(S3Encryption::Kms(key)) => Some(key.as_deref().unwrap_or("*")),
+            _ => None,
+        }
+    }
+
+    /// The permissions that writing them needs besides `s3:PutObject`.
+    #[must_use]
+    pub fn permissions(&self) -> Vec<&'static str> {
+        let stated = [(self.acl.is_some(), "s3:PutObjectAcl"), (!self.tags.is_empty(), "s3:PutObjectTagging")];
+        stated.into_iter().filter(|(is_stated, _)| *is_stated).map(|(_, permission)| permission).collect()
+    }
+}
+
 /// What makes a new object.
 const WRITES: &[&str] = &["PutObject", "CreateMultipartUpload", "CopyObject"];
 
@@ -75,6 +96,8 @@ struct Header {
     of: &'static [&'static str],
     name: &'static str,
     value: String,
+    /// What the keys must be allowed besides, for a header that can be left out.
+    needs: Option<Right>,
 }
 
 impl ObjectHeaders {
@@ -86,12 +109,12 @@ impl ObjectHeaders {
             headers.add(WRITES, "x-amz-storage-class", class);
         }
         if let Some(acl) = &objects.acl {
-            headers.add(WRITES, "x-amz-acl", acl);
+            headers.add_if_allowed(Right::SetAcl, WRITES, "x-amz-acl", acl);
         }
         if !objects.tags.is_empty() {
-            headers.add(WRITES, "x-amz-tagging", tagging(&objects.tags));
+            headers.add_if_allowed(Right::Tag, WRITES, "x-amz-tagging", tagging(&objects.tags));
             // Else a copy takes over what the source has.
-            headers.add(&["CopyObject"], "x-amz-tagging-directive", "REPLACE");
+            headers.add_if_allowed(Right::Tag, &["CopyObject"], "x-amz-tagging-directive", "REPLACE");
         }
         if objects.requester_pays {
             headers.add(ALL, "x-amz-request-payer", "requester");
@@ -123,7 +146,11 @@ impl ObjectHeaders {
     }
 
     fn add(&mut self, of: &'static [&'static str], name: &'static str, value: impl Into<String>) {
-        self.0.push(Header { of, name, value: value.into() });
+        self.0.push(Header { of, name, value: value.into(), needs: None });
+    }
+
+    fn add_if_allowed(&mut self, needs: Right, of: &'static [&'static str], name: &'static str, value: impl Into<String>) {
+        self.0.push(Header { of, name, value: value.into(), needs: Some(needs) });
     }
 }
 
@@ -148,7 +175,9 @@ impl Intercept for ObjectHeaders {
     ) -> Result<(), BoxError> {
         let operation = config.load::<Metadata>().map(|metadata| metadata.name().to_owned()).unwrap_or_default();
         let takes = |header: &&Header| header.of.is_empty() || header.of.contains(&operation.as_str());
-        for header in self.0.iter().filter(takes) {
+        let without = config.load::<Without>().copied();
+        let is_left_out = |header: &Header| header.needs.is_some_and(|right| without.is_some_and(|it| it.leaves_out(right)));
+        for header in self.0.iter().filter(takes).filter(|header| !is_left_out(header)) {
             context.request_mut().headers_mut().insert(header.name, header.value.clone());
         }
         Ok(())

@@ -54,10 +54,11 @@ pub(super) async fn put(
 ) -> Result<String, StoreError> {
     let sha256 = HEXLOWER.encode(&sha256.unwrap_or_else(|| Sha256::digest(bytes).into()));
     shared
-        .retry(patience, |attempt| {
+        .write(patience, |attempt, without| {
             let request = shared.client().put_object().bucket(&shared.bucket).key(shared.object_key(key));
             let request = request.content_type(content_type).set_content_length(i64::try_from(bytes.len()).ok());
             let request = request.body(body(bytes, attempt)).customize().interceptor(PayloadHash(sha256.clone()));
+            let request = request.interceptor(without);
             async move {
                 let put = request.send().await.map_err(|error| shared.identity.fault("PutObject", error))?;
                 put.e_tag.ok_or_else(|| Fault::incomplete("ETag"))
@@ -280,7 +281,9 @@ impl Multipart {
         self.sending.shutdown().await;
         let Ok(id) = self.id.get().await else { return };
         let outcome = target.shared.retry(ABORT_PATIENCE, |_| leftovers::abort(&target.shared, &target.key, &id)).await;
-        if let Err(error) = outcome {
+        if let Err(error) = outcome
+            && error.lacks().is_none()
+        {
             let cause = std::error::Error::source(&error);
             tracing::warn!(key = %target.key, error = cause, "multipart upload not aborted; its parts stay in the bucket");
         }
@@ -305,10 +308,10 @@ impl UploadId {
 async fn create(target: Arc<Target>) -> Result<String, StoreError> {
     let Target { shared, key, patience } = &*target;
     shared
-        .retry(*patience, |_| {
+        .write(*patience, |_, without| {
             let request = shared.client().create_multipart_upload().bucket(&shared.bucket).key(shared.object_key(key));
             async move {
-                let created = request.content_type(OCTET_STREAM).send().await;
+                let created = request.content_type(OCTET_STREAM).customize().interceptor(without).send().await;
                 let created = created.map_err(|error| shared.identity.fault("CreateMultipartUpload", error))?;
                 created.upload_id.ok_or_else(|| Fault::incomplete("UploadId"))
             }

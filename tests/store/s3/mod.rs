@@ -7,6 +7,7 @@ mod copies;
 mod corrected;
 mod counted;
 mod disguised;
+mod extras;
 mod leftovers;
 mod objects;
 mod outage;

@@ -100,7 +100,7 @@ async fn what_a_bucket_says_is_a_mistake_a_refusal_or_an_outage() {
         expected: Some("eu-central-1".to_owned()),
     };
     for (status, code, expected) in [
-        (403, "AccessDenied", "storage refused access".to_owned()),
+        (403, "AccessDenied", "storage refused access; its keys lack s3:GetObject".to_owned()),
         (403, "AllAccessDisabled", "storage refused access".to_owned()),
         (401, "", "storage refused access".to_owned()),
         (301, "PermanentRedirect", elsewhere.to_string()),
