@@ -56,6 +56,22 @@ fn a_config_that_importers_refuse_for_its_size_is_rescued_whole() {
 }
 
 #[test]
+fn a_config_may_be_too_large_though_its_manifest_is_not() {
+    let all = large(1, 8000, 1);
+    let ways: Vec<_> =
+        all.config().records().iter().flat_map(|record| &record.inputs).flatten().map(|input| input.link).collect();
+    // Of ten steps in a row only the last has a result.
+    let cache = all.with_results(|at, _| !ways.contains(&(at as u32)));
+    assert!(cache.write(Form::Image).manifest.bytes.len() < IMPORT_LIMIT / 2);
+    assert!(cache.write(Form::Image).config.bytes.len() > IMPORT_LIMIT);
+
+    let (rescued, left_out) = cache.rescue(Form::Image);
+
+    assert!(left_out.is_empty(), "{left_out}");
+    assert!(matches!(Contents::of(&rescued.manifest.bytes), Some(Contents::Image(_))));
+}
+
+#[test]
 fn a_cache_that_fits_is_written_as_it_would_be() {
     let cache = large(1, 100, 3);
 

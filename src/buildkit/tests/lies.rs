@@ -97,6 +97,16 @@ fn what_is_no_manifest_of_a_cache_is_told_from_one() {
     assert_eq!(cache.left_out.iter().collect::<Vec<_>>(), [(Reason::DescriptorUnusable, 2)]);
 }
 
+#[test]
+fn an_image_of_other_layers_than_its_config_has_no_cache() {
+    let manifest = json!({"config": {"mediaType": "a/b", "digest": digest("c"), "size": 2}, "layers": []}).to_string();
+    let config = json!({"rootfs": {"diff_ids": [digest("d")]}, "moby.buildkit.cache.v0": "W10="}).to_string();
+
+    let Some(Contents::Image(image)) = Contents::of(manifest.as_bytes()) else { panic!("no image") };
+
+    assert!(matches!(image.read(config.as_bytes()), Err(InvalidConfig::Not(_))));
+}
+
 /// A config of `count` elements of `list`, each made by `element` of its number.
 fn knotted(list: &str, count: usize, element: impl Fn(usize) -> String) -> Vec<u8> {
     let elements: Vec<_> = (0..count).map(element).collect();
