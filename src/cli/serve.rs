@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::app::App;
 use crate::config::{Config, Flags};
 
-use super::reload::{Reloading, tell_warnings};
+use super::reload::{Reloading, glance, tell_warnings};
 use super::welcome::Welcome;
 use super::{MISTAKE, complain, log};
 
@@ -34,7 +34,7 @@ async fn serve(config: Config, flags: Flags) -> ExitCode {
         complain(&"longshore: the system lets nobody wait for signals");
         return ExitCode::FAILURE;
     };
-    let (format, welcome, files) = (config.log.format, Welcome::of(&config), config.files.clone());
+    let (format, welcome, seen) = (config.log.format, Welcome::of(&config), glance(&config.files));
     tell_warnings(&config);
     let app = match App::build(config, log::mask().clone()).await {
         Ok(app) => app,
@@ -48,7 +48,7 @@ async fn serve(config: Config, flags: Flags) -> ExitCode {
     let reloading = Reloading::new(flags, app.running(), hangup);
     tokio::select! {
         () = app.serve(stop(interrupt, terminate)) => {}
-        () = reloading.go_on(files) => {}
+        () = reloading.go_on(seen) => {}
     }
     tracing::info!("stopped");
     ExitCode::SUCCESS
