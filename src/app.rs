@@ -20,7 +20,7 @@ use crate::server::{self, Limits};
 use crate::store::Misconfiguration;
 
 pub use crate::registry::{Leftovers, Sweep, Swept};
-pub use running::{Reloaded, Running};
+pub use running::{Reloaded, Running, mask_secrets};
 pub use sweep::{SweepError, sweep};
 
 /// Most connections at once: what a large farm of builders opens.

@@ -215,11 +215,16 @@ impl fmt::Debug for Running {
 
 /// Keeps the secrets of `config`, and those `before`, out of whatever is said.
 fn hide(mask: &Mask, config: &Config, before: Vec<SecretString>) {
+    mask.hold(MASKED[1], before);
+    mask_secrets(mask, config);
+}
+
+/// Keeps the secrets of `config` out of whatever goes through `mask`, those too that stand in its files.
+pub fn mask_secrets(mask: &Mask, config: &Config) {
     let stated = config.profiles.iter().filter_map(|profile| match &profile.store {
-        Store::S3(bucket) => Some(bucket.credentials.literals()),
+        Store::S3(bucket) => Some(bucket.literals()),
         Store::Folder { .. } => None,
     });
-    mask.hold(MASKED[1], before);
     mask.hold(MASKED[0], config.secrets.values().into_iter().chain(stated.flatten()));
 }
 

@@ -17,6 +17,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::app;
 use crate::config::{self, Config, Flags, Problems, Sources};
 
 use words::{Command, Words};
@@ -51,7 +52,10 @@ fn configured(
     work: impl FnOnce(Config) -> ExitCode,
 ) -> ExitCode {
     match Sources::gather(flags, &std::env::vars_os().collect()).and_then(|sources| load(&sources)) {
-        Ok(config) => work(config),
+        Ok(config) => {
+            app::mask_secrets(log::mask(), &config);
+            work(config)
+        }
         Err(problems) => {
             complain(&problems);
             ExitCode::from(MISTAKE)
