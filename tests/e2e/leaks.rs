@@ -59,7 +59,8 @@ impl Treasury {
             admin.add_key(&pair.id, &pair.secret);
         }
         let wrong = Pair { id: first.id.clone(), ..wrong };
-        let [issued, refused, token, base, external] = [(); 5].map(|()| marked());
+        let [issued, refused, base, external] = [(); 4].map(|()| marked());
+        let token = token_marked();
         let (of_session, of_token) = (refused.clone(), token.clone());
         let token_services = [
             short_lived(Arc::clone(&admin), &issued, Duration::from_secs(600)).await,
@@ -120,9 +121,21 @@ impl Treasury {
     }
 }
 
+/// A secret of the characters that tokens have.
+fn token_marked() -> String {
+    marked().replace(['"', '\\', 'é'], "")
+}
+
 /// What an operator calls, and how it ends: the store of one profile is not there, and nobody can sweep it.
-const COMMANDS: &[(&[&str], i32)] =
-    &[(&["check"], 0), (&["secret", "list"], 0), (&["sweep", "--dry-run"], 1), (&["sweep"], 1), (&["secret", "rm", "NONE"], 2)];
+const COMMANDS: &[(&[&str], i32)] = &[
+    (&["check"], 0),
+    (&["config"], 0),
+    (&["policy", "default"], 0),
+    (&["secret", "list"], 0),
+    (&["sweep", "--dry-run"], 1),
+    (&["sweep"], 1),
+    (&["secret", "rm", "NONE"], 2),
+];
 
 /// What a client is told of `image` that something is wrong with.
 async fn refused(front: &Door, image: &str) -> StatusCode {
@@ -184,10 +197,10 @@ fn no_secret_shows_in_anything_that_is_said() {
 }
 
 #[test]
-fn no_secret_shows_where_one_is_refused_at_the_start() {
+fn no_secret_shows_where_one_is_refused() {
     run(async {
         let treasury = Treasury::open().await;
-        let ([first, wrong, _], token) = (&treasury.pairs, marked());
+        let ([first, wrong, _], token) = (&treasury.pairs, token_marked());
         let with_identity = format!(
             "[profiles.identity]\nimages = [\"identity/**\"]\nstore = \"s3://{}\"\nendpoint = \"http://{}\"\n\
              credentials = {{ source = \"web-identity\", role_arn = \"arn:aws:iam::1:role/a\", token_file = \"TOKEN\" }}\n",
@@ -204,14 +217,14 @@ fn no_secret_shows_where_one_is_refused_at_the_start() {
             write(&replica.config, &(settings + &more.replace("TOKEN", token_file.to_str().expect("a plain path"))));
             let launch = replica.launch.keeping("a token in a file", &token);
             let launch = launch.env("AWS_ENDPOINT_URL_STS", &treasury.token_services[1].url());
-            let mut longshore = launch.keeping_what(&treasury.replica.launch).spawn();
+            let launch = launch.keeping_what(&treasury.replica.launch);
 
-            let status = longshore.ended(SOON).await;
+            // A start asks as well, and is over in two seconds, in which a busy store may not have answered.
+            let swept = launch.call(&["sweep"], "");
 
-            let log = longshore.log_to_end().await;
-            assert_eq!(status.code(), Some(2), "{log}");
-            assert!(log.contains(told), "{log}");
-            longshore.assert_hides_secrets();
+            let said = String::from_utf8_lossy(&swept.stderr);
+            assert_eq!(swept.status.code(), Some(2), "{said}");
+            assert!(said.contains(told), "{said}");
         }
     });
 }
