@@ -4,11 +4,12 @@
 //! objects, keyed by image name, in a bucket or a folder. A request falls
 //! straight down the floors [`server`], [`api`], [`access`], [`registry`],
 //! [`store`]; each uses only those below it. [`oci`] holds the words they all
-//! speak.
+//! speak, [`buildkit`] those of BuildKit's cache.
 
 pub mod access;
 pub mod api;
 pub mod app;
+pub mod buildkit;
 pub mod cli;
 pub mod config;
 pub mod credentials;

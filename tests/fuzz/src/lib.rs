@@ -6,6 +6,11 @@
 
 #![allow(dead_code, reason = "of the package's own sources only the parsers are used")]
 
+#[path = "../../../src/buildkit/mod.rs"]
+pub mod buildkit;
+mod caches;
+#[path = "../../../src/buildkit/importer.rs"]
+mod importer;
 #[path = "../../../src/oci/mod.rs"]
 pub mod oci;
 #[path = "../../../src/api/query.rs"]
@@ -14,6 +19,7 @@ pub mod secrets;
 #[path = "../../../src/registry/upload_id.rs"]
 pub mod upload_id;
 
+pub use caches::{cache_config, cache_inline, cache_s3, cache_union};
 use oci::{ByteRange, ChunkRange, Digest, Manifest, MediaType, Reference, RepoName, Tag};
 use secrecy::ExposeSecret;
 use secrets::{Form, Secrets, Template};

@@ -1,0 +1,170 @@
+//! The inline form: a cache in the config of an image.
+//!
+//! BuildKit puts it there with `type=inline` (`moby.buildkit.cache.v0`, the JSON
+//! of the records in Base64; v0.32.2 `cache/remotecache/inline/inline.go`), and
+//! reads it without the limit of 1 MiB that other configs have
+//! (`cache/remotecache/import.go`, `importInlineCache`). There the layers are
+//! those of the image, in its order: result `layer: 2` is layers 0, 1 and 2;
+//! any other chain is written as such: `chains: [{"layers": [0, 5]}]`.
+
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64;
+use serde::{Deserialize, Serialize};
+
+use super::cache::{Blob, Cache, Read};
+use super::cache_config::{InvalidConfig, Layer};
+use super::json::{Each, RawRecord, WireChain, draft, read_json, to_json};
+use super::left_out::{LeftOut, Reason};
+use super::manifest::{DESCRIPTION, Derived, Document, Form, ImageManifest, WireDescriptor};
+use super::timestamp::Timestamp;
+use crate::oci::Digest;
+
+/// What an image's config is.
+const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+#[derive(Deserialize)]
+struct RawImage {
+    #[serde(default)]
+    rootfs: RawRootFs,
+    #[serde(rename = "moby.buildkit.cache.v0")]
+    cache: Option<String>,
+    #[serde(default)]
+    history: Option<Vec<RawHistory>>,
+}
+
+#[derive(Default, Deserialize)]
+struct RawRootFs {
+    #[serde(default)]
+    diff_ids: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct RawHistory {
+    created: Option<String>,
+    created_by: Option<String>,
+    #[serde(default)]
+    empty_layer: bool,
+}
+
+impl ImageManifest {
+    /// The cache in the image's `config`; `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// When it has one, and nothing can be made of it.
+    pub fn read(&self, config: &[u8]) -> Result<Option<Read>, InvalidConfig> {
+        let image: RawImage = read_json(config, b'{', "an object")?;
+        let Some(records) = &image.cache else { return Ok(None) };
+        let records = BASE64.decode(records.as_bytes()).map_err(|_| InvalidConfig::Not("Base64"))?;
+        let records: Each<RawRecord<'_>> = read_json(&records, b'[', "a list")?;
+
+        let mut left_out = LeftOut::default();
+        let blobs = image.blobs(self).ok_or(InvalidConfig::Not("of as many layers as the image"))?;
+        left_out.add(Reason::DescriptorUnusable, blobs.iter().filter(|blob| blob.is_none()).count());
+        let layer = |(at, layer): (u32, &super::LayerDescriptor)| {
+            Some(Layer { blob: layer.descriptor.digest, parent: at.checked_sub(1) })
+        };
+        let draft = draft((0..).zip(&self.layers).map(layer).collect(), records, &mut left_out);
+        let digests = self.layers.iter().map(|layer| layer.descriptor.digest);
+        let blobs = digests.zip(blobs).filter_map(|(digest, blob)| Some((digest, blob?))).collect();
+        Ok(Some(Read { cache: Cache::of(draft, blobs, &mut left_out), left_out }))
+    }
+}
+
+impl RawImage {
+    /// The image's layers, as its config describes them too; `None` for one that it doesn't.
+    fn blobs(&self, manifest: &ImageManifest) -> Option<Vec<Option<Blob>>> {
+        let diff_ids = self.rootfs.diff_ids.as_deref().unwrap_or_default();
+        if diff_ids.len() != manifest.layers.len() {
+            return None;
+        }
+        let mut history = self.history.iter().flatten().filter(|entry| !entry.empty_layer);
+        let layers = manifest.layers.iter().zip(diff_ids).map(|(layer, diff_id)| {
+            let mut blob = layer.blob_with(diff_id.parse().ok()?);
+            if let Some(entry) = history.next() {
+                entry.describe(&mut blob);
+            }
+            Some(blob)
+        });
+        // `map` above must see every layer, so that the history keeps its place.
+        Some(layers.collect())
+    }
+}
+
+impl RawHistory {
+    fn describe(&self, blob: &mut Blob) {
+        blob.created = self.created.as_deref().and_then(|text| text.parse().ok()).or(blob.created);
+        let description = self.created_by.iter().filter(|text| !text.is_empty());
+        blob.more.extend(description.map(|text| (DESCRIPTION.to_owned(), text.clone())));
+    }
+}
+
+#[derive(Serialize)]
+struct WireImage<'a> {
+    architecture: &'a str,
+    os: &'a str,
+    config: BTreeMap<&'a str, &'a str>,
+    rootfs: WireRootFs<'a>,
+    history: Vec<WireHistory<'a>>,
+    #[serde(rename = "moby.buildkit.cache.v0")]
+    cache: String,
+}
+
+#[derive(Serialize)]
+struct WireRootFs<'a> {
+    r#type: &'a str,
+    diff_ids: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct WireHistory<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by: Option<&'a str>,
+}
+
+impl Cache {
+    /// An image that nobody can run and that has the cache in its config.
+    #[must_use]
+    pub fn write_inline(&self) -> Derived {
+        let config = Document::new(IMAGE_CONFIG, to_json(&self.inline_config()));
+        let layers = self.blobs.iter().map(|(digest, blob)| WireDescriptor::bare(digest, blob)).collect();
+        Derived { manifest: Form::Image.write(&config, layers), config }
+    }
+
+    fn inline_config(&self) -> WireImage<'_> {
+        WireImage {
+            architecture: "unknown",
+            os: "unknown",
+            config: BTreeMap::new(),
+            rootfs: WireRootFs { r#type: "layers", diff_ids: self.blobs.values().map(|blob| blob.diff_id.to_string()).collect() },
+            // One for each layer: an importer counts on it.
+            history: self.blobs.values().map(WireHistory::of).collect(),
+            cache: BASE64.encode(&self.inline_records()),
+        }
+    }
+
+    /// The records, each result a chain of its own: the image's order is no chain of ours.
+    fn inline_records(&self) -> Vec<u8> {
+        let places: BTreeMap<&Digest, u32> = self.blobs.keys().zip(0..).collect();
+        let places: Vec<u32> = self.config.layers.iter().map(|layer| places[&layer.blob]).collect();
+        let mut records = self.config.wire_records();
+        for (wire, record) in records.iter_mut().zip(&self.config.records) {
+            wire.results.clear();
+            wire.chains.extend(record.results.iter().map(|result| {
+                let mut layers: Vec<_> = self.config.down_from(result.layer).map(|at| places[at as usize]).collect();
+                layers.reverse();
+                WireChain { layers, created: result.created }
+            }));
+        }
+        to_json(&records)
+    }
+}
+
+impl<'a> WireHistory<'a> {
+    fn of(blob: &'a Blob) -> Self {
+        Self { created: blob.created, created_by: blob.more.get(DESCRIPTION).map(String::as_str) }
+    }
+}
