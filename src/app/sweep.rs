@@ -9,6 +9,7 @@ use crate::config::{Config, Profile, Store};
 use crate::credentials::Surroundings;
 use crate::metrics::ProfileMetrics;
 use crate::registry::{Leftovers, Patience, Registry, RegistryError, Sweep, Swept};
+use crate::secrets::Mask;
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
 
 /// Why a store was not swept, or not all of it. The messages are for the operator.
@@ -28,15 +29,20 @@ pub enum SweepError {
 }
 
 /// Sweeps the stores of `config`, and tells of each image in which something was
-/// left behind, and (`None`) of what was left behind in no image.
+/// left behind, and (`None`) of what was left behind in no image. What is logged goes through `mask`.
 ///
 /// # Errors
 ///
 /// What was told until then holds.
-pub async fn sweep(config: Config, sweep: Sweep, mut tell: impl FnMut(Option<&str>, Leftovers)) -> Result<Swept, SweepError> {
+pub async fn sweep(
+    config: Config,
+    sweep: Sweep,
+    mask: Mask,
+    mut tell: impl FnMut(Option<&str>, Leftovers),
+) -> Result<Swept, SweepError> {
     let mut all: Option<Swept> = None;
     for profile in &config.profiles {
-        let swept = sweep_one(profile, &config, sweep, &mut tell).await?;
+        let swept = sweep_one(profile, &config, sweep, &mask, &mut tell).await?;
         all = Some(all.map_or(swept, |all| all.and(swept)));
     }
     Ok(all.unwrap_or_default())
@@ -46,6 +52,7 @@ async fn sweep_one(
     Profile { name, store, .. }: &Profile,
     config: &Config,
     sweep: Sweep,
+    mask: &Mask,
     tell: &mut impl FnMut(Option<&str>, Leftovers),
 ) -> Result<Swept, SweepError> {
     let mistake = |mistake| SweepError::Setup(SetupError::Store { profile: name.clone(), mistake });
@@ -54,6 +61,7 @@ async fn sweep_one(
         profile: name.clone(),
         secrets: config.secrets.clone(),
         environment: environment(),
+        mask: mask.clone(),
         ..Surroundings::default()
     };
     let opened = as_it_is(store, &surroundings, memory).await.map_err(mistake)?;

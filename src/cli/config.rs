@@ -2,14 +2,12 @@
 
 use std::process::ExitCode;
 
-use crate::config::{Config, InForce};
+use crate::config::InForce;
 
-use super::{log, say};
+use super::say;
 
-/// Says them, table by table, in columns. `config` was made of them.
-pub(super) fn run(settings: &[InForce], config: &Config) -> ExitCode {
-    // None is among them; should one ever be, this is the second line.
-    log::mask().hold("in force", config.secret_values());
+/// Says them, table by table, in columns.
+pub(super) fn run(settings: &[InForce]) -> ExitCode {
     table(settings).iter().for_each(|line| say(line));
     ExitCode::SUCCESS
 }

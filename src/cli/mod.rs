@@ -19,7 +19,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::config::{self as settings, Flags, Problems, Sources};
+use crate::config::{self as settings, Config, Flags, Problems, Sources};
 
 use words::{Command, Words};
 
@@ -42,20 +42,33 @@ pub fn run() -> ExitCode {
         Command::Serve => configured(&flags, settings::load, |config| serve::run(config, flags.clone())),
         Command::Check => configured(&flags, settings::load, |config| check::run(&config)),
         Command::Sweep(sweep) => configured(&flags, settings::load_unserved, |config| sweep::run(config, sweep)),
-        Command::Config => configured(&flags, settings::in_force, |(rows, config)| config::run(&rows, &config)),
+        Command::Config => configured_with(&flags, settings::in_force, |rows, _| config::run(&rows)),
         Command::Policy(asked) => configured(&flags, settings::load_unserved, |config| policy::run(&config, &asked)),
         Command::Secret(asked) => secret::run(asked, flags),
     }
 }
 
-/// Does `work` with what is made of the flags, the environment and the file together.
-fn configured<T>(
+/// Does `work` with the configuration that the flags, the environment and the file make together.
+fn configured(
     flags: &Flags,
-    load: impl FnOnce(&Sources) -> Result<T, Problems>,
-    work: impl FnOnce(T) -> ExitCode,
+    load: impl FnOnce(&Sources) -> Result<Config, Problems>,
+    work: impl FnOnce(Config) -> ExitCode,
+) -> ExitCode {
+    let load = |sources: &Sources| load(sources).map(|config| ((), config));
+    configured_with(flags, load, |(), config| work(config))
+}
+
+/// The same, with what else is made of them. No secret of the configuration is said from then on.
+fn configured_with<T>(
+    flags: &Flags,
+    load: impl FnOnce(&Sources) -> Result<(T, Config), Problems>,
+    work: impl FnOnce(T, Config) -> ExitCode,
 ) -> ExitCode {
     match Sources::gather(flags, &std::env::vars_os().collect()).and_then(|sources| load(&sources)) {
-        Ok(made) => work(made),
+        Ok((made, config)) => {
+            log::mask().hold("the configuration", config.secret_values());
+            work(made, config)
+        }
         Err(problems) => {
             complain(&problems);
             ExitCode::from(MISTAKE)

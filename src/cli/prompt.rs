@@ -1,32 +1,41 @@
-//! Reads a secret from standard input: as it is from a pipe, one line without echo from a terminal.
+//! Reads secrets from standard input: one as it is from a pipe, several a line each; without echo from a terminal.
 
 use std::io::{self, BufRead, IsTerminal, Read, Stdin, stdin};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::zeroize::Zeroizing;
 
-use crate::secrets::MAX_SECRET_BYTES;
+use crate::secrets::{MAX_SECRET_BYTES, SecretName};
 
 use super::complain;
 
 /// Most bytes of a line that a terminal passes on; the rest is lost (Linux' N_TTY_BUF_SIZE, without the line end).
 const MAX_LINE_BYTES: usize = 4095;
 
-/// What standard input says, but no more than a byte too many.
-pub(super) fn read(what: &str) -> io::Result<Zeroizing<Vec<u8>>> {
+/// What standard input says of `names`, but no more than a byte too many for each; as many values as it has.
+pub(super) fn read(names: &[SecretName]) -> io::Result<Vec<Zeroizing<Vec<u8>>>> {
     let stdin = stdin();
     if stdin.is_terminal() {
-        return line(&stdin, what);
+        return names.iter().map(|name| line(&stdin, name)).collect();
     }
-    let most = MAX_SECRET_BYTES + 3;
+    let most = (MAX_SECRET_BYTES + 3) * names.len();
     let mut bytes = Zeroizing::new(Vec::with_capacity(most));
     stdin.lock().take(most as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    match names {
+        [_] => Ok(vec![bytes]),
+        _ => Ok(lines(&bytes).map(|line| Zeroizing::new(line.to_vec())).collect()),
+    }
 }
 
-fn line(stdin: &Stdin, what: &str) -> io::Result<Zeroizing<Vec<u8>>> {
+/// The lines of a text, whose last may end with the text.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    text.split(|byte| *byte == b'\n')
+}
+
+fn line(stdin: &Stdin, name: &SecretName) -> io::Result<Zeroizing<Vec<u8>>> {
     let quiet = Quiet::new(stdin)?;
-    complain(&format_args!("{what}, which is not shown, and Enter:"));
+    complain(&format_args!("The value of {name}, which is not shown, and Enter:"));
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LINE_BYTES + 1));
     stdin.lock().read_until(b'\n', &mut bytes)?;
     drop(quiet);

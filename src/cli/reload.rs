@@ -32,32 +32,27 @@ impl Reloading {
         Self { flags, running, hangup }
     }
 
-    /// Puts into force what `files` say, whenever they are others than were `seen` or a signal comes.
-    pub(super) async fn go_on(mut self, mut files: Vec<PathBuf>, mut seen: Glance) {
+    /// Puts into force what files say, whenever they are other than they were `seen`, or a signal comes.
+    pub(super) async fn go_on(mut self, mut seen: Glance) {
         loop {
             let is_told = tokio::select! {
                 signal = self.hangup.recv() => signal.is_some(),
                 () = tokio::time::sleep(GLANCE) => false,
             };
-            let now = glance(&files);
+            let now = glance(seen.keys());
             if !is_told && now == seen {
                 continue;
             }
             // Whoever writes several files is let finish.
-            if !is_told && !settled(&files, &now).await {
+            if !is_told && !settled(&now).await {
                 continue;
             }
-            seen = now;
-            if let Some(read) = self.reload().await {
-                files = read;
-                // As they were before they were read: what has changed since is read again.
-                seen = files.iter().map(|path| (path.clone(), seen.remove(path).unwrap_or_else(|| look(path)))).collect();
-            }
+            seen = self.reload(&now).await.unwrap_or(now);
         }
     }
 
     /// Reads everything and puts it in force; the files that count from now on, if it was.
-    async fn reload(&self) -> Option<Vec<PathBuf>> {
+    async fn reload(&self, now: &Glance) -> Option<Glance> {
         let read = Sources::gather(&self.flags, &std::env::vars_os().collect()).and_then(|sources| config::load(&sources));
         let config = match read {
             Ok(config) => config,
@@ -66,12 +61,13 @@ impl Reloading {
                 return None;
             }
         };
-        let files = config.files.clone();
+        // What was looked at before it was read stays so, or a change that was made since would never be noticed.
+        let seen = config.files.iter().map(|path| (path.clone(), now.get(path).cloned().unwrap_or_else(|| look(path)))).collect();
         tell_warnings(&config);
         match self.running.reload(config).await {
             Ok(reloaded) => {
                 tell(&reloaded);
-                Some(files)
+                Some(seen)
             }
             Err(problems) => {
                 tracing::error!(%problems, "settings not reloaded; the old ones stay in force");
@@ -98,13 +94,14 @@ fn tell(reloaded: &Reloaded) {
 }
 
 /// Whether the files are a glance later as they were.
-async fn settled(files: &[PathBuf], before: &Glance) -> bool {
+async fn settled(before: &Glance) -> bool {
     tokio::time::sleep(GLANCE / 4).await;
-    glance(files) == *before
+    glance(before.keys()) == *before
 }
 
-pub(super) fn glance(files: &[PathBuf]) -> Glance {
-    files.iter().map(|path| (path.clone(), look(path))).collect()
+/// How the files at `paths` are.
+pub(super) fn glance<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Glance {
+    paths.into_iter().map(|path| (path.clone(), look(path))).collect()
 }
 
 fn look(path: &Path) -> Option<(PathBuf, u64, u64, i64, i64)> {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
+use secrecy::SecretString;
 
 use crate::config::{self, Flags, Problems, Sources, Store};
 use crate::secrets::{
@@ -28,6 +29,8 @@ enum Failure {
     Key(#[from] KeyError),
     #[error("longshore: the value {0}")]
     Value(#[from] Flaw),
+    #[error("longshore: standard input must have a line for each of {wanted} secrets, and has {found}")]
+    Lines { wanted: usize, found: usize },
     #[error("longshore: standard input cannot be read: {0}")]
     Input(#[source] io::Error),
     #[error("longshore: {}: {cause}", path.display())]
@@ -72,13 +75,13 @@ fn work(asked: OnSecrets, flags: Flags, users: &[(String, Vec<SecretName>)]) -> 
     let failure = |cause| Failure::Sealed { path: path.clone(), cause };
     let place = path.display();
     match asked.work {
-        SecretWork::Set(name) => {
-            let value = value(&prompt::read(&format!("The value of {name}")).map_err(Failure::Input)?)?;
-            let did = match file.set(&key, name.clone(), value).map_err(failure)? {
+        SecretWork::Set(names) => {
+            let secrets = names.iter().cloned().zip(values(&names)?).collect();
+            let did = file.set(&key, secrets).map_err(failure)?.into_iter().map(|was| match was {
                 Was::Absent => "is now",
                 Was::Present => "has a new value",
-            };
-            Ok(vec![format!("{name} {did} in {place}")])
+            });
+            Ok(names.iter().zip(did).map(|(name, did)| format!("{name} {did} in {place}")).collect())
         }
         SecretWork::List => Ok(table(&file.read(&key).map_err(failure)?, users)),
         SecretWork::Remove(name) => {
@@ -94,6 +97,15 @@ fn work(asked: OnSecrets, flags: Flags, users: &[(String, Vec<SecretName>)]) -> 
             )])
         }
     }
+}
+
+/// What standard input says that the values of `names` are.
+fn values(names: &[SecretName]) -> Result<Vec<SecretString>, Failure> {
+    let texts = prompt::read(names).map_err(Failure::Input)?;
+    if texts.len() != names.len() {
+        return Err(Failure::Lines { wanted: names.len(), found: texts.len() });
+    }
+    texts.iter().map(|text| Ok(value(text)?)).collect()
 }
 
 /// The file of sealed secrets that the configuration names.

@@ -34,9 +34,7 @@ async fn serve(config: Config, flags: Flags) -> ExitCode {
         complain(&"longshore: the system lets nobody wait for signals");
         return ExitCode::FAILURE;
     };
-    let (format, welcome, files) = (config.log.format, Welcome::of(&config), config.files.clone());
-    // What changes while the stores are opened is noticed too.
-    let seen = glance(&files);
+    let (format, welcome, seen) = (config.log.format, Welcome::of(&config), glance(&config.files));
     tell_warnings(&config);
     let app = match App::build(config, log::mask().clone()).await {
         Ok(app) => app,
@@ -50,7 +48,7 @@ async fn serve(config: Config, flags: Flags) -> ExitCode {
     let reloading = Reloading::new(flags, app.running(), hangup);
     tokio::select! {
         () = app.serve(stop(interrupt, terminate)) => {}
-        () = reloading.go_on(files, seen) => {}
+        () = reloading.go_on(seen) => {}
     }
     tracing::info!("stopped");
     ExitCode::SUCCESS

@@ -22,7 +22,7 @@ pub(super) fn run(config: Config, sweep: Sweep) -> ExitCode {
         Err(error) => return failed(&error, ExitCode::FAILURE),
     };
     let tell = |image: Option<&str>, found| say(&format_args!("{}: {}", image.unwrap_or("of no image"), counted(found, ", ")));
-    match runtime.block_on(app::sweep(config, sweep, tell)) {
+    match runtime.block_on(app::sweep(config, sweep, log::mask().clone(), tell)) {
         Ok(swept) => {
             if !swept.tells_uploads {
                 complain(&format_args!("longshore: {NOT_TOLD}"));

@@ -35,6 +35,9 @@ const READ_ONLY: &str = "read-only";
 /// What comes after the name of a secret, which nothing may.
 const VALUE: &str = "value";
 
+/// The flag that names a further secret to be set.
+const AND: &str = "and";
+
 /// What can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -73,8 +76,8 @@ pub struct OnSecrets {
 /// What is to be done with sealed secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretWork {
-    /// Set one, to what standard input says.
-    Set(SecretName),
+    /// Set these in one go, to what standard input says.
+    Set(Vec<SecretName>),
     /// Tell which there are.
     List,
     /// Remove one.
@@ -125,12 +128,11 @@ fn on_secrets(matches: &ArgMatches) -> Result<OnSecrets, clap::Error> {
         let message = "the value of a secret is read from standard input: others can read a command line";
         return Err(invalid(message.into()));
     }
-    let name = || {
-        let text = after.get_one::<String>("name").map_or("", String::as_str);
-        text.parse().map_err(|error| invalid(format!("{error}")))
-    };
+    let parsed = |text: &String| text.parse().map_err(|error| invalid(format!("{error}")));
+    let name = || parsed(after.get_one("name").unwrap_or(&String::new()));
+    let further = || after.get_many(AND).into_iter().flatten().map(parsed);
     let work = match word {
-        "set" => SecretWork::Set(name()?),
+        "set" => SecretWork::Set(std::iter::once(name()).chain(further()).collect::<Result<_, _>>()?),
         "rm" => SecretWork::Remove(name()?),
         "rekey" => SecretWork::Rekey,
         _ => SecretWork::List,
@@ -180,13 +182,15 @@ fn secret() -> clap::Command {
         .value_parser(value_parser!(PathBuf))
         .help("The file of sealed secrets [default: the one that secrets.sources of the configuration names]");
     let name = Arg::new("name").value_name("NAME").required(true).help("Letters, digits, _, - and ., such as CACHE_KEY");
+    let and = Arg::new(AND).long(AND).value_name("NAME").action(ArgAction::Append);
+    let and = and.help("A further secret, set in the same moment: standard input has a line for each then; may repeat");
     let value = Arg::new(VALUE).hide(true).num_args(1..).allow_hyphen_values(true);
     let command = |word, about| clap::Command::new(word).about(about).args([file.clone(), config()]).after_help(AFTER_SECRET);
     clap::Command::new("secret")
         .about("Sets, lists and removes secrets in a file that only a key opens")
         .subcommand_required(true)
         .disable_help_subcommand(true)
-        .subcommand(command("set", "Sets a secret to what standard input says").args([name.clone(), value]))
+        .subcommand(command("set", "Sets a secret to what standard input says").args([name.clone(), and, value]))
         .subcommand(command("list", "Lists the names of the secrets and the profiles that use them"))
         .subcommand(command("rm", "Removes a secret").arg(name))
         .subcommand(command(

@@ -342,7 +342,7 @@ impl Config {
     #[must_use]
     pub fn secret_values(&self) -> Vec<SecretString> {
         let stated = self.profiles.iter().filter_map(|profile| match &profile.store {
-            Store::S3(bucket) => Some(bucket.credentials.literals()),
+            Store::S3(bucket) => Some(bucket.literals()),
             Store::Folder { .. } => None,
         });
         self.secrets.values().into_iter().chain(stated.flatten()).collect()

@@ -69,12 +69,7 @@ impl Keeper {
 
     /// Some that are valid. Waits only where there are none, for no longer than a fetch may take.
     pub(super) async fn get(self: &Arc<Self>) -> Result<Grant, NoCredentials> {
-        if let Some(stated) = self.fetch.at_hand() {
-            let grant = stated.map_err(|failure| self.missing(failure))?;
-            self.hold(&mut self.state(), grant.clone());
-            return Ok(grant);
-        }
-        if let Some(outcome) = self.now() {
+        if let Some(outcome) = self.at_hand().or_else(|| self.now()) {
             return outcome;
         }
         self.refreshed().await;
@@ -104,6 +99,13 @@ impl Keeper {
     /// `failure`, and whose it is.
     pub(super) fn missing(&self, Failure { reason, is_passing }: Failure) -> NoCredentials {
         NoCredentials { profile: self.profile.clone(), from: self.from, reason, is_passing }
+    }
+
+    /// What needs no fetching. It is looked at and held in one go, so that what was looked at before does not come back.
+    fn at_hand(&self) -> Option<Result<Grant, NoCredentials>> {
+        let mut state = self.state();
+        let stated = self.fetch.at_hand()?.map_err(|failure| self.missing(failure));
+        Some(stated.inspect(|grant| self.hold(&mut state, grant.clone())))
     }
 
     /// What can be said without waiting. Sees to it that a refresh that is due begins.

@@ -47,9 +47,11 @@ impl fmt::Debug for Reread {
 
 impl Stated {
     fn resolve(&self) -> Result<Grant, Failure> {
-        let id = resolved(&self.access_key_id, &self.secrets)?;
-        let secret = resolved(&self.secret_access_key, &self.secrets)?;
-        let token = self.session_token.as_ref().map(|token| resolved(token, &self.secrets)).transpose()?;
+        // All of one moment: those of a new pair come into force while requests run.
+        let secrets = self.secrets.now();
+        let id = resolved(&self.access_key_id, &secrets)?;
+        let secret = resolved(&self.secret_access_key, &secrets)?;
+        let token = self.session_token.as_ref().map(|token| resolved(token, &secrets)).transpose()?;
         let token = token.as_ref().map(|token| token.expose_secret());
         Grant::keys(id.expose_secret(), secret.expose_secret(), token, Lasts::ForGood)
     }

@@ -38,7 +38,7 @@ pub struct Secrets(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    environment: Environment,
+    environment: Arc<Environment>,
     held: RwLock<Arc<Held>>,
 }
 
@@ -115,7 +115,7 @@ impl Secrets {
     /// Every source that cannot be read.
     pub fn open(sources: Vec<Source>, environment: Environment) -> Result<Self, Vec<Mistake>> {
         let held = RwLock::new(Arc::new(Held::read(sources, &environment)?));
-        Ok(Self(Arc::new(Inner { environment, held })))
+        Ok(Self(Arc::new(Inner { environment: Arc::new(environment), held })))
     }
 
     /// These, and no others. Names that are none, and values that cannot be used, are left out.
@@ -142,6 +142,12 @@ impl Secrets {
         Err(Unresolved { name: name.clone(), why })
     }
 
+    /// The secrets as they are at this moment, whatever is put in force later: of a pair, one half is never older.
+    #[must_use]
+    pub fn now(&self) -> Self {
+        Self(Arc::new(Inner { environment: Arc::clone(&self.0.environment), held: RwLock::new(self.held()) }))
+    }
+
     /// Reads all sources again and puts what they have in force; what has changed.
     ///
     /// # Errors
@@ -164,7 +170,7 @@ impl Secrets {
     ///
     /// Every source that cannot be read.
     pub fn reread(&self) -> Result<Self, Vec<Mistake>> {
-        Self::open(self.held().sources.clone(), self.0.environment.clone())
+        Self::open(self.held().sources.clone(), (*self.0.environment).clone())
     }
 
     /// Puts what `next` has in force here, its sources too; what has changed.
@@ -290,7 +296,7 @@ mod tests {
         fn seal(&self, name: &str, text: &str) {
             let key = SealKey::from_environment(&self.environment).unwrap();
             let value = value(text.as_bytes()).unwrap();
-            SealedFile::new(self.path("sealed")).set(&key, name.parse().unwrap(), value).unwrap();
+            SealedFile::new(self.path("sealed")).set(&key, vec![(name.parse().unwrap(), value)]).unwrap();
         }
 
         /// `sources` with their paths in the folder.
@@ -446,6 +452,19 @@ mod tests {
         assert_eq!([get(&secrets, "A"), get(&next, "A")].map(Result::unwrap), ["a", "new"]);
         assert_eq!(secrets.adopt(&next).changed, ["A".parse().unwrap()]);
         assert_eq!(get(&secrets, "A").as_deref(), Ok("new"));
+    }
+
+    #[test]
+    fn what_is_looked_up_at_one_moment_is_of_that_moment() {
+        let world = World::new(&[]);
+        write(world.path("secrets/A"), "a").unwrap();
+        let secrets = world.open(&["dir:@secrets"]).unwrap();
+        let moment = secrets.now();
+
+        write(world.path("secrets/A"), "new").unwrap();
+        secrets.reload().unwrap();
+
+        assert_eq!([get(&moment, "A"), get(&secrets, "A")].map(Result::unwrap), ["a", "new"]);
     }
 
     #[test]

@@ -136,6 +136,22 @@ async fn a_change_of_the_settings_is_in_force_without_a_restart_and_a_mistake_ch
 }
 
 #[tokio::test]
+async fn a_change_that_is_made_while_another_is_put_in_force_is_not_lost() {
+    let (stage, silent) = (Stage::new(), tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port"));
+    stage.write("config.toml", TWO);
+    let longshore = stage.launch.clone().env("LONGSHORE_SECRET_K", "of-no-store-at-all").start().await;
+
+    let slow = "images = [\"slow\"]\nstore = \"s3://slow\"\naccess_key_id = \"id\"\nsecret_access_key = \"{{secret:K}}\"\n";
+    let endpoint = format!("endpoint = \"http://{}\"\n", silent.local_addr().expect("it is bound"));
+    stage.write("profiles.d/slow.toml", &(slow.to_owned() + &endpoint));
+    let _asking = silent.accept().await.expect("it asks the store");
+    stage.write("profiles.d/b.toml", "images = [\"b\"]\nstore = \"$/b\"\n");
+
+    longshore.line_with("opened=\"slow\"", SOON).await;
+    longshore.line_with("opened=\"b\"", SOON).await;
+}
+
+#[tokio::test]
 async fn sighup_reloads_at_once() {
     let stage = Stage::new();
     stage.write("config.toml", TWO);

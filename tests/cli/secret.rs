@@ -93,6 +93,28 @@ fn what_is_set_is_listed_changed_and_removed() {
 }
 
 #[test]
+fn a_pair_is_set_in_one_writing_or_not_at_all() {
+    let world = World::new();
+    let path = world.path().display().to_string();
+    world.call(&["set", "ID"], "old-id");
+    let pair = &["set", "ID", "--and", "KEY"];
+
+    for (input, message) in [
+        ("MARK", "longshore: standard input must have a line for each of 2 secrets, and has 1\n"),
+        ("MARK\nMARK\nMARK\n", "a line for each of 2 secrets, and has 3\n"),
+        ("MARK\n\n", "the value is empty"),
+    ] {
+        let outcome = world.call(pair, input);
+        assert!(outcome.stderr.contains(message) && !outcome.stderr.contains("MARK"), "{input:?}: {}", outcome.stderr);
+        assert_eq!((outcome.status, world.read(KEY).unwrap()), (Some(2), map(&[("ID", "old-id")])), "{input:?}");
+    }
+    let outcome = world.call(pair, "new-id\r\nMARK\n");
+
+    assert_eq!(said(&outcome), format!("ID has a new value in {path}\nKEY is now in {path}\n"));
+    assert_eq!(world.read(KEY).unwrap(), map(&[("ID", "new-id"), ("KEY", "MARK")]));
+}
+
+#[test]
 fn a_list_tells_the_profiles_that_use_a_secret() {
     let world = World::new();
     for name in ["ID", "KEY_OF_TEAM", "OTHER"] {

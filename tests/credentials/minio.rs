@@ -1,18 +1,17 @@
 //! Credentials that a real server issues, narrows and takes away.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use longshore::credentials::{AssumeRole, Scope, Source, session_policy};
 use longshore::store::{Misconfiguration, ObjectStore, S3Settings, StoreError};
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 
-use crate::support::issuer::{Issuer, role_keys};
-use crate::support::mc::Admin;
+use crate::support::mc::{Admin, fresh_id};
 use crate::support::minio::{ACCESS_KEY_ID, Minio, SECRET_ACCESS_KEY};
+use crate::support::token_service::short_lived;
 use crate::support::{s3_server, scratch};
 use crate::world::{MIB, PATIENCE, ROLE, around, role, settings, stated, store};
 
@@ -34,11 +33,6 @@ async fn admin() -> Arc<Admin> {
 fn session(endpoint: String, policy: Option<String>) -> Source {
     let role = role(endpoint, stated(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
     Source::AssumeRole(Box::new(AssumeRole { duration: Some(Duration::from_mins(15)), policy, ..role }))
-}
-
-/// A name for a key that no other test has; MinIO takes 20 characters at most.
-fn fresh_id() -> String {
-    Uuid::new_v4().simple().to_string()[..20].to_owned()
 }
 
 async fn whole(store: &dyn ObjectStore, key: &str) -> usize {
@@ -184,30 +178,10 @@ async fn a_head_whose_key_is_gone_is_asked_once_more_with_its_successor() {
     assert!(store.head(&key, PATIENCE).await.unwrap().is_some());
 }
 
-/// A token service that hands out keys of MinIO's, and takes each away again when it has held for `lifetime`.
-async fn short_lived(lifetime: Duration, handed_out: Arc<AtomicUsize>) -> Issuer {
-    let admin = admin().await;
-    let runtime = tokio::runtime::Handle::current();
-    Issuer::start(move |_| {
-        let (id, expires) = (fresh_id(), Instant::now() + lifetime);
-        admin.add_key(&id, "secret-of-a-session");
-        handed_out.fetch_add(1, Ordering::SeqCst);
-        let (taken, admin) = (id.clone(), Arc::clone(&admin));
-        runtime.spawn(async move {
-            tokio::time::sleep_until(expires.into()).await;
-            tokio::task::spawn_blocking(move || admin.remove_key(&taken)).await
-        });
-        // MinIO's service accounts have no session token; an empty one is none.
-        role_keys("AssumeRole", [&id, "secret-of-a-session", ""], lifetime)
-    })
-    .await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_that_takes_longer_than_its_keys_hold_does_not_notice() {
     const LIFETIME: Duration = Duration::from_secs(20);
-    let handed_out = Arc::new(AtomicUsize::new(0));
-    let issuer = short_lived(LIFETIME, Arc::clone(&handed_out)).await;
+    let issuer = short_lived(admin().await, "secret-of-a-session", LIFETIME).await;
     let store = Arc::new(store(settings(minio().await.address, BUCKET, session(issuer.url(), None)), &around(&[])).await);
     let (began, size) = (Instant::now(), 45);
 
@@ -227,5 +201,6 @@ async fn a_transfer_that_takes_longer_than_its_keys_hold_does_not_notice() {
 
     assert!(beside.await.unwrap() > 10);
     assert_eq!(whole(&*store, "slow").await, size * MIB);
-    assert!(began.elapsed() > 2 * LIFETIME && (3..=6).contains(&handed_out.load(Ordering::SeqCst)), "{handed_out:?}");
+    let handed_out = issuer.asked().len();
+    assert!(began.elapsed() > 2 * LIFETIME && (3..=6).contains(&handed_out), "{handed_out}");
 }

@@ -77,7 +77,8 @@ pub const EVERY_STORE: [Store; 4] = [Store::Folder, Store::Bucket, Store::Bucket
 /// Where the objects lie in the bucket of a [`Quay`].
 pub const PREFIX: &str = "team/cache";
 
-/// Longshore on an empty store, with a door on either side.
+/// Longshore on an empty store, with a door on either side. Whatever a test does with it, at the most talkative level of
+/// the log, no secret shows in what it says and answers: dropping it looks.
 #[derive(Debug)]
 pub struct Quay {
     pub launch: Launch,
@@ -90,7 +91,7 @@ pub struct Quay {
 #[derive(Debug)]
 enum Hold {
     Folder(TempDir),
-    Bucket { server: S3Server, name: String, back: Door },
+    Bucket { server: S3Server, name: String, prefix: &'static str, back: Door },
 }
 
 impl Quay {
@@ -104,15 +105,26 @@ impl Quay {
             Store::BucketOfVersitygw => Self::in_bucket_of(S3Server::Versitygw).await,
             Store::BucketOfCeph => Self::in_bucket_of(S3Server::Ceph).await,
         };
+        Self::begin(launch, hold).await
+    }
+
+    /// On a bucket of MinIO, as `launch` starts it once it knows the door before MinIO and the bucket. Its objects lie
+    /// below `prefix`.
+    pub async fn launched(prefix: &'static str, launch: impl FnOnce(&Door, &str) -> Launch) -> Self {
+        let (name, back) = bucket_of(S3Server::Minio).await;
+        Self::begin(launch(&back, &name), Hold::Bucket { server: S3Server::Minio, name, prefix, back }).await
+    }
+
+    async fn begin(launch: Launch, hold: Hold) -> Self {
+        let launch = launch.env("LONGSHORE_LOG_LEVEL", "trace");
         let longshore = launch.start().await;
         let front = Arc::new(Door::open(longshore.address));
         Self { launch, longshore, front, hold }
     }
 
     async fn in_bucket_of(server: S3Server) -> (Launch, Hold) {
-        let (name, back) = (format!("test-{}", Uuid::new_v4()), Door::open(server.address().await));
-        server.make_bucket(&name).await;
-        (Launch::on_bucket(&back, &name, PREFIX), Hold::Bucket { server, name, back })
+        let (name, back) = bucket_of(server).await;
+        (Launch::on_bucket(&back, &name, PREFIX), Hold::Bucket { server, name, prefix: PREFIX, back })
     }
 
     /// The door before the S3 server: what Longshore asks of it.
@@ -137,15 +149,32 @@ impl Quay {
     pub async fn objects(&self) -> BTreeMap<String, String> {
         match &self.hold {
             Hold::Folder(folder) => files_below(folder.path()),
-            Hold::Bucket { server, name, .. } => {
+            Hold::Bucket { server, name, prefix, .. } => {
                 let below = |(key, digest): (String, String)| {
-                    let key = key.strip_prefix(PREFIX).and_then(|key| key.strip_prefix('/'));
+                    let key = key.strip_prefix(prefix).map(|key| key.trim_start_matches('/'));
                     (key.expect("nothing lies outside the prefix").to_owned(), digest)
                 };
                 server.rclone().await.digests(name).into_iter().map(below).collect()
             }
         }
     }
+}
+
+impl Drop for Quay {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            for seen in self.front.seen() {
+                self.launch.assert_hides(&seen.path, &seen.refusal());
+            }
+        }
+    }
+}
+
+/// An empty bucket of `server`, and a door before that.
+pub async fn bucket_of(server: S3Server) -> (String, Door) {
+    let (name, back) = (format!("test-{}", Uuid::new_v4()), Door::open(server.address().await));
+    server.make_bucket(&name).await;
+    (name, back)
 }
 
 fn files_below(root: &Path) -> BTreeMap<String, String> {

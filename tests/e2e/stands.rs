@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::stage::{cold, export, exporter, import, result_of, run};
 use crate::support::door::{Action, Door, Mode, S3Operation};
+use crate::support::marks::{Marks, marked};
 use crate::support::minio::{ACCESS_KEY_ID, Minio, SECRET_ACCESS_KEY};
 use crate::support::project::Project;
 use crate::support::rclone::Rclone;
@@ -78,4 +79,33 @@ fn a_door_sees_what_passes_and_can_be_shut_and_opened() {
         trip.release();
         assert!(held.await.unwrap().is_some_and(|answer| answer.status.is_success()));
     });
+}
+
+#[test]
+fn a_secret_is_found_in_every_form() {
+    let (secret, mut marks) = (r#"a+b/c"d\é=, longer"#, Marks::default());
+    marks.add("it", secret);
+    marks.add("another", &marked());
+    let json = |text: &str| serde_json::to_string(text).unwrap();
+    let percent = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+
+    for form in [
+        secret.to_owned(),
+        format!("{secret:?}"),
+        json(secret),
+        json(&json(secret)),
+        percent(secret),
+        percent(secret).to_lowercase(),
+        "a%2Bb%2Fc%22d%5C%C3%A9%3D%2C+longer".to_owned(),
+    ] {
+        assert_eq!(marks.found_in(&format!("x{form}y")).len(), 1, "{form}");
+    }
+    for (before, after) in [("", ""), ("x", ""), ("", "y"), ("xx", "yy"), ("xxx", "y"), ("user:", "\n")] {
+        let text = format!("{before}{secret}{after}");
+        let encoded = [data_encoding::BASE64.encode(text.as_bytes()), data_encoding::BASE64URL_NOPAD.encode(text.as_bytes())];
+        for base64 in encoded {
+            assert_eq!(marks.found_in(&format!("Basic {base64}")).len(), 1, "{text}: {base64}");
+        }
+    }
+    assert_eq!(marks.found_in("a+b/c, longer"), [""; 0]);
 }

@@ -71,6 +71,7 @@ pub struct Seen {
     answer: OnceLock<(StatusCode, Instant)>,
     uploaded: AtomicU64,
     downloaded: AtomicU64,
+    refusal: Mutex<Vec<u8>>,
 }
 
 impl Seen {
@@ -97,6 +98,28 @@ impl Seen {
     /// Bytes of the answer's body that went out so far.
     pub fn downloaded_bytes(&self) -> u64 {
         self.downloaded.load(Ordering::Relaxed)
+    }
+
+    /// The body of an answer that was an error, as far as it came; empty for any other.
+    pub fn refusal(&self) -> String {
+        String::from_utf8_lossy(&self.refusal.lock().expect("no panic")).into_owned()
+    }
+
+    /// The access key id that an S3 request is signed with; empty where none is.
+    pub fn signer(&self) -> &str {
+        let (_, credential) = self.header("authorization").split_once("Credential=").unwrap_or_default();
+        credential.split('/').next().unwrap_or_default()
+    }
+
+    fn note_upload(&self, data: &Bytes) {
+        self.uploaded.fetch_add(data.len() as u64, Ordering::Relaxed);
+    }
+
+    fn note_download(&self, data: &Bytes) {
+        self.downloaded.fetch_add(data.len() as u64, Ordering::Relaxed);
+        if self.status().is_some_and(|status| status.is_client_error() || status.is_server_error()) {
+            self.refusal.lock().expect("no panic").extend_from_slice(data);
+        }
     }
 
     /// What this asks of an S3 server, path style.
@@ -436,7 +459,7 @@ impl Hall {
         id: u64,
         behind: Arc<Behind>,
         request: Request<Incoming>,
-    ) -> Result<Response<Counted>, Broken> {
+    ) -> Result<Response<Noted>, Broken> {
         let seen = self.see(&request);
         self.pipe.delay().await;
         let trouble = self.trouble.lock().expect("no panic").clone();
@@ -464,7 +487,7 @@ impl Hall {
                 answer.map(Full::new).map(whole)
             }
         };
-        Ok(answer.map(|body| Counted { body, seen, counter: |seen| &seen.downloaded }))
+        Ok(answer.map(|body| Noted { body, seen, note: Seen::note_download }))
     }
 
     fn see(&self, request: &Request<Incoming>) -> Arc<Seen> {
@@ -477,6 +500,7 @@ impl Hall {
             answer: OnceLock::new(),
             uploaded: AtomicU64::new(0),
             downloaded: AtomicU64::new(0),
+            refusal: Mutex::default(),
         });
         self.seen.lock().expect("no panic").push(Arc::clone(&seen));
         seen
@@ -497,7 +521,7 @@ impl Hall {
                 tokio::spawn(connection);
             }
         }
-        let request = request.map(|body| Counted { body, seen: Arc::clone(&seen), counter: |seen| &seen.uploaded });
+        let request = request.map(|body| Noted { body, seen: Arc::clone(&seen), note: Seen::note_upload });
         let response = sender.send_request(request).await?;
         if let Some((wire, mode)) = lost {
             self.shut(&wire, mode).await;
@@ -539,10 +563,10 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// A connection to a server behind.
 struct Behind {
     server: SocketAddrV4,
-    sender: tokio::sync::Mutex<SendRequest<Counted>>,
+    sender: tokio::sync::Mutex<SendRequest<Noted>>,
 }
 
-async fn connect(server: SocketAddrV4) -> Option<(SendRequest<Counted>, BoxFuture<'static, ()>)> {
+async fn connect(server: SocketAddrV4) -> Option<(SendRequest<Noted>, BoxFuture<'static, ()>)> {
     let stream = TcpStream::connect(server).await.ok()?;
     let _ = stream.set_nodelay(true);
     let mut behind = hyper::client::conn::http1::Builder::new();
@@ -550,21 +574,21 @@ async fn connect(server: SocketAddrV4) -> Option<(SendRequest<Counted>, BoxFutur
     Some((sender, Box::pin(async move { connection.await.unwrap_or_default() })))
 }
 
-/// A body that counts the bytes which pass.
-struct Counted {
+/// A body whose bytes are noted as they pass.
+struct Noted {
     body: Flow,
     seen: Arc<Seen>,
-    counter: fn(&Seen) -> &AtomicU64,
+    note: fn(&Seen, &Bytes),
 }
 
-impl Body for Counted {
+impl Body for Noted {
     type Data = Bytes;
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
-            (self.counter)(&self.seen).fetch_add(data.len() as u64, Ordering::Relaxed);
+            (self.note)(&self.seen, data);
         }
         Poll::Ready(frame)
     }

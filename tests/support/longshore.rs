@@ -1,8 +1,9 @@
 //! The program under test, as a user would start it.
 
+use std::io::Write;
 use std::net::SocketAddrV4;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,8 +13,13 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::door::Door;
+use super::marks::Marks;
 use super::process::Process;
 use super::{client, eventually, minio, ports, scratch};
+
+/// What is in the names of variables whose values are secret.
+const SECRET_VARIABLES: [&str; 5] =
+    ["SECRET_ACCESS_KEY", "SESSION_TOKEN", "LONGSHORE_SECRET_", "GOCDNEXT_SECRET_KEY", "CUSTOMER_KEY"];
 
 /// How to start Longshore; [`start`](Launch::start) does it, as often as wanted.
 #[derive(Clone, Debug)]
@@ -22,6 +28,8 @@ pub struct Launch {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     home: Arc<TempDir>,
+    /// What nothing that it says may show.
+    marks: Marks,
 }
 
 impl Launch {
@@ -32,7 +40,13 @@ impl Launch {
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             environment: Vec::new(),
             home: Arc::new(scratch("home")),
+            marks: Marks::default(),
         }
+    }
+
+    /// With what the file at `config` says, on a port of its own, open to anyone.
+    pub fn configured(config: &Path) -> Self {
+        Self::bare(&["--config", config.to_str().expect("a path in UTF-8"), "--anonymous", "write"]).listening()
     }
 
     /// On a folder, on a port of its own.
@@ -57,9 +71,14 @@ impl Launch {
 
     /// On the store that `word` names, on a port of its own, open to anyone.
     pub fn on(word: &str) -> Self {
-        let launch = Self::bare(&[word, "--anonymous", "write"]);
-        let address = launch.address.to_string();
-        launch.arg("--listen").arg(&address)
+        Self::bare(&[word, "--anonymous", "write"]).listening()
+    }
+
+    /// On its port.
+    #[must_use]
+    pub fn listening(self) -> Self {
+        let address = self.address.to_string();
+        self.arg("--listen").arg(&address)
     }
 
     /// One more argument.
@@ -72,8 +91,46 @@ impl Launch {
     /// One more variable, the only ones besides `HOME`, `XDG_CACHE_HOME` and `PATH`.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
+        if SECRET_VARIABLES.iter().any(|secret| name.contains(secret)) && !name.ends_with("_FILE") {
+            self.marks.add(name, value);
+        }
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// With a secret that it finds elsewhere, which is called `what` and is to show nowhere.
+    #[must_use]
+    pub fn keeping(mut self, what: &str, secret: &str) -> Self {
+        self.marks.add(what, secret);
+        self
+    }
+
+    /// With the secrets that `other` has.
+    #[must_use]
+    pub fn keeping_what(mut self, other: &Self) -> Self {
+        self.marks.extend(&other.marks);
+        self
+    }
+
+    /// Calls the program in the same surroundings with `words` after its arguments, and `input` on standard input.
+    /// What it says shows no secret.
+    pub fn call(&self, words: &[&str], input: &str) -> Output {
+        let mut command = self.command();
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("longshore starts");
+        // One that has no use for it may have ended by now.
+        let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+        self.assert_hides(&format!("the command line of {words:?}"), &Process::new(child.id()).command_line());
+        let output = child.wait_with_output().expect("a child of ours");
+        for said in [&output.stdout, &output.stderr] {
+            self.assert_hides(&format!("{words:?}"), &String::from_utf8_lossy(said));
+        }
+        output
+    }
+
+    /// Panics when `text`, which is what `place` says, shows a secret that the program was given.
+    pub fn assert_hides(&self, place: &str, text: &str) {
+        self.marks.assert_absent(place, text);
     }
 
     /// Starts it and waits until it is ready.
@@ -118,7 +175,7 @@ impl Launch {
         let lines = Lines::default();
         lines.follow(child.stdout.take().expect("piped"));
         lines.follow(child.stderr.take().expect("piped"));
-        Longshore { address: self.address, child, lines, started: std::time::Instant::now(), _launch: self.clone() }
+        Longshore { address: self.address, child, lines, started: std::time::Instant::now(), launch: self.clone() }
     }
 }
 
@@ -129,13 +186,21 @@ pub struct Longshore {
     child: Child,
     lines: Lines,
     started: std::time::Instant,
-    _launch: Launch,
+    launch: Launch,
 }
 
 impl Longshore {
     /// Everything it said so far, on both outputs.
     pub fn log(&self) -> String {
         self.lines.all().join("\n")
+    }
+
+    /// Panics when what it said so far, or what others see of its process, shows a secret that it was given.
+    pub fn assert_hides_secrets(&self) {
+        self.launch.assert_hides("the log", &self.log());
+        // None of one that has ended.
+        let command_line = self.child.id().map(|pid| Process::new(pid).command_line());
+        self.launch.assert_hides("the command line", &command_line.unwrap_or_default());
     }
 
     /// Everything it said, once it has ended and all of that has been read.
@@ -197,6 +262,15 @@ impl Longshore {
 
     fn signal(&self, signal: rustix::process::Signal) {
         self.process().signal(signal);
+    }
+}
+
+/// Whatever a test is about, nothing shows a secret.
+impl Drop for Longshore {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.assert_hides_secrets();
+        }
     }
 }
 

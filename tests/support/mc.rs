@@ -4,9 +4,24 @@ use std::net::SocketAddrV4;
 use std::process::Command;
 
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::minio::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 use super::{scratch, tools};
+
+/// A name for a key that no other test has; MinIO takes 20 characters at most.
+pub fn fresh_id() -> String {
+    Uuid::new_v4().simple().to_string()[..20].to_owned()
+}
+
+/// The least that a profile on `bucket` needs, as a policy.
+pub fn least_policy(bucket: &str) -> String {
+    serde_json::json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], "Resource": [format!("arn:aws:s3:::{bucket}/*")]},
+        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [format!("arn:aws:s3:::{bucket}")]},
+    ]})
+    .to_string()
+}
 
 /// The administrator of one MinIO.
 #[derive(Debug)]
@@ -22,8 +37,13 @@ impl Admin {
 
     /// Makes a key pair that may do all that the root user may.
     pub fn add_key(&self, access_key_id: &str, secret_access_key: &str) {
+        self.add_key_of(ACCESS_KEY_ID, access_key_id, secret_access_key);
+    }
+
+    /// Makes a key pair that may do all that `user` may.
+    pub fn add_key_of(&self, user: &str, access_key_id: &str, secret_access_key: &str) {
         let pair = ["--access-key", access_key_id, "--secret-key", secret_access_key];
-        self.run(&[&["user", "svcacct", "add"][..], &pair, &["at", ACCESS_KEY_ID]].concat());
+        self.run(&[&["user", "svcacct", "add"][..], &pair, &["at", user]].concat());
     }
 
     /// Takes such a pair away; from then on the server knows it no more.

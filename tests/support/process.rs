@@ -40,6 +40,12 @@ impl Process {
         Duration::from_secs_f64(ticks.sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
+    /// The words that it was started with, as every user of the machine sees them; empty when it is gone.
+    pub fn command_line(self) -> String {
+        let words = fs::read(format!("/proc/{}/cmdline", self.0)).unwrap_or_default();
+        String::from_utf8_lossy(&words).replace('\0', " ")
+    }
+
     /// Whether it is gone, or would be if somebody had asked how it ended.
     pub fn has_ended(self) -> bool {
         self.stat().is_none_or(|stat| stat.contains(") Z "))

@@ -52,20 +52,21 @@ impl SealedFile {
         }
     }
 
-    /// Sets the secret `name`, in a new file if there is none.
+    /// Sets `secrets`, all in one go, in a new file if there is none; what there was under each name.
     ///
     /// # Errors
     ///
     /// As [`read`](Self::read), or it cannot be written; then nothing has changed.
-    pub fn set(&self, key: &SealKey, name: SecretName, value: SecretString) -> Result<Was, SealedError> {
+    pub fn set(&self, key: &SealKey, secrets: Vec<(SecretName, SecretString)>) -> Result<Vec<Was>, SealedError> {
         let set_at = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
         self.rewrite(key, |file| {
-            let mut secrets = match file.read(key) {
+            let mut all = match file.read(key) {
                 Err(SealedError::Absent) => SealedSecrets::new(),
                 outcome => outcome?,
             };
-            let was = secrets.insert(name, SealedSecret { value, set_at }).map_or(Was::Absent, |_| Was::Present);
-            Ok((secrets, was))
+            let set = |(name, value)| all.insert(name, SealedSecret { value, set_at }).map_or(Was::Absent, |_| Was::Present);
+            let were = secrets.into_iter().map(set).collect();
+            Ok((all, were))
         })
     }
 

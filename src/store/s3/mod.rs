@@ -33,6 +33,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use bytes::Bytes;
+use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -76,6 +77,15 @@ pub struct S3Settings {
     pub ca_bundle: Option<PathBuf>,
     /// The `scheme://host[:port]` of a proxy; without it none is used, whatever the environment says.
     pub proxy: Option<String>,
+}
+
+impl S3Settings {
+    /// The secrets that stand in it as they are, and are not referred to.
+    #[must_use]
+    pub fn literals(&self) -> Vec<SecretString> {
+        let customer_key = self.objects.encryption.as_ref().and_then(S3Encryption::customer_key);
+        self.credentials.literals().into_iter().chain(customer_key).collect()
+    }
 }
 
 impl fmt::Display for S3Settings {

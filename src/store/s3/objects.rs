@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use data_encoding::BASE64;
 use md5::{Digest, Md5};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::{ExposeSecret, SecretSlice};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 use super::extras::Without;
 use super::rights::Right;
@@ -43,6 +43,16 @@ pub enum S3Encryption {
     Kms(Option<String>),
     /// With a key that every request brings: 32 bytes, which the store forgets.
     Customer(SecretSlice<u8>),
+}
+
+impl S3Encryption {
+    /// The key that every request brings, as it is written: in Base64.
+    pub(super) fn customer_key(&self) -> Option<SecretString> {
+        match self {
+            Self::Customer(key) => Some(BASE64.encode(key.expose_secret()).into()),
+            Self::Own | Self::Kms(_) => None,
+        }
+    }
 }
 
 impl PartialEq for S3Encryption {
