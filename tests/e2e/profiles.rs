@@ -188,7 +188,9 @@ fn a_build_that_takes_longer_than_its_keys_hold_does_not_notice() {
         let imported = import(&project, &quay.cache("org/app:cache")).await;
 
         assert_eq!(imported, exported);
-        assert!(took > 2 * LIFETIME && (3..=7).contains(&handed_out), "{took:?}, {handed_out}");
+        // Each is used for half of its time at least, however long a busy machine takes over all of it.
+        let most = took.div_duration_f64(LIFETIME / 2).ceil() as usize + 1;
+        assert!(took > 2 * LIFETIME && (3..=most).contains(&handed_out), "{took:?}, {handed_out}");
         let signers: BTreeSet<_> = quay.back().seen().iter().map(|seen| seen.signer().to_owned()).collect();
         assert!(signers.len() >= 3 && !signers.contains("base"), "{signers:?}");
         // They were refreshed in time, and not only when they were refused.
