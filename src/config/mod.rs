@@ -1,10 +1,11 @@
 //! From file, environment and flags to plain data, with every problem told at once.
 //!
 //! A setting is stated by its flag, else by its `LONGSHORE_*` variable, else
-//! in the file, else (keys, region and endpoint) by an `AWS_*` variable; the
-//! first that says anything decides. [`SETTINGS`] is the one table of them.
-//! Nothing here reads the process's environment, looks up a name or opens
-//! anything but the file it is told to.
+//! in a file, else by a `GOCDNEXT_LAYER_CACHE_*` variable, else by an `AWS_*`
+//! one; the first that says anything decides. [`SETTINGS`] is the one table of
+//! them. Flags and variables are about the profile `default`; others stand in
+//! files alone. Nothing here reads the process's environment, looks up a name,
+//! or opens anything but the files and the sources of secrets it is told to.
 //!
 //! Where it is not plain:
 //!
