@@ -99,8 +99,8 @@ impl Running {
     pub async fn reload(&self, config: Config) -> Result<Reloaded, SetupErrors> {
         let _alone = self.changing.lock().await;
         let before = self.stands().clone();
-        let values = before.first().map(|stand| stand.secrets.values()).unwrap_or_default();
-        hide(&self.mask, &config, values);
+        let values = |stand: &Stand| [stand.secrets.values(), stand.stated.store.literals()].concat();
+        hide(&self.mask, &config, before.iter().flat_map(values).collect());
         let stands = self.stands_of(&config).await?;
         let names = |stands: &[Stand]| stands.iter().map(|stand| stand.stated.name.clone()).collect::<BTreeSet<_>>();
         let is_kept = |stand: &Stand| before.iter().any(|old| Arc::ptr_eq(&old.registry, &stand.registry));
@@ -262,5 +262,32 @@ fn access(anonymous: Anonymous) -> Access {
         Anonymous::None => Access::None,
         Anonymous::Read => Access::Read,
         Anonymous::Write => Access::Write,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, File, Sources};
+
+    fn config(profiles: &str) -> Config {
+        let text = format!("[server]\nlisten = [\"127.0.0.1:0\"]\n[access]\nanonymous = \"none\"\n{profiles}");
+        let file = File { path: "config.toml".into(), text, is_exposed: false };
+        config::load(&Sources { file: Some(file), ..Sources::default() }).unwrap()
+    }
+
+    // What failed may tell of the one, and requests that go on of the other.
+    #[tokio::test]
+    async fn a_reload_that_fails_leaves_what_is_in_force_masked() {
+        const STORE: &str =
+            "[profiles.default]\nstore = \"s3://cache\"\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"id\"\n";
+        let mask = Mask::default();
+        let running = Running::start(config(&format!("{STORE}secret_access_key = \"in-force\"")), mask.clone()).await.unwrap();
+        let broken = "[profiles.a]\nimages = [\"a\"]\nstore = \"/dev/null/a\"\n";
+
+        let refused = running.reload(config(&format!("{STORE}secret_access_key = \"refused\"\n{broken}"))).await;
+
+        assert!(refused.is_err());
+        assert_eq!(mask.apply("in-force refused"), "*** ***");
     }
 }

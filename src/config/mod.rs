@@ -342,11 +342,19 @@ impl Config {
     /// The values of all secrets that it refers to, and those that stand in it as they are: what no output may show.
     #[must_use]
     pub fn secret_values(&self) -> Vec<SecretString> {
-        let stated = self.profiles.iter().filter_map(|profile| match &profile.store {
-            Store::S3(bucket) => Some(bucket.literals()),
-            Store::Folder { .. } => None,
-        });
-        self.secrets.values().into_iter().chain(stated.flatten()).collect()
+        let stated = self.profiles.iter().flat_map(|profile| profile.store.literals());
+        self.secrets.values().into_iter().chain(stated).collect()
+    }
+}
+
+impl Store {
+    /// The secrets that stand in it as they are, and are not referred to.
+    #[must_use]
+    pub fn literals(&self) -> Vec<SecretString> {
+        match self {
+            Self::S3(bucket) => bucket.literals(),
+            Self::Folder { .. } => Vec::new(),
+        }
     }
 }
 
