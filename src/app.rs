@@ -1,5 +1,6 @@
 //! The composition root: the one place that reads a [`Config`] and builds the floors from it.
 
+mod explain;
 mod policy;
 mod running;
 mod sweep;
@@ -20,7 +21,9 @@ use crate::secrets::Mask;
 use crate::server::{self, Limits};
 use crate::store::Misconfiguration;
 
-pub use crate::registry::{Leftovers, Sweep, Swept};
+pub use crate::buildkit::IMPORT_LIMIT;
+pub use crate::registry::{Explanation, Finding, Leftovers, Outcome, Seen, ServedCache, Steps, Story, Sweep, Swept, Told};
+pub use explain::{ExplainError, Explained, explain};
 pub use policy::{NoSuchProfile, Permissions, Rights, permissions};
 pub use running::{Reloaded, Running};
 pub use sweep::{SweepError, sweep};
