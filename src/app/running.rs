@@ -196,10 +196,7 @@ impl Running {
             changed.extend([changes.added, changes.changed, changes.removed].concat());
         }
         let anonymous = access(config.access.anonymous);
-        let profiles = stands.iter().map(|Stand { stated, registry, .. }| {
-            let profile = access::Profile::new(stated.name.clone(), Arc::clone(registry), anonymous);
-            Arc::new(profile.with_images(stated.images.clone()).with_map(stated.map.clone()).with_rules(rules::rules(stated)))
-        });
+        let profiles = stands.iter().map(|stand| Arc::new(profile(&stand.stated, Arc::clone(&stand.registry), anonymous)));
         self.api.replace_profiles(Profiles::new(profiles));
         *self.stands() = stands;
         changed.into_iter().collect()
@@ -216,6 +213,12 @@ impl fmt::Debug for Running {
 fn hide(mask: &Mask, config: &Config, before: Vec<SecretString>) {
     mask.hold(MASKED[1], before);
     mask.hold(MASKED[0], config.secret_values());
+}
+
+/// The profile that is `stated`, over `registry`.
+pub(super) fn profile(stated: &Profile, registry: Arc<Registry>, anonymous: Access) -> access::Profile {
+    let profile = access::Profile::new(stated.name.clone(), registry, anonymous);
+    profile.with_images(stated.images.clone()).with_map(stated.map.clone()).with_rules(rules::rules(stated))
 }
 
 /// What the sources of credentials find around the process.

@@ -51,7 +51,11 @@ use sweep::Sweeps;
 use turns::Turns;
 use used::Marks;
 
-pub use answers::{Answer, Answering, Fallback, Finding, Kind, Outcome, Parts, PassedOver, Steps, Story, Target, Told, Why};
+pub use crate::buildkit::IMPORT_LIMIT;
+pub use answers::{
+    Answer, Answering, Explanation, Fallback, Finding, Kind, Outcome, Parts, PassedOver, Seen, ServedCache, Steps, Story, Target,
+    Told, Why,
+};
 pub use blobs::Blob;
 pub use catalog::Catalog;
 pub use error::RegistryError;

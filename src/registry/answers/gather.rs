@@ -1,6 +1,7 @@
 //! Looking for what a tag can be answered with.
 
 use std::cmp::Reverse;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{join, join_all};
@@ -53,6 +54,17 @@ pub enum Why {
     NoCache,
     /// It could not be read in time.
     Unread,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooOld(age) => write!(f, "{} h older than the newest part", age.as_secs() / 3600),
+            Self::TooMany => f.write_str("enough newer parts"),
+            Self::NoCache => f.write_str("no cache in it"),
+            Self::Unread => f.write_str("not read in time"),
+        }
+    }
 }
 
 impl Gathered {

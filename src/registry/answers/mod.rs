@@ -20,6 +20,7 @@
 mod config;
 mod decide;
 mod derived;
+mod explain;
 mod gather;
 mod memory;
 mod rules;
@@ -48,6 +49,7 @@ use gather::Gathered;
 use memory::Known;
 
 pub use decide::{Finding, Steps};
+pub use explain::{Explanation, Seen, ServedCache};
 pub use gather::{PassedOver, Why};
 pub(super) use memory::Memory;
 pub use rules::{Answering, Fallback, Kind, Parts, Target};
@@ -128,14 +130,7 @@ impl Repository {
         let time = Time { began: Instant::now(), patience: self.patience().pull };
         let until = time.end_of(Step::Gathering);
         let removals = self.registry.recent.removals();
-        let gathered = match self.gather(tag, asker, until).await? {
-            Gathered { sources, passed_over, .. } if sources.is_empty() && self.answering.kind != Some(Kind::Image) => {
-                let mut stand_in = self.fall_back(tag, asker, until).await?;
-                stand_in.passed_over.extend(passed_over);
-                stand_in
-            }
-            gathered => gathered,
-        };
+        let gathered = self.find(tag, asker, until).await?;
         let Some(first) = gathered.sources.first() else { return Ok(Answer::nothing(gathered)) };
         let looked = self.look_over(&gathered, asker, time.end_of(Step::Looking)).await;
         let (served, story) = match looked {
@@ -154,6 +149,17 @@ impl Repository {
             gathered.sources.iter().for_each(|source| source.repository.mark_used(&source.content.digest()));
         }
         Ok(Answer { served, story })
+    }
+
+    /// What there is to answer with: under the tag and its parts, or where it falls back to.
+    async fn find(&self, tag: &Tag, asker: Asker, until: Instant) -> Result<Gathered, RegistryError> {
+        let mut gathered = self.gather(tag, asker, until).await?;
+        if gathered.sources.is_empty() && self.answering.kind != Some(Kind::Image) {
+            let passed_over = gathered.passed_over;
+            gathered = self.fall_back(tag, asker, until).await?;
+            gathered.passed_over.extend(passed_over);
+        }
+        Ok(gathered)
     }
 
     /// Keeps the configs that stand in for this repository's own, which are about to be asked for here.
@@ -190,7 +196,7 @@ impl Repository {
 
     /// What comes of the evidence, and the story of it.
     async fn answer_with(&self, tag: &Tag, gathered: &Gathered, evidence: Vec<Evidence>, time: Time) -> (Option<Served>, Story) {
-        let max_bytes = usize::try_from(self.answering.parts.max_bytes).unwrap_or(usize::MAX);
+        let max_bytes = self.most_bytes();
         let of = fingerprint(&evidence, max_bytes, gathered.is_alone);
         let known = of.and_then(|of| self.registry.answers.recall(&self.image, &of));
         let mut story = Story::of(gathered, &evidence);
@@ -217,6 +223,11 @@ impl Repository {
         self.tell(tag, &story);
         self.count(&story);
         (served, story)
+    }
+
+    /// How many bytes of configs are united at most.
+    fn most_bytes(&self) -> usize {
+        usize::try_from(self.answering.parts.max_bytes).unwrap_or(usize::MAX)
     }
 
     /// Decides on a thread of its own, when it is its turn.
@@ -252,7 +263,7 @@ impl Repository {
             story.outcome = Outcome::NotStored;
             return (whole_by_itself(evidence), None);
         }
-        let Made { derived: Derived { manifest, config }, united, is_rescued, left_out } = *made;
+        let Made { derived: Derived { manifest, config }, united, is_rescued, left_out, .. } = *made;
         let manifest =
             StoredManifest { digest: manifest.digest, media_type: manifest.media_type.to_owned(), bytes: manifest.bytes };
         let removals = self.registry.recent.removals();

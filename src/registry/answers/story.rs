@@ -8,6 +8,7 @@ use super::Gathered;
 use super::decide::{Evidence, Finding};
 use super::gather::PassedOver;
 use super::memory::Known;
+use super::source::Source;
 use crate::buildkit::LeftOut;
 use crate::metrics::CacheWork;
 use crate::oci::{Digest, Tag};
@@ -83,23 +84,24 @@ impl super::Answer {
     }
 }
 
+impl Told {
+    fn of(source: &Source, gone: Vec<Digest>) -> Self {
+        let blobs = source.content.blobs().into_iter().map(|wanted| (wanted.digest, wanted.size)).collect();
+        Self { name: source.to_string(), digest: source.content.digest(), pushed: source.pushed, blobs, gone, found: None }
+    }
+}
+
 impl Story {
     pub(super) fn of(gathered: &Gathered, evidence: &[Evidence]) -> Self {
-        let told = evidence.iter().map(|Evidence { source, gone, .. }| Told {
-            name: source.to_string(),
-            digest: source.content.digest(),
-            pushed: source.pushed,
-            blobs: source.content.blobs().into_iter().map(|wanted| (wanted.digest, wanted.size)).collect(),
-            gone: gone.iter().copied().collect(),
-            found: None,
-        });
+        let told = evidence.iter().map(|Evidence { source, gone, .. }| Told::of(source, gone.iter().copied().collect()));
         let (passed_over, stands_in) = (gathered.passed_over.clone(), gathered.stands_in.clone());
         Self { sources: told.collect(), passed_over, stands_in, ..Self::default() }
     }
 
     /// Of what is no cache for whoever asks.
     pub(super) fn untouched(gathered: &Gathered) -> Self {
-        Self { outcome: Outcome::AsIs, ..Self::of(gathered, &[]) }
+        let sources = gathered.sources.iter().map(|source| Told::of(source, Vec::new())).collect();
+        Self { outcome: Outcome::AsIs, sources, ..Self::of(gathered, &[]) }
     }
 
     pub(super) fn add(&mut self, findings: Vec<Finding>) {
