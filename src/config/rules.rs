@@ -18,10 +18,7 @@ const MAX_SEPARATOR: usize = 16;
 pub fn parts(layers: &mut Layers) -> Option<Parts> {
     let separator = layers.read(&PARTS_SEPARATOR, separator);
     let window = layers.duration(&PARTS_WINDOW, &(Duration::from_secs(60)..=DAY * 365));
-    let max = layers.read(&PARTS_MAX, |text| match text.parse() {
-        Ok(max @ 1..=256) => Ok(max),
-        _ => Err("must be a number from 1 to 256"),
-    });
+    let max = layers.number(&PARTS_MAX, &(1..=256));
     let max_bytes = layers.size(&PARTS_MAX_BYTES, &((1 << 20)..=(64 << 20)));
     Some(Parts { separator: separator?, window: window?, max: max?, max_bytes: max_bytes? })
 }
@@ -258,7 +255,7 @@ mod tests {
         let told = told.unwrap_err();
         for line in [
             "profiles.default.parts.separator  line 2   \"/\": is 1 to 16 letters",
-            "profiles.default.parts.max        line 3   must be a whole number, not a text",
+            "profiles.default.parts.max        line 3   must be a number, not a text",
             "profiles.default.parts.max_bytes  line 4   \"1KiB\": must be at least 1MiB",
             "profiles.default.rules.image      line 6   \"X\": a pattern is components",
             "profiles.default.rules.kind       line 7   \"tool\": must be one of cache, image",
