@@ -392,7 +392,6 @@ fn expected(kind: Kind) -> &'static str {
         Kind::List(_) => "a list of texts",
         Kind::Pairs(_) => "a table of texts, or a text",
         Kind::Tables(_) => "tables, each under its name in double brackets",
-        Kind::Number => "a whole number",
         Kind::Boolean => "true or false",
         Kind::Duration => "a text with a unit, such as \"90s\"",
         Kind::Size => "a text with a unit, such as \"64MiB\"",
