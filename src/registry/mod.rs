@@ -52,6 +52,7 @@ use used::Marks;
 pub use blobs::Blob;
 pub use catalog::Catalog;
 pub use error::RegistryError;
+pub use keys::Layout;
 pub use manifests::{MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
 pub use referrers::Referrers;
 pub use sweep::{Leftovers, Sweep, Swept};
@@ -66,6 +67,7 @@ pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Cause>> + Send>>;
 #[derive(Debug)]
 pub struct Registry {
     store: Arc<dyn ObjectStore>,
+    layout: Layout,
     patience: Patience,
     belief: Belief,
     clock: Clock,
@@ -146,6 +148,7 @@ impl Registry {
         let (belief, metrics) = (Belief::default(), ProfileMetrics::default());
         Self {
             store,
+            layout: Layout::default(),
             patience,
             belief,
             clock: Clock::default(),
@@ -162,6 +165,12 @@ impl Registry {
             turns: Turns::new(),
             background: TaskTracker::new(),
         }
+    }
+
+    /// The same, with everything where `layout` has it.
+    #[must_use]
+    pub fn with_layout(self, layout: Layout) -> Self {
+        Self { layout, ..self }
     }
 
     /// The same, with `belief` in place of the default.
@@ -185,7 +194,7 @@ impl Registry {
     /// The repository `name`, to read from; it need not exist.
     #[must_use]
     pub fn repository(self: &Arc<Self>, name: RepoName) -> Repository {
-        Repository { keys: ImageKeys::of(&name), registry: Arc::clone(self), image: name.clone(), name }
+        Repository { keys: ImageKeys::of(&name, &self.layout), registry: Arc::clone(self), image: name.clone(), name }
     }
 
     /// The repository `name`, to write to; it need not exist.

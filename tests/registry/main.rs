@@ -12,3 +12,4 @@ mod imports;
 mod large;
 mod marks;
 mod refresh;
+mod shared;
