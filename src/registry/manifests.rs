@@ -101,7 +101,7 @@ impl Repository {
         Ok(meta.map(|meta| ManifestInfo { digest: *digest, media_type: meta.content_type, size: meta.size }))
     }
 
-    async fn fetch(&self, reference: &Reference, patience: Duration) -> Result<Option<StoredManifest>, RegistryError> {
+    pub(super) async fn fetch(&self, reference: &Reference, patience: Duration) -> Result<Option<StoredManifest>, RegistryError> {
         let key = self.manifest_key(reference);
         let Some(object) = self.store().get(&key, None, patience).await? else { return Ok(None) };
         self.note_use();
@@ -248,6 +248,10 @@ impl WritableRepository {
         }
         self.registry.exports.complete(&self.image, manifest.digests());
         self.mark_used(&digest);
+        if manifest.is_cache() {
+            let stored = StoredManifest { digest, media_type: manifest.media_type.to_string(), bytes };
+            self.write_for_s3_clients(own.into_iter().chain(tags), &stored).await;
+        }
         Ok(Written { digest, subject })
     }
 
@@ -268,7 +272,7 @@ impl WritableRepository {
     pub async fn delete_manifest(&self, reference: &Reference) -> Result<bool, RegistryError> {
         let Some(manifest) = self.fetch(reference, self.patience().bytes).await? else { return Ok(false) };
         match reference {
-            Reference::Tag(tag) => self.store().delete(&self.keys.tag(tag), self.patience().bytes).await?,
+            Reference::Tag(tag) => self.delete_tag(&self.keys.tag(tag)).await?,
             Reference::Digest(digest) => self.delete_everywhere(digest, &manifest).await?,
         }
         Ok(true)
@@ -297,11 +301,19 @@ impl WritableRepository {
         Ok(())
     }
 
+    /// Removes the tag at `key`, and before that what `type=s3` clients would take for it.
+    async fn delete_tag(&self, key: &Key) -> Result<(), RegistryError> {
+        if let Some(Ok(tag)) = key.components().last().map(str::parse) {
+            self.withdraw_from_s3_clients(&tag).await?;
+        }
+        Ok(self.store().delete(key, self.patience().bytes).await?)
+    }
+
     /// Removes a tag, unless it has moved away from `manifest`.
     async fn delete_tag_of(&self, key: &Key, manifest: &StoredManifest) -> Result<(), RegistryError> {
         let _turn = self.registry.turns.to_remove(key).await;
         if self.read_bytes(key).await?.is_some_and(|bytes| bytes == manifest.bytes) {
-            self.store().delete(key, self.patience().bytes).await?;
+            self.delete_tag(key).await?;
         }
         Ok(())
     }

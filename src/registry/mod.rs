@@ -15,6 +15,7 @@ mod reading;
 mod recent;
 mod referrers;
 mod refresh;
+mod s3_clients;
 mod sessions;
 mod sweep;
 mod tags;
@@ -44,6 +45,7 @@ use index::Index;
 use keys::ImageKeys;
 use recent::Recent;
 use refresh::Refreshes;
+use s3_clients::S3Caches;
 use sessions::Sessions;
 use sweep::Sweeps;
 use turns::Turns;
@@ -55,6 +57,7 @@ pub use error::RegistryError;
 pub use keys::Layout;
 pub use manifests::{MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
 pub use referrers::Referrers;
+pub use s3_clients::S3Clients;
 pub use sweep::{Leftovers, Sweep, Swept};
 pub use tags::Tags;
 pub use upload_id::{InvalidUploadId, UploadId};
@@ -68,6 +71,8 @@ pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Cause>> + Send>>;
 pub struct Registry {
     store: Arc<dyn ObjectStore>,
     layout: Layout,
+    s3_clients: Option<S3Clients>,
+    s3_caches: S3Caches,
     patience: Patience,
     belief: Belief,
     clock: Clock,
@@ -149,6 +154,8 @@ impl Registry {
         Self {
             store,
             layout: Layout::default(),
+            s3_clients: None,
+            s3_caches: S3Caches::default(),
             patience,
             belief,
             clock: Clock::default(),
@@ -171,6 +178,12 @@ impl Registry {
     #[must_use]
     pub fn with_layout(self, layout: Layout) -> Self {
         Self { layout, ..self }
+    }
+
+    /// The same, beside clients of `type=s3`, if there are any.
+    #[must_use]
+    pub fn with_s3_clients(self, s3_clients: Option<S3Clients>) -> Self {
+        Self { s3_clients, ..self }
     }
 
     /// The same, with `belief` in place of the default.

@@ -12,4 +12,5 @@ mod imports;
 mod large;
 mod marks;
 mod refresh;
+mod s3_clients;
 mod shared;
