@@ -27,6 +27,7 @@ mod environment;
 mod file;
 mod host;
 mod layers;
+mod layout;
 mod objects;
 mod problem;
 mod profile;
@@ -44,7 +45,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::oci::{Pattern, RepoName};
+use crate::buildkit::S3Name;
+use crate::oci::{Pattern, RepoName, Tag};
 use crate::secrets::Secrets;
 use crate::store::S3Settings;
 use layers::{Gathered, Layers};
@@ -178,8 +180,37 @@ pub struct Profile {
     pub images: Vec<Pattern>,
     /// Images that are kept as another one. No two mean the same image and are equally specific.
     pub map: Vec<(Pattern, RepoName)>,
+    /// Where in the store things lie.
+    pub layout: Layout,
+    /// Who else has caches there, and what they call them.
+    pub s3_clients: Option<S3Clients>,
     /// Where the bytes are.
     pub store: Store,
+}
+
+/// Where in a store things lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Each image's under its name.
+    Image,
+    /// The layers of all images in one place.
+    Shared {
+        /// What the keys of layers begin with.
+        blobs_prefix: String,
+        /// What the keys of caches of `type=s3` begin with.
+        manifests_prefix: String,
+    },
+}
+
+/// BuildKit's own `type=s3` clients in the same bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Clients {
+    /// What they call a cache.
+    pub name: S3Name,
+    /// Which tag that is, where the name does not tell.
+    pub tag: Tag,
+    /// Whether what is pushed is written for them.
+    pub write: bool,
 }
 
 /// Where the bytes are.

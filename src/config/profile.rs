@@ -9,7 +9,7 @@ use super::problem::Place;
 use super::setting::{IMAGES, MAP};
 use super::sources::Environment;
 use super::store::StoreKind;
-use super::{Profile, secrets, store};
+use super::{Profile, layout, secrets, store};
 use crate::oci::{Pattern, RepoName};
 
 /// The profile that `layers` are about, unless something about it is wrong, which has been told.
@@ -28,7 +28,9 @@ pub fn profile(
             layers.refuse(&MAP, format!("{other} and {pattern} mean the same images, and neither more of them than the other"));
         }
     }
-    Some(Profile { name: layers.profile.clone(), images, map, store: store? })
+    let layout = layout::layout(layers);
+    let s3_clients = layout::s3_clients(layers, layout.as_ref());
+    Some(Profile { name: layers.profile.clone(), images, map, layout: layout?, s3_clients, store: store? })
 }
 
 /// Two profiles that could have the same image, with nothing to tell which, are a mistake.
