@@ -17,3 +17,4 @@ mod rotation;
 mod round_trip;
 mod stage;
 mod stands;
+mod type_s3;

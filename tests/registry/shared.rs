@@ -107,7 +107,8 @@ async fn images_are_those_that_have_something_of_their_own() {
         let media_type = "application/vnd.oci.image.manifest.v1+json".parse().unwrap();
         image_of.write_manifest(&"tag".parse().unwrap(), &[], media_type, image(&["layer"]).into()).await.unwrap();
     }
-    for theirs in ["manifests/ghcr.io/org/app", "manifests/x/_oci"] {
+    let left = format!("left/blobs/{}", digest("layer"));
+    for theirs in ["manifests/ghcr.io/org/app", "manifests/x/_oci", "left/manifests/cache", &left] {
         harbour.store.put(&theirs.parse().unwrap(), "{}".into(), "text/plain", PATIENCE.bytes).await.unwrap();
     }
     let silent = one.registry.writable_repository("silent".parse().unwrap());

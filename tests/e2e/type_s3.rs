@@ -1,0 +1,121 @@
+//! One cache for builds that go through Longshore and builds that have BuildKit's own `type=s3` on the same bucket.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tempfile::TempDir;
+
+use crate::profiles::{config_file, write};
+use crate::stage::{Quay, cold, export, import, result_of, run};
+use crate::support::door::Door;
+use crate::support::longshore::Launch;
+use crate::support::minio::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+use crate::support::project::Project;
+use crate::support::s3_server::minio;
+
+/// Where such clients and Longshore have their caches.
+#[derive(Clone, Copy, Debug)]
+struct Berth {
+    /// The profile's prefix.
+    prefix: &'static str,
+    /// What else the profile says.
+    settings: &'static str,
+    /// What such a client says besides where the bucket is and who it is.
+    attributes: &'static str,
+}
+
+/// The image, and what it is called by such clients in each.
+const BERTHS: [Berth; 3] = [
+    Berth {
+        prefix: "team/cache",
+        settings: "s3_clients = { write = true }",
+        attributes: "prefix=team/cache/ghcr.io/org/app/,name=cache",
+    },
+    Berth { prefix: "", settings: "layout = \"shared\"\ns3_clients = { write = true }", attributes: "name=ghcr.io/org/app" },
+    Berth {
+        prefix: "team",
+        settings: "layout = \"shared\"\n[profiles.default.s3_clients]\nname = \"{image}/{tag}\"\nwrite = true\n\
+                   blobs_prefix = \"b-\"\nmanifests_prefix = \"caches/m-\"\n",
+        attributes: "prefix=team/,blobs_prefix=b-,manifests_prefix=caches/m-,name=ghcr.io/org/app/cache",
+    },
+];
+
+/// How a build that goes through Longshore calls the cache.
+const IMAGE: &str = "ghcr.io/org/app:cache";
+
+/// Longshore at a berth, and the bucket.
+struct Pier {
+    quay: Quay,
+    bucket: String,
+    attributes: &'static str,
+    _config: TempDir,
+}
+
+impl Pier {
+    async fn at(berth: Berth) -> Self {
+        let ((folder, config), mut name) = (config_file(), String::new());
+        let launch = |back: &Door, bucket: &str| {
+            name = bucket.to_owned();
+            let profile = format!(
+                "[profiles.default]\nbucket = {bucket:?}\nprefix = {:?}\nendpoint = \"http://{}\"\n{}",
+                berth.prefix, back.address, berth.settings
+            );
+            write(&config, &profile);
+            let launch = Launch::configured(&config).env("LONGSHORE_ACCESS_KEY_ID", ACCESS_KEY_ID);
+            launch.env("LONGSHORE_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+        };
+        let quay = Quay::launched(berth.prefix, launch).await;
+        Self { quay, bucket: name, attributes: berth.attributes, _config: folder }
+    }
+
+    /// Attributes of a client that goes to the bucket by itself.
+    async fn direct(&self) -> String {
+        direct(&self.bucket, self.attributes).await
+    }
+
+    /// Attributes of a client that goes through Longshore.
+    fn through(&self) -> String {
+        self.quay.cache(IMAGE)
+    }
+
+    /// The key and digest of each blob; no two have the same.
+    async fn blobs(&self) -> BTreeMap<String, String> {
+        let mut objects = self.quay.objects().await;
+        objects.retain(|key, digest| key.ends_with(digest.as_str()) && !key.contains("/_oci/"));
+        let digests: BTreeSet<_> = objects.values().collect();
+        assert_eq!(digests.len(), objects.len(), "{objects:#?}");
+        objects
+    }
+}
+
+async fn direct(bucket: &str, attributes: &str) -> String {
+    let endpoint = minio().await.address;
+    format!(
+        "type=s3,endpoint_url=http://{endpoint},use_path_style=true,region={REGION},bucket={bucket},\
+         access_key_id={ACCESS_KEY_ID},secret_access_key={SECRET_ACCESS_KEY},{attributes}"
+    )
+}
+
+/// Small layers and large ones, of several stages.
+fn project() -> Project {
+    Project::with_stages(&[vec![60_000_000, 30_000], vec![200_000, 10_000]])
+}
+
+#[test]
+fn what_goes_through_longshore_type_s3_imports_and_no_blob_is_stored_twice() {
+    run(async {
+        for berth in BERTHS {
+            let (pier, project) = (Pier::at(berth).await, project());
+
+            let exported = export(&project, &format!("{},mode=max", pier.through())).await;
+            let blobs = pier.blobs().await;
+            let imported = import(&project, &pier.direct().await).await;
+
+            assert_eq!(imported, exported, "{berth:?}");
+            assert!(blobs.len() > 6, "{berth:?}: {blobs:#?}");
+            // Who has imported it all exports it again by itself, and sends no blob.
+            let again = format!("{},mode=max", pier.direct().await);
+            result_of(cold().await, &project, |build| build.export_cache(&again)).await;
+            assert_eq!(pier.blobs().await, blobs, "{berth:?}");
+        }
+    });
+}
