@@ -6,11 +6,13 @@ use tempfile::TempDir;
 
 use crate::profiles::{config_file, write};
 use crate::stage::{Quay, cold, export, import, result_of, run};
+use crate::support::buildkit::Buildkit;
 use crate::support::door::Door;
-use crate::support::longshore::Launch;
-use crate::support::minio::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+use crate::support::longshore::{Launch, Longshore};
+use crate::support::minio::{ACCESS_KEY_ID, DOMAIN, Minio, REGION, SECRET_ACCESS_KEY};
 use crate::support::project::Project;
 use crate::support::s3_server::minio;
+use crate::support::scratch_parent;
 
 /// Where such clients and Longshore have their caches.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +118,65 @@ fn what_goes_through_longshore_type_s3_imports_and_no_blob_is_stored_twice() {
             let again = format!("{},mode=max", pier.direct().await);
             result_of(cold().await, &project, |build| build.export_cache(&again)).await;
             assert_eq!(pier.blobs().await, blobs, "{berth:?}");
+        }
+    });
+}
+
+/// Where the MinIO of gocdnext's steps has a host for each bucket; who goes there has it for a proxy.
+fn host() -> String {
+    format!("http://{DOMAIN}:9000")
+}
+
+/// A bucket, steps of gocdnext that have their caches there by themselves, and Longshore with what such a step finds around it.
+struct Gocdnext {
+    /// What the steps say of their cache, made of gocdnext's variables as it makes it: no prefix, no path style. It is
+    /// `type=s3` for Google's storage too, with a region that is none.
+    attributes: String,
+    /// As the steps start it: the keys are its own.
+    daemon: Buildkit,
+    longshore: Longshore,
+    _minio: Minio,
+}
+
+impl Gocdnext {
+    async fn with(backend: &str) -> Self {
+        let (region, bucket) = (if backend == "gcs" { "auto" } else { REGION }, "gocdnext-cache");
+        let minio = Minio::start_anywhere().await;
+        minio.make_bucket(bucket);
+        let proxy = format!("http://{}", minio.address);
+        let keys = [("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)];
+        let no_sums =
+            [("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"), ("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")];
+        let of_daemon = [&keys[..], &no_sums, &[("HTTP_PROXY", &proxy)]].concat();
+        let launch = Launch::bare(&["--anonymous", "write", "--proxy", &proxy])
+            .listening()
+            .env("GOCDNEXT_LAYER_CACHE_BACKEND", backend)
+            .env("GOCDNEXT_LAYER_CACHE_BUCKET", bucket)
+            .env("GOCDNEXT_LAYER_CACHE_ENDPOINT", &host());
+        Self {
+            attributes: format!("type=s3,region={region},bucket={bucket},name=ghcr.io/org/app,endpoint_url={}", host()),
+            daemon: Buildkit::start_with(&scratch_parent(), "gocdnext's daemon", "buildkit", &of_daemon).await,
+            longshore: keys.iter().fold(launch, |launch, (name, value)| launch.env(name, value)).start().await,
+            _minio: minio,
+        }
+    }
+
+    /// What a build says that goes through Longshore.
+    fn through(&self) -> String {
+        format!("type=registry,ref={}/{IMAGE}", self.longshore.address)
+    }
+}
+
+#[test]
+fn gocdnexts_steps_find_what_goes_through_longshore() {
+    run(async {
+        for backend in ["s3", "gcs"] {
+            let (gocdnext, project) = (Gocdnext::with(backend).await, Project::new());
+
+            let exported = export(&project, &format!("{},mode=max", gocdnext.through())).await;
+            let imported = result_of(&gocdnext.daemon, &project, |build| build.import_cache(&gocdnext.attributes)).await;
+
+            assert_eq!(imported, exported, "{backend}");
         }
     });
 }
