@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::{RegistryError, Repository, StoredManifest, WritableRepository, late};
 use crate::buildkit::{Cache, Contents, InvalidConfig, MAX_CONFIG_BYTES, S3Name, S3Read};
-use crate::oci::{Digest, Reference, Tag};
+use crate::oci::{Digest, Tag};
 use crate::store::{Key, Object, StoreError};
 
 /// How many caches are translated at once. One that lies may take 160 MB.
@@ -120,12 +120,11 @@ impl WritableRepository {
     ///
     /// Two replicas that move the tag write in any order; but who writes last looks at the tag after that, and sees what it is.
     async fn keep_for_s3_clients(&self, tag: &Tag, key: &Key, mut manifest: StoredManifest) -> Result<(), RegistryError> {
-        let tag = Reference::Tag(tag.clone());
         for _ in 0..ROUNDS {
             let Some(written) = self.as_s3(&manifest).await? else { break };
             self.store().put(key, written, JSON, self.patience().bytes).await?;
-            match self.fetch(&tag, self.patience().bytes).await? {
-                Some(now) if now.digest != manifest.digest => manifest = now,
+            match self.fetch_tag(tag, self.patience().bytes).await? {
+                Some((now, _)) if now.digest != manifest.digest => manifest = now,
                 _ => return Ok(()),
             }
         }

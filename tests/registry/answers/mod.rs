@@ -1,0 +1,9 @@
+//! What pulls of tags are answered with.
+
+mod costs;
+mod fallback;
+mod healing;
+mod images;
+mod parts;
+mod replicas;
+mod trouble;
