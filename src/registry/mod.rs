@@ -47,7 +47,7 @@ use index::Index;
 use keys::ImageKeys;
 use recent::Recent;
 use refresh::Refreshes;
-use s3_clients::S3Caches;
+use s3_clients::Disregarded;
 use sessions::Sessions;
 use sweep::Sweeps;
 use turns::Turns;
@@ -75,7 +75,7 @@ pub struct Registry {
     store: Arc<dyn ObjectStore>,
     layout: Layout,
     s3_clients: Option<S3Clients>,
-    s3_caches: S3Caches,
+    s3_disregarded: Disregarded,
     patience: Patience,
     belief: Belief,
     clock: Clock,
@@ -161,7 +161,7 @@ impl Registry {
             store,
             layout: Layout::default(),
             s3_clients: None,
-            s3_caches: S3Caches::default(),
+            s3_disregarded: Disregarded::default(),
             patience,
             belief,
             clock: Clock::default(),

@@ -6,23 +6,24 @@
 //! objects. Both sides write when they like, and the newer one counts. What was
 //! written here for those clients says so, and is no news.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
-use tokio::sync::Semaphore;
 
 use super::{RegistryError, Repository, StoredManifest, WritableRepository, late};
-use crate::buildkit::{Cache, Contents, InvalidConfig, MAX_CONFIG_BYTES, S3Name, S3Read};
+use crate::buildkit::{Cache, Contents, InvalidConfig, MAX_CONFIG_BYTES, Read, S3Name, S3Read};
 use crate::oci::{Digest, Tag};
 use crate::store::{Key, Object, StoreError};
 
-/// How many caches are translated at once. One that lies may take 160 MB.
-const AT_ONCE: usize = 2;
-
 /// How often what was written is written anew because the tag has moved meanwhile.
 const ROUNDS: usize = 8;
+
+/// How many objects are remembered to be no clients' caches.
+const MOST: usize = 1024;
 
 /// What a cache of `type=s3` is.
 const JSON: &str = "application/json";
@@ -38,27 +39,38 @@ pub struct S3Clients {
     pub write: bool,
 }
 
-/// Turns at translating caches.
-#[derive(Debug)]
-pub(super) struct S3Caches {
-    turns: Arc<Semaphore>,
+/// A cache that a `type=s3` client wrote.
+#[derive(Clone, Debug)]
+pub(super) struct S3Cache {
+    /// What it wrote.
+    pub(super) json: Bytes,
+    /// The digest of that.
+    pub(super) digest: Digest,
+    /// The cache, and what of it nobody could use.
+    pub(super) read: Arc<Read>,
+    /// When it was written, by the store's clock.
+    pub(super) last_modified: SystemTime,
 }
 
-impl Default for S3Caches {
-    fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(AT_ONCE)) }
+/// The etags of objects that are no cache of a client's: written here for them, or of no use.
+#[derive(Debug, Default)]
+pub(super) struct Disregarded(Mutex<HashMap<Key, String>>);
+
+impl Disregarded {
+    fn etag(&self, key: &Key) -> Option<String> {
+        self.lock().get(key).cloned()
     }
-}
 
-impl S3Caches {
-    /// What `translate` makes of something large, beside the event loop and not for many at once.
-    async fn translate<T: Send + 'static>(&self, translate: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| late())?;
-        let translating = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            translate()
-        });
-        translating.await.map_err(|error| StoreError::Unavailable(error.into()))
+    fn note(&self, key: Key, etag: String) {
+        let mut etags = self.lock();
+        if etags.len() >= MOST {
+            etags.clear();
+        }
+        etags.insert(key, etag);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,12 +82,52 @@ impl Repository {
         is_theirs.then(|| self.keys.s3_manifest(&clients.name.of(&self.image, tag)))?
     }
 
-    /// What `object` says, if it is a cache of `type=s3`.
-    async fn read_s3(&self, object: Object) -> Result<Result<S3Read, InvalidConfig>, StoreError> {
-        match whole(object).await? {
-            Ok(bytes) => self.registry.s3_caches.translate(move || Cache::read_s3(&bytes)).await,
-            Err(too_large) => Ok(Err(too_large)),
+    /// The cache `tag` as a `type=s3` client wrote it, `None` when none did. What was written here for them is not theirs.
+    ///
+    /// Costs one request, where such clients have the tag at all.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Store`]: it could not be read.
+    pub(super) async fn read_s3_cache(&self, tag: &Tag, patience: Duration) -> Result<Option<S3Cache>, RegistryError> {
+        let Some(key) = self.s3_key(tag) else { return Ok(None) };
+        let disregarded = &self.registry.s3_disregarded;
+        if let Some(etag) = disregarded.etag(&key)
+            && self.store().head(&key, patience).await?.is_none_or(|meta| meta.etag == etag)
+        {
+            return Ok(None);
         }
+        let Some(object) = self.store().get(&key, None, patience).await? else { return Ok(None) };
+        let meta = object.meta.clone();
+        let cache = match self.read_s3(object).await? {
+            Ok((_, S3Read { written_for: Some(_), .. })) => None,
+            Ok((json, S3Read { read, .. })) if !read.cache.is_empty() => {
+                let (digest, last_modified) = (Digest::sha256(&json), meta.last_modified);
+                Some(S3Cache { json, digest, read: Arc::new(read), last_modified })
+            }
+            Ok((_, S3Read { read, .. })) => {
+                tracing::warn!(repository = %self.name, %tag, %key, left_out = %read.left_out, "cache of type=s3 left out: there is nothing in it");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(repository = %self.name, %tag, %key, %error, "cache of type=s3 left out");
+                None
+            }
+        };
+        if cache.is_none() {
+            disregarded.note(key, meta.etag);
+        }
+        Ok(cache)
+    }
+
+    /// What `object` has in it, and what that says, if it is a cache of `type=s3`.
+    async fn read_s3(&self, object: Object) -> Result<Result<(Bytes, S3Read), InvalidConfig>, StoreError> {
+        let json = match whole(object).await? {
+            Ok(json) => json,
+            Err(too_large) => return Ok(Err(too_large)),
+        };
+        let work = move || Cache::read_s3(&json).map(|read| (json, read));
+        self.registry.work_on_cache(work).await.ok_or_else(late)
     }
 
     /// The cache of `manifest` as `type=s3` has it; `None` where it is none, or there is nothing in it.
@@ -91,7 +143,7 @@ impl Repository {
         let source = manifest.digest;
         let translate =
             move || cache.read(&config).ok().filter(|read| !read.cache.is_empty()).map(|read| read.cache.write_s3(&source));
-        Ok(self.registry.s3_caches.translate(translate).await?.map(Bytes::from))
+        Ok(self.registry.work_on_cache(translate).await.flatten().map(Bytes::from))
     }
 }
 
@@ -140,7 +192,7 @@ impl WritableRepository {
             return Ok(());
         };
         let Some(object) = self.store().get(&key, None, patience).await? else { return Ok(()) };
-        if self.read_s3(object).await?.is_ok_and(|read| read.written_for.is_some()) {
+        if self.read_s3(object).await?.is_ok_and(|(_, read)| read.written_for.is_some()) {
             self.store().delete(&key, patience).await?;
         }
         Ok(())

@@ -5,12 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use longshore::oci::{Digest, MediaType, Reference};
-use longshore::registry::{Registry, S3Clients};
+use longshore::registry::{Answering, Asker, Fallback, Kind, Registry, RegistryError, S3Clients, Target};
 use longshore::store::ObjectStore;
 use serde_json::{Value, json};
 
 use crate::broken_store::Operation::{Delete, Get, Head, List, Put};
 use crate::broken_store::unavailable;
+use crate::caches::{import, import_by, read_blob};
 use crate::harbour::{Harbour, PATIENCE, Replica, digest};
 use crate::shared::shared;
 
@@ -197,8 +198,7 @@ async fn whatever_keeps_it_from_being_written_the_push_succeeds() {
 
 /// What the tag points to as it was pushed.
 async fn tagged(replica: &Replica) -> Option<Digest> {
-    let asker = longshore::registry::Asker::Push;
-    Some(replica.app.stat_manifest(&"cache".parse().unwrap(), asker).await.unwrap()?.digest)
+    Some(replica.app.stat_manifest(&"cache".parse().unwrap(), Asker::Push).await.unwrap()?.digest)
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,4 +263,247 @@ async fn what_was_written_for_them_goes_with_the_tag_and_what_they_wrote_stays()
 async fn put(harbour: &Harbour, key: &str, text: &str) {
     harbour.store.put(&key.parse().unwrap(), text.to_owned().into(), "application/json", PATIENCE.bytes).await.unwrap();
     tokio::time::advance(Duration::from_secs(1)).await;
+}
+
+/// Puts the cache of `layers` there as a `type=s3` client does.
+async fn export(harbour: &Harbour, layers: &[&str]) {
+    for layer in layers {
+        put(harbour, &format!("blobs/{}", digest(layer)), layer).await;
+    }
+    put(harbour, "manifests/app", &s3_form(layers).to_string()).await;
+}
+
+/// The steps that made `layers`.
+fn names(layers: &[&str]) -> Vec<Digest> {
+    let mut names: Vec<_> = layers.iter().map(|layer| digest(&format!("step {layer}"))).collect();
+    names.sort();
+    names
+}
+
+/// The steps of which an import of `tag` has all layers, `None` when there is no such cache.
+async fn imported(replica: &Replica, tag: &str) -> Option<Vec<Digest>> {
+    Some(import(&replica.app, tag).await?.names().into_iter().collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_exported_is_imported_as_a_tag_on_any_replica_and_nothing_is_copied() {
+    let harbour = Harbour::new();
+    let (one, other) = (harbour.arranged(writing), harbour.arranged(writing));
+    export(&harbour, &["base", "top"]).await;
+    let before = harbour.keys().await;
+
+    for _ in 0..3 {
+        let found = import_by(&one.app, &other.app, "cache").await.unwrap();
+
+        assert_eq!(found.names().into_iter().collect::<Vec<_>>(), names(&["base", "top"]));
+        assert_eq!(found.steps[&digest("step top")], [digest("base"), digest("top")]);
+    }
+    for replica in [&one, &other] {
+        assert_eq!(read_blob(&replica.app, &digest("top")).await.unwrap(), "top");
+        replica.registry.settle().await;
+    }
+    let (made, kept): (Vec<_>, Vec<_>) = harbour.keys().await.into_iter().partition(|key| key.contains("/_oci/derived/"));
+    assert_eq!((made.len(), kept), (2, before));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_push_and_an_export_the_last_one_counts() {
+    let harbour = Harbour::new();
+    let (one, other) = (harbour.arranged(writing), harbour.arranged(writing));
+    for round in 0..2 {
+        push_cache(&one, "cache", &["ours"]).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(imported(&one, "cache").await, Some(names(&["ours"])), "{round}");
+        assert_eq!(imported(&other, "cache").await, Some(names(&["ours"])), "{round}");
+
+        export(&harbour, &["theirs"]).await;
+        assert_eq!(imported(&one, "cache").await, Some(names(&["theirs"])), "{round}");
+        assert_eq!(imported(&other, "cache").await, Some(names(&["theirs"])), "{round}");
+    }
+    assert_eq!(imported(&one, "other").await, None, "no tag of theirs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_export_that_a_push_did_not_write_over_is_older_than_the_push() {
+    let harbour = Harbour::new();
+    let silent = harbour.arranged(|registry| {
+        let clients = S3Clients { name: "{image}".parse().unwrap(), tag: "cache".parse().unwrap(), write: false };
+        registry.with_layout(shared()).with_s3_clients(Some(clients))
+    });
+    export(&harbour, &["theirs"]).await;
+    assert_eq!(imported(&silent, "cache").await, Some(names(&["theirs"])));
+
+    push_cache(&silent, "cache", &["ours"]).await;
+
+    assert_eq!(imported(&silent, "cache").await, Some(names(&["ours"])));
+}
+
+// What was written here for them says so, and is no second tag: where the tag is gone it is gone.
+#[tokio::test(start_paused = true)]
+async fn what_was_written_for_clients_is_never_taken_for_theirs() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    push_cache(&one, "cache", &["ours"]).await;
+    let form = stored(&harbour, "manifests/app").await.unwrap();
+    assert!(one.app.delete_manifest(&"cache".parse().unwrap()).await.unwrap());
+    put(&harbour, "manifests/app", &form.to_string()).await;
+
+    assert_eq!(imported(&harbour.arranged(writing), "cache").await, None);
+
+    let digest = push_cache(&one, "cache", &["newer"]).await;
+    put(&harbour, "manifests/app", &form.to_string()).await;
+    let found = import(&harbour.arranged(writing).app, "cache").await.unwrap();
+    assert_eq!(found.info.digest, digest, "as it was pushed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_is_told_only_of_what_was_pushed() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    export(&harbour, &["theirs"]).await;
+    assert_eq!(tagged(&one).await, None);
+
+    let pushed = push_cache(&one, "cache", &["ours"]).await;
+    export(&harbour, &["theirs"]).await;
+
+    assert_eq!(tagged(&one).await, Some(pushed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_of_theirs_that_is_gone_is_left_out() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    export(&harbour, &["base", "top"]).await;
+    let top = format!("blobs/{}", digest("top")).parse().unwrap();
+    harbour.store.delete(&top, PATIENCE.bytes).await.unwrap();
+
+    assert_eq!(imported(&one, "cache").await, Some(names(&["base"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_without_what_it_unpacks_to_is_left_out_and_the_others_stay() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    export(&harbour, &["base", "middle", "top"]).await;
+    let mut form = s3_form(&["base", "middle", "top"]);
+    form["layers"][2]["annotations"].as_object_mut().unwrap().remove("diffID");
+    put(&harbour, "manifests/app", &form.to_string()).await;
+
+    assert_eq!(imported(&one, "cache").await, Some(names(&["base", "middle"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_cache_is_left_out_and_looked_at_once() {
+    let huge = format!("{{\"layers\": [{}]}}", " ".repeat(9 << 20));
+    let mut nothing_left = s3_form(&["theirs"]);
+    nothing_left["layers"][0]["annotations"] = Value::Null;
+    let mut wrong = s3_form(&["theirs"]);
+    wrong["records"][0]["layers"][0]["layer"] = json!(9);
+    for text in ["", "[]", "{}", "null", "not JSON", &huge, &nothing_left.to_string(), &wrong.to_string()] {
+        let harbour = Harbour::new();
+        let one = harbour.arranged(writing);
+        put(&harbour, "manifests/app", text).await;
+        assert_eq!(imported(&one, "cache").await, None, "{text:.40}");
+
+        push_cache(&one, "cache", &["ours"]).await;
+        put(&harbour, "manifests/app", text).await;
+        assert_eq!(imported(&one, "cache").await, Some(names(&["ours"])), "{text:.40}");
+        let read = harbour.store.calls_for(Get, "manifests/app");
+        assert_eq!(imported(&one, "cache").await, Some(names(&["ours"])), "{text:.40}");
+        assert_eq!(harbour.store.calls_for(Get, "manifests/app"), read, "{text:.40}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_is_there_to_be_run_is_what_was_pushed() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    one.push("layer").await;
+    let pushed = one.push_image("cache", &["layer"]).await.unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    export(&harbour, &["theirs"]).await;
+
+    for asker in [Asker::Import, Asker::Pull] {
+        let found = one.app.stat_manifest(&"cache".parse().unwrap(), asker).await.unwrap().unwrap();
+        assert_eq!(found.digest, pushed, "{asker:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_images_are_all_there_is_nobody_looks_for_caches() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    export(&harbour, &["theirs"]).await;
+    let images = (*one.app).clone().answering(Answering { kind: Some(Kind::Image), ..Answering::default() });
+
+    assert!(import(&images, "cache").await.is_none());
+
+    assert_eq!(harbour.store.calls_for(Get, "manifests/app"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_clients_have_stands_in_for_an_absent_tag() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    export(&harbour, &["theirs"]).await;
+    let to = vec![Target { repository: None, tag: "cache".parse().unwrap() }];
+    let fallbacks = vec![Fallback { tag: "*".parse().unwrap(), to, is_union: false }];
+
+    let branch = (*one.app).clone().answering(Answering { fallbacks, ..Answering::default() });
+
+    assert_eq!(import(&branch, "branch").await.unwrap().names().into_iter().collect::<Vec<_>>(), names(&["theirs"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_healthy_tag_costs_one_request_more_and_in_the_same_round() {
+    let harbour = Harbour::new();
+    let pushing = harbour.arranged(writing);
+    push_cache(&pushing, "cache", &["ours"]).await;
+    pushing.registry.settle().await;
+    let questions = [Get, Head, List];
+    let plain = harbour.arranged(|registry| registry.with_layout(shared()));
+    let one = harbour.arranged(writing);
+    let cost = async |replica: &Replica| {
+        let before = harbour.calls(&questions);
+        assert_eq!(imported(replica, "cache").await, Some(names(&["ours"])));
+        harbour.calls(&questions) - before
+    };
+
+    let (without, with) = (cost(&plain).await, cost(&one).await);
+
+    assert_eq!((with, with <= 5), (without + 1, true), "{without}");
+    let (read, without) = (harbour.store.calls_for(Get, "manifests/app"), cost(&plain).await);
+    assert_eq!((cost(&one).await, without), (3, 2));
+    assert_eq!(harbour.store.calls_for(Get, "manifests/app"), read, "it is not read again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_of_them_keeps_nobody_from_what_was_pushed() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    harbour.store.when(Get).key("manifests/app").fail(unavailable);
+    let tag = "cache".parse().unwrap();
+
+    let unknown = one.app.stat_manifest(&tag, Asker::Import).await;
+    assert!(matches!(unknown, Err(RegistryError::Store(_))), "{unknown:?}");
+    push_cache(&one, "cache", &["ours"]).await;
+    assert_eq!(imported(&one, "cache").await, Some(names(&["ours"])));
+
+    harbour.store.mend();
+    harbour.store.when(Get).key("manifests/app").hang();
+    let began = tokio::time::Instant::now();
+    assert_eq!(imported(&one, "cache").await, Some(names(&["ours"])));
+    assert!(began.elapsed() < PATIENCE.pull, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_bytes_that_a_client_left_are_not_served_whole() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    export(&harbour, &["theirs"]).await;
+    put(&harbour, &format!("blobs/{}", digest("theirs")), "th3irs").await;
+
+    let blob = one.app.read_blob(&digest("theirs"), None, Asker::Import).await.unwrap().unwrap();
+
+    assert!(blob.body.try_collect::<Vec<_>>().await.is_err());
 }
