@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
 
 use crate::profiles::{config_file, write};
-use crate::stage::{Quay, cold, export, import, result_of, run};
-use crate::support::buildkit::Buildkit;
+use crate::stage::{Quay, cold, export, exporter, import, result_of, run};
+use crate::support::buildkit::{Build, Buildkit};
 use crate::support::door::Door;
 use crate::support::longshore::{Launch, Longshore};
 use crate::support::minio::{ACCESS_KEY_ID, DOMAIN, Minio, REGION, SECRET_ACCESS_KEY};
-use crate::support::project::Project;
+use crate::support::project::{Project, Tree};
 use crate::support::s3_server::minio;
 use crate::support::scratch_parent;
 
@@ -99,7 +99,22 @@ async fn direct(bucket: &str, attributes: &str) -> String {
 
 /// Small layers and large ones, of several stages.
 fn project() -> Project {
-    Project::with_stages(&[vec![60_000_000, 30_000], vec![200_000, 10_000]])
+    Project::with_whole_stages(&[vec![60_000_000, 30_000], vec![200_000, 10_000]])
+}
+
+/// What comes of each stage by itself, and of all, on the cold daemon that imports `attributes`, where it is cold, or else
+/// on the one that has built it.
+async fn results(project: &Project, attributes: Option<&str>) -> Vec<Tree> {
+    let mut results = Vec::new();
+    for stage in ["stage-0", "stage-1", ""] {
+        let with = |build: Build| {
+            let build = if stage.is_empty() { build } else { build.target(stage) };
+            attributes.iter().fold(build, |build, attributes| build.import_cache(attributes))
+        };
+        let daemon = if attributes.is_some() { cold().await } else { exporter().await };
+        results.push(result_of(daemon, project, with).await);
+    }
+    results
 }
 
 #[test]
@@ -108,9 +123,9 @@ fn what_goes_through_longshore_type_s3_imports_and_no_blob_is_stored_twice() {
         for berth in BERTHS {
             let (pier, project) = (Pier::at(berth).await, project());
 
-            let exported = export(&project, &format!("{},mode=max", pier.through())).await;
-            let blobs = pier.blobs().await;
-            let imported = import(&project, &pier.direct().await).await;
+            export(&project, &format!("{},mode=max", pier.through())).await;
+            let (exported, blobs) = (results(&project, None).await, pier.blobs().await);
+            let imported = results(&project, Some(&pier.direct().await)).await;
 
             assert_eq!(imported, exported, "{berth:?}");
             assert!(blobs.len() > 6, "{berth:?}: {blobs:#?}");
@@ -118,6 +133,44 @@ fn what_goes_through_longshore_type_s3_imports_and_no_blob_is_stored_twice() {
             let again = format!("{},mode=max", pier.direct().await);
             result_of(cold().await, &project, |build| build.export_cache(&again)).await;
             assert_eq!(pier.blobs().await, blobs, "{berth:?}");
+        }
+    });
+}
+
+#[test]
+fn what_type_s3_exports_goes_through_longshore_and_no_blob_is_stored_twice() {
+    run(async {
+        for berth in BERTHS {
+            let (pier, project) = (Pier::at(berth).await, project());
+
+            export(&project, &format!("{},mode=max", pier.direct().await)).await;
+            let (exported, blobs) = (results(&project, None).await, pier.blobs().await);
+            let imported = results(&project, Some(&pier.through())).await;
+
+            assert_eq!(imported, exported, "{berth:?}");
+            assert!(blobs.len() > 5, "{berth:?}: {blobs:#?}");
+            assert_eq!(pier.blobs().await, blobs, "{berth:?}");
+            // Who has imported it all exports it again through Longshore, and sends no layer: only a config is new.
+            let again = format!("{},mode=max", pier.through());
+            result_of(cold().await, &project, |build| build.export_cache(&again)).await;
+            let mut after = pier.blobs().await;
+            after.retain(|key, _| !blobs.contains_key(key));
+            assert_eq!(after.len(), 1, "{berth:?}: {after:#?}");
+        }
+    });
+}
+
+#[test]
+fn each_of_several_names_is_a_tag_of_its_own() {
+    run(async {
+        let berth = Berth { attributes: "prefix=team/cache/ghcr.io/org/app/,name=cache;main", ..BERTHS[0] };
+        let (pier, project) = (Pier::at(berth).await, Project::new());
+
+        let exported = export(&project, &format!("{},mode=max", pier.direct().await)).await;
+
+        for tag in ["cache", "main"] {
+            cold().await.prune().await;
+            assert_eq!(import(&project, &pier.quay.cache(&format!("ghcr.io/org/app:{tag}"))).await, exported, "{tag}");
         }
     });
 }
@@ -175,6 +228,21 @@ fn gocdnexts_steps_find_what_goes_through_longshore() {
 
             let exported = export(&project, &format!("{},mode=max", gocdnext.through())).await;
             let imported = result_of(&gocdnext.daemon, &project, |build| build.import_cache(&gocdnext.attributes)).await;
+
+            assert_eq!(imported, exported, "{backend}");
+        }
+    });
+}
+
+#[test]
+fn what_gocdnexts_steps_export_goes_through_longshore() {
+    run(async {
+        for backend in ["s3", "gcs"] {
+            let (gocdnext, project) = (Gocdnext::with(backend).await, Project::new());
+            let step = format!("{},mode=max", gocdnext.attributes);
+
+            let exported = result_of(&gocdnext.daemon, &project, |build| build.export_cache(&step)).await;
+            let imported = import(&project, &gocdnext.through()).await;
 
             assert_eq!(imported, exported, "{backend}");
         }
