@@ -18,3 +18,4 @@ mod rotation;
 mod round_trip;
 mod stage;
 mod stands;
+mod type_s3;
