@@ -116,7 +116,11 @@ impl Buildkit {
         fs::create_dir(at("tmp")).expect("a directory");
 
         let mut daemon = std::process::Command::new(tools::go_tool(tool, "buildkitd"));
-        daemon.args(["--config", &at("buildkitd.toml"), "--root", &at("root"), "--otel-socket-path", &at("otel.sock")]);
+        daemon.args(["--config", &at("buildkitd.toml"), "--root", &at("root")]);
+        // v0.12 knows no such flag.
+        if !tool.ends_with("0.12") {
+            daemon.args(["--otel-socket-path", &at("otel.sock")]);
+        }
         daemon.args(["--addr", &format!("unix://{}", at("socket"))]);
         daemon.args(["--containerd-worker=false", "--oci-worker=true", "--oci-worker-gc=false", "--oci-worker-net=host"]);
         daemon.arg(format!("--oci-worker-snapshotter={snapshotter}"));
