@@ -1,6 +1,7 @@
 //! The composition root: the one place that reads a [`Config`] and builds the floors from it.
 
 mod policy;
+mod rules;
 mod running;
 mod sweep;
 

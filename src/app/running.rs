@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use secrecy::SecretString;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{SetupError, SetupErrors};
+use super::{SetupError, SetupErrors, rules};
 use crate::access::{self, Access, Profiles};
 use crate::api::{Api, Hosts};
 use crate::config::{Anonymous, Config, Layout, Profile, S3Clients, Server, Store, StoreLimits};
@@ -197,9 +197,9 @@ impl Running {
             changed.extend([changes.added, changes.changed, changes.removed].concat());
         }
         let anonymous = access(config.access.anonymous);
-        let profiles = stands.iter().map(|Stand { stated: Profile { name, images, map, .. }, registry, .. }| {
-            let profile = access::Profile::new(name.clone(), Arc::clone(registry), anonymous);
-            Arc::new(profile.with_images(images.clone()).with_map(map.clone()))
+        let profiles = stands.iter().map(|Stand { stated, registry, .. }| {
+            let profile = access::Profile::new(stated.name.clone(), Arc::clone(registry), anonymous);
+            Arc::new(profile.with_images(stated.images.clone()).with_map(stated.map.clone()).with_rules(rules::rules(stated)))
         });
         self.api.replace_profiles(Profiles::new(profiles));
         *self.stands() = stands;

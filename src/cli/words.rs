@@ -231,12 +231,12 @@ fn flag(setting: &Setting) -> Arg {
 /// What the value of a flag is called.
 fn value_name(kind: Kind) -> String {
     match kind {
-        Kind::StoreWord | Kind::Credential => String::new(),
+        Kind::StoreWord | Kind::Credential | Kind::Tables(_) => String::new(),
         Kind::Text(name) | Kind::List(name) | Kind::Pairs(name) => name.into(),
         Kind::Boolean => "true|false".into(),
-        Kind::Number => "NUMBER".into(),
         Kind::Duration => "TIME".into(),
         Kind::Size => "SIZE".into(),
+        Kind::Number => "NUMBER".into(),
         Kind::Choice(words) => words.join("|"),
     }
 }

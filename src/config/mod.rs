@@ -32,6 +32,7 @@ mod objects;
 mod problem;
 mod profile;
 mod report;
+mod rules;
 mod secrets;
 mod setting;
 mod sources;
@@ -45,12 +46,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::buildkit::S3Name;
-use crate::oci::{Pattern, RepoName, Tag};
+use crate::oci::{Pattern, RepoName, Tag, TagPattern};
 use crate::secrets::Secrets;
 use crate::store::S3Settings;
 use layers::{Gathered, Layers};
 
+pub use layout::{Layout, S3Clients};
 pub use problem::Problems;
 pub use report::InForce;
 pub use setting::{Fallback, Kind, SETTINGS, Setting};
@@ -190,33 +191,60 @@ pub struct Profile {
     pub layout: Layout,
     /// Who else has caches there, and what they call them.
     pub s3_clients: Option<S3Clients>,
+    /// Which parts of a tag count.
+    pub parts: Parts,
+    /// What images are for; the most specific that says so decides.
+    pub rules: Vec<Rule>,
+    /// What stands in for tags that are absent. No two mean the same tag and are equally specific.
+    pub fallbacks: Vec<FallbackRule>,
     /// Where the bytes are.
     pub store: Store,
 }
 
-/// Where in a store things lie.
+/// Which parts of a tag count.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Each image's under its name.
-    Image,
-    /// The layers of all images in one place.
-    Shared {
-        /// What the keys of layers begin with.
-        blobs_prefix: String,
-        /// What the keys of caches of `type=s3` begin with.
-        manifests_prefix: String,
-    },
+pub struct Parts {
+    /// What stands between a tag and the name of its part.
+    pub separator: String,
+    /// How much older than the newest a part may be.
+    pub window: Duration,
+    /// How many there may be, the newest.
+    pub max: usize,
+    /// How many bytes of configs are united, of the newest.
+    pub max_bytes: u64,
 }
 
-/// BuildKit's own `type=s3` clients in the same bucket.
+/// What some images are for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct S3Clients {
-    /// What they call a cache.
-    pub name: S3Name,
-    /// Which tag that is, where the name does not tell.
-    pub tag: Tag,
-    /// Whether what is pushed is written for them.
-    pub write: bool,
+pub struct Rule {
+    /// Which ones.
+    pub image: Pattern,
+    /// What they are for, if this says so.
+    pub kind: Option<ImageKind>,
+    /// Whether their tags have parts, if this says so.
+    pub parts: Option<bool>,
+}
+
+/// What an image is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageKind {
+    /// Builds alone.
+    Cache,
+    /// Being run alone.
+    Image,
+}
+
+/// What stands in for some tags while they are absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FallbackRule {
+    /// Of which images.
+    pub image: Pattern,
+    /// Which tags.
+    pub tag: TagPattern,
+    /// Tags of the same image, or of another one.
+    pub to: Vec<(Option<RepoName>, Tag)>,
+    /// Whether all of them do that are there, and not only the first.
+    pub is_union: bool,
 }
 
 /// Where the bytes are.
@@ -301,6 +329,7 @@ fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Probl
         layers.problems.extend(std::mem::take(&mut of_profile.problems));
     }
     profile::refuse_ties(&mut layers, &profiles);
+    rules::refuse_strangers(&mut layers, &profiles);
     let access = match purpose {
         Purpose::Serving => {
             if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated.len()) {

@@ -2,13 +2,13 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::credentials;
 use super::layers::{Gathered, Layer, Layers, Source, Word};
 use super::setting::{
-    ANONYMOUS, CREDENTIALS, ENDPOINT, Fallback, IMAGES, KIND, Kind, LAYOUT, MAP, PATH, PATH_STYLE, REGION, S3_NAME, S3_TAG,
-    S3_WRITE, SETTINGS, STORE, Setting,
+    ANONYMOUS, CREDENTIALS, ENDPOINT, FALLBACK, Fallback, IMAGES, KIND, Kind, LAYOUT, MAP, PARTS_MAX, PARTS_MAX_BYTES,
+    PARTS_SEPARATOR, PARTS_WINDOW, PATH, PATH_STYLE, REGION, RULES, S3_NAME, S3_TAG, S3_WRITE, SETTINGS, STORE, Setting,
 };
-use super::{Config, Layout, Profile, Store, layout};
+use super::{Config, Layout, Profile, Store};
+use super::{credentials, layout, rules};
 use crate::secrets::Template;
 
 /// What a setting is that nobody states.
@@ -42,7 +42,7 @@ fn of_profile(layers: &Layers, profile: &Profile) -> Vec<InForce> {
     let keys = credentials::deciding(layers).map_or(&[][..], |index| &layers.stack[index..=index]);
     let settings = SETTINGS.iter().filter(|setting| setting.key_in_profile().is_some());
     let told = settings.filter_map(|setting| match &profile.store {
-        Store::Folder { .. } if ![STORE, PATH, IMAGES, MAP, LAYOUT].contains(setting) => None,
+        Store::Folder { .. } if !is_of_any_store(setting) => None,
         Store::S3(_) if *setting == PATH => None,
         Store::S3(_) if layout::OF_S3_CLIENTS.contains(setting) && profile.s3_clients.is_none() => None,
         // Keys come whole from one source, so what another one says of them counts for nothing.
@@ -54,6 +54,12 @@ fn of_profile(layers: &Layers, profile: &Profile) -> Vec<InForce> {
         _ => Some(in_force(layers, &layers.stack, setting, made_of(profile, setting))),
     });
     told.collect()
+}
+
+/// Whether a setting is about profiles whatever their store is.
+fn is_of_any_store(setting: &Setting) -> bool {
+    [STORE, PATH, IMAGES, MAP, LAYOUT, PARTS_SEPARATOR, PARTS_WINDOW, PARTS_MAX, PARTS_MAX_BYTES, RULES, FALLBACK]
+        .contains(setting)
 }
 
 /// What was made of a setting that depends on others.
@@ -109,6 +115,9 @@ fn in_force(layers: &Layers, stack: &[Layer], setting: &Setting, made: Option<St
 
 /// A value as a person reads it.
 fn value(setting: &Setting, words: &[Word]) -> String {
+    if let Kind::Tables(_) = setting.kind {
+        return rules::told(words);
+    }
     let texts = words.iter().map(|word| match setting.kind {
         Kind::Credential => kept(&word.text),
         // From a file they come percent-encoded.

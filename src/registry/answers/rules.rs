@@ -12,7 +12,7 @@ pub struct Answering {
     pub kind: Option<Kind>,
     /// What of a tag's parts counts.
     pub parts: Parts,
-    /// Where a tag that is absent is answered from.
+    /// Where tags that are absent are answered from; the first that means a tag decides.
     pub fallbacks: Vec<Fallback>,
 }
 
@@ -76,10 +76,9 @@ impl Parts {
 }
 
 impl Answering {
-    /// What decides about an absent `tag`: the most specific of the rules that mean it, the first that is so.
+    /// What decides about an absent `tag`.
     pub(super) fn fallback_of(&self, tag: &Tag) -> Option<&Fallback> {
-        let meaning = self.fallbacks.iter().rev().filter(|fallback| fallback.tag.matches(tag));
-        meaning.max_by(|left, right| left.tag.specificity(&right.tag))
+        self.fallbacks.iter().find(|fallback| fallback.tag.matches(tag))
     }
 
     /// The other images that any tag may be answered from, each once.
@@ -113,14 +112,5 @@ mod tests {
         }
         let off = Parts { are_on: false, ..parts };
         assert_eq!(off.whole_of(&"cache--a".parse().unwrap()), None);
-    }
-
-    #[test]
-    fn the_most_specific_rule_decides() {
-        let rule = |tag: &str| Fallback { tag: tag.parse().unwrap(), to: Vec::new(), is_union: false };
-        let answering = Answering { fallbacks: vec![rule("*"), rule("cache-*"), rule("cache-x")], ..Answering::default() };
-        for (tag, decides) in [("cache-x", "cache-x"), ("cache-y", "cache-*"), ("y", "*")] {
-            assert_eq!(answering.fallback_of(&tag.parse().unwrap()).unwrap().tag.as_str(), decides, "{tag}");
-        }
     }
 }
