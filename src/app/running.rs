@@ -149,6 +149,7 @@ impl Running {
     }
 
     async fn open(&self, stated: &Profile, config: &Config) -> Result<Stand, SetupError> {
+        self.tell_of_other_layout(stated);
         let mistake = |mistake| SetupError::Store { profile: stated.name.clone(), mistake };
         let counts = self.metrics.profile(&stated.name);
         // Those of this configuration, which are tried here before they are in force anywhere else.
@@ -168,6 +169,14 @@ impl Running {
         let registry = registry.with_layout(layout(stated)).with_s3_clients(s3_clients(stated));
         let belief = belief(&self.fixed.store, config.profiles.len());
         Ok(Stand { stated: stated.clone(), registry: Arc::new(registry.with_belief(belief).with_metrics(counts)), secrets })
+    }
+
+    /// Says it where a profile goes on in its store in another layout than before.
+    fn tell_of_other_layout(&self, stated: &Profile) {
+        let is_it = |stand: &Stand| stand.stated.name == stated.name && stand.stated.store == stated.store;
+        if self.stands().iter().any(|stand| is_it(stand) && stand.stated.layout != stated.layout) {
+            tracing::warn!(profile = stated.name, "another layout than before: what was kept until now is not found in it");
+        }
     }
 
     /// Reads `secrets` again, for when keys of `stated` that refer to them are refused: sooner than their files are looked at.

@@ -2,9 +2,33 @@
 
 use super::layers::{Layers, Source};
 use super::setting::{BUCKET, LAYOUT, S3_BLOBS, S3_MANIFESTS, S3_NAME, S3_TAG, S3_WRITE, SSE_CUSTOMER_KEY, Setting};
-use super::{Layout, S3Clients};
 use crate::buildkit::S3Name;
 use crate::oci::Tag;
+
+/// Where in a store things lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Each image's under its name.
+    Image,
+    /// The layers of all images in one place.
+    Shared {
+        /// What the keys of layers begin with.
+        blobs_prefix: String,
+        /// What the keys of caches of `type=s3` begin with.
+        manifests_prefix: String,
+    },
+}
+
+/// BuildKit's own `type=s3` clients in the same bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Clients {
+    /// What they call a cache.
+    pub name: S3Name,
+    /// Which tag that is, where the name does not tell.
+    pub tag: Tag,
+    /// Whether what is pushed is written for them.
+    pub write: bool,
+}
 
 /// What is said of such clients; any of it says that there are some.
 pub const OF_S3_CLIENTS: &[Setting] = &[S3_NAME, S3_TAG, S3_WRITE, S3_BLOBS, S3_MANIFESTS];

@@ -46,12 +46,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::buildkit::S3Name;
 use crate::oci::{Pattern, RepoName, Tag, TagPattern};
 use crate::secrets::Secrets;
 use crate::store::S3Settings;
 use layers::{Gathered, Layers};
 
+pub use layout::{Layout, S3Clients};
 pub use problem::Problems;
 pub use report::InForce;
 pub use setting::{Fallback, Kind, SETTINGS, Setting};
@@ -187,16 +187,16 @@ pub struct Profile {
     pub images: Vec<Pattern>,
     /// Images that are kept as another one. No two mean the same image and are equally specific.
     pub map: Vec<(Pattern, RepoName)>,
+    /// Where in the store things lie.
+    pub layout: Layout,
+    /// Who else has caches there, and what they call them.
+    pub s3_clients: Option<S3Clients>,
     /// Which parts of a tag count.
     pub parts: Parts,
     /// What images are for; the most specific that says so decides.
     pub rules: Vec<Rule>,
     /// What stands in for tags that are absent. No two mean the same tag and are equally specific.
     pub fallbacks: Vec<FallbackRule>,
-    /// Where in the store things lie.
-    pub layout: Layout,
-    /// Who else has caches there, and what they call them.
-    pub s3_clients: Option<S3Clients>,
     /// Where the bytes are.
     pub store: Store,
 }
@@ -245,31 +245,6 @@ pub struct FallbackRule {
     pub to: Vec<(Option<RepoName>, Tag)>,
     /// Whether all of them do that are there, and not only the first.
     pub is_union: bool,
-}
-
-/// Where in a store things lie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Each image's under its name.
-    Image,
-    /// The layers of all images in one place.
-    Shared {
-        /// What the keys of layers begin with.
-        blobs_prefix: String,
-        /// What the keys of caches of `type=s3` begin with.
-        manifests_prefix: String,
-    },
-}
-
-/// BuildKit's own `type=s3` clients in the same bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct S3Clients {
-    /// What they call a cache.
-    pub name: S3Name,
-    /// Which tag that is, where the name does not tell.
-    pub tag: Tag,
-    /// Whether what is pushed is written for them.
-    pub write: bool,
 }
 
 /// Where the bytes are.

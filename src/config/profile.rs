@@ -32,17 +32,8 @@ pub fn profile(
     let parts = rules::parts(layers);
     let layout = layout::layout(layers);
     let s3_clients = layout::s3_clients(layers, layout.as_ref());
-    Some(Profile {
-        name: layers.profile.clone(),
-        images,
-        map,
-        parts: parts?,
-        rules,
-        fallbacks,
-        layout: layout?,
-        s3_clients,
-        store: store?,
-    })
+    let (parts, layout, store) = (parts?, layout?, store?);
+    Some(Profile { name: layers.profile.clone(), images, map, parts, rules, fallbacks, layout, s3_clients, store })
 }
 
 /// Two profiles that could have the same image, with nothing to tell which, are a mistake.

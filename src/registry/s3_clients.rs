@@ -42,6 +42,8 @@ pub struct S3Clients {
 /// A cache that a `type=s3` client wrote.
 #[derive(Clone, Debug)]
 pub(super) struct S3Cache {
+    /// Where it is.
+    pub(super) key: Key,
     /// What it wrote.
     pub(super) json: Bytes,
     /// The digest of that.
@@ -103,7 +105,7 @@ impl Repository {
             Ok((_, S3Read { written_for: Some(_), .. })) => None,
             Ok((json, S3Read { read, .. })) if !read.cache.is_empty() => {
                 let (digest, last_modified) = (Digest::sha256(&json), meta.last_modified);
-                Some(S3Cache { json, digest, read: Arc::new(read), last_modified })
+                Some(S3Cache { key: key.clone(), json, digest, read: Arc::new(read), last_modified })
             }
             Ok((_, S3Read { read, .. })) => {
                 tracing::warn!(repository = %self.name, %tag, %key, left_out = %read.left_out, "cache of type=s3 left out: there is nothing in it");

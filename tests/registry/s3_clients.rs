@@ -507,3 +507,38 @@ async fn wrong_bytes_that_a_client_left_are_not_served_whole() {
 
     assert!(blob.body.try_collect::<Vec<_>>().await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_larger_than_is_read_of_a_cache_is_not_read_at_all() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    put(&harbour, "manifests/app", &" ".repeat(9 << 20)).await;
+    harbour.store.when(Get).key("manifests/app").after(0).fail(unavailable);
+
+    assert_eq!(imported(&one, "cache").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_replica_announces_another_has_a_hundred_times_at_random() {
+    const LAYERS: [&str; 4] = ["a", "b", "c", "d"];
+    let (harbour, mut chance) = (Harbour::new(), fastrand::Rng::with_seed(20_261_126));
+    let replicas: Vec<_> = (0..3).map(|_| harbour.arranged(writing)).collect();
+    let mut expected: &[&'static str] = &LAYERS[..1];
+    export(&harbour, expected).await;
+    for round in 0..100 {
+        if chance.u8(0..4) == 0 {
+            expected = &LAYERS[chance.usize(0..2)..chance.usize(2..5)];
+            match chance.bool() {
+                true => export(&harbour, expected).await,
+                false => drop(push_cache(&replicas[chance.usize(0..3)], "cache", expected).await),
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let (from, next) = (&replicas[chance.usize(0..3)].app, &replicas[chance.usize(0..3)].app);
+
+        let found = import_by(from, next, "cache").await.unwrap_or_else(|| panic!("nothing in round {round}"));
+
+        assert_eq!(found.names().into_iter().collect::<Vec<_>>(), names(expected), "{round}");
+        tokio::time::advance(Duration::from_secs(chance.u64(0..90))).await;
+    }
+}

@@ -127,6 +127,10 @@ impl Source {
 impl fmt::Display for Source {
     /// As a client would ask for it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.repository.name, self.tag)
+        write!(f, "{}:{}", self.repository.name, self.tag)?;
+        match &self.content {
+            Content::OfS3(cache) => write!(f, " (type=s3, {})", cache.key),
+            _ => Ok(()),
+        }
     }
 }
