@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{SetupError, SetupErrors};
-use crate::access::{self, Access, Profiles};
+use crate::access::{self, Access, Authenticator, Grants, Profiles};
 use crate::api::{Api, Hosts};
 use crate::config::{Anonymous, Config, Profile, Server, Store, StoreLimits};
 use crate::credentials::{Environment, Reread, Surroundings};
@@ -201,7 +201,10 @@ impl Running {
             let profile = access::Profile::new(name.clone(), Arc::clone(registry), anonymous);
             Arc::new(profile.with_images(images.clone()).with_map(map.clone()))
         });
-        self.api.replace_profiles(Profiles::new(profiles));
+        let authenticator = Authenticator::new(config.access.users.clone());
+        let authenticator = authenticator.over_plain_http(config.access.allow_plain_http);
+        let grants = Grants::new(config.access.grants.clone());
+        self.api.put_in_force(Profiles::new(profiles).with_grants(grants), authenticator);
         *self.stands() = stands;
         changed.into_iter().collect()
     }
@@ -257,7 +260,8 @@ async fn probe(store: &dyn ObjectStore, profile: &str) -> Result<(), Misconfigur
     }
 }
 
-fn access(anonymous: Anonymous) -> Access {
+/// What everybody may.
+pub(super) fn access(anonymous: Anonymous) -> Access {
     match anonymous {
         Anonymous::None => Access::None,
         Anonymous::Read => Access::Read,

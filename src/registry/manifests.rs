@@ -218,10 +218,7 @@ impl WritableRepository {
         media_type: MediaType,
         bytes: Bytes,
     ) -> Result<Written, RegistryError> {
-        let digest = match reference {
-            Reference::Tag(_) => Digest::sha256(&bytes),
-            Reference::Digest(expected) => matching(expected, &bytes)?,
-        };
+        let digest = digest_of(reference, &bytes)?;
         let manifest = Manifest::parse(media_type, &bytes)?;
         self.require_content(&manifest).await?;
 
@@ -367,6 +364,14 @@ fn wanted<'a>(descriptors: impl IntoIterator<Item = &'a Descriptor>) -> HashSet<
     };
     let kept = descriptors.into_iter().filter(is_kept_here);
     kept.map(|descriptor| Wanted { digest: descriptor.digest, size: descriptor.size }).collect()
+}
+
+/// The address of a manifest that is pushed as `reference`.
+pub(super) fn digest_of(reference: &Reference, bytes: &[u8]) -> Result<Digest, RegistryError> {
+    match reference {
+        Reference::Tag(_) => Ok(Digest::sha256(bytes)),
+        Reference::Digest(expected) => matching(expected, bytes),
+    }
 }
 
 fn matching(expected: &Digest, bytes: &[u8]) -> Result<Digest, RegistryError> {

@@ -6,6 +6,7 @@
 mod blobs;
 mod catalog;
 mod corrupt;
+mod discard;
 mod error;
 mod exports;
 mod index;
@@ -51,6 +52,7 @@ use used::Marks;
 
 pub use blobs::Blob;
 pub use catalog::Catalog;
+pub use discard::{discard_blob, discard_manifest};
 pub use error::RegistryError;
 pub use manifests::{MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
 pub use referrers::Referrers;
