@@ -1,5 +1,6 @@
 //! The composition root: the one place that reads a [`Config`] and builds the floors from it.
 
+mod can;
 mod policy;
 mod running;
 mod sweep;
@@ -20,7 +21,9 @@ use crate::secrets::Mask;
 use crate::server::{self, Limits};
 use crate::store::Misconfiguration;
 
+pub use crate::access::slug;
 pub use crate::registry::{Leftovers, Sweep, Swept};
+pub use can::{Decision, Deed, NoQuestion, Question, can};
 pub use policy::{NoSuchProfile, Permissions, Rights, permissions};
 pub use running::{Reloaded, Running};
 pub use sweep::{SweepError, sweep};

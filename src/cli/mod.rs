@@ -3,6 +3,7 @@
 //! 0 is success, 1 what went wrong at run time, 2 a mistake in words,
 //! settings, credentials or set-up that a person must mend.
 
+mod can;
 mod check;
 mod config;
 mod log;
@@ -11,6 +12,7 @@ mod prompt;
 mod reload;
 mod secret;
 mod serve;
+mod slug;
 mod sweep;
 mod welcome;
 mod words;
@@ -45,6 +47,8 @@ pub fn run() -> ExitCode {
         Command::Config => configured_with(&flags, settings::in_force, |rows, _| config::run(&rows)),
         Command::Policy(asked) => configured(&flags, settings::load_unserved, |config| policy::run(&config, &asked)),
         Command::Secret(asked) => secret::run(asked, flags),
+        Command::Can(asked) => configured(&flags, settings::load, |config| can::run(&config, &asked)),
+        Command::Slug(git_ref) => slug::run(&git_ref),
     }
 }
 
