@@ -28,9 +28,6 @@ pub use policy::{NoSuchProfile, Permissions, Rights, permissions};
 pub use running::{Reloaded, Running};
 pub use sweep::{SweepError, sweep};
 
-/// Most connections at once: what a large farm of builders opens.
-const MAX_CONNECTIONS: u64 = 4096;
-
 /// Files that a process has open besides connections and what they read and write.
 const OTHER_FILES: u64 = 64;
 
@@ -86,7 +83,7 @@ impl App {
     pub async fn build(config: Config, mask: Mask) -> Result<Self, SetupErrors> {
         let mut listeners = listen(&config.server.listeners)?;
         listeners.extend(listen_for_admin(&config.server.admin_listeners)?);
-        let limits = Limits { connections: connections(), drain: config.server.drain };
+        let limits = Limits { connections: connections(config.server.max_connections), drain: config.server.drain };
         Ok(Self { listeners, running: Arc::new(Running::start(config, mask).await?), limits })
     }
 
@@ -128,16 +125,19 @@ impl fmt::Display for SetupErrors {
 
 impl std::error::Error for SetupErrors {}
 
-/// How many connections can be served with the files that the process may
-/// open, after raising that as far as it goes: each may need one more, for what
-/// it reads or writes.
-fn connections() -> usize {
+/// How many connections can be served, at `most`, with the files that the
+/// process may open, after raising that as far as it goes: each may need one
+/// more, for what it reads or writes.
+fn connections(most: usize) -> usize {
     let limits = getrlimit(Resource::Nofile);
     // Where it may not be raised, what there is must do.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum });
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let connections = (files.saturating_sub(OTHER_FILES) / 2).clamp(1, MAX_CONNECTIONS);
-    usize::try_from(connections).unwrap_or(usize::MAX)
+    let possible = usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX).max(1);
+    if possible < most {
+        tracing::warn!(possible, max_connections = most, "the process may not open files enough for all connections");
+    }
+    possible.min(most)
 }
 
 fn listen(wanted: &[config::Listener]) -> Result<Vec<(TcpListener, Entrance)>, SetupErrors> {

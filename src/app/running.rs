@@ -20,9 +20,6 @@ use crate::registry::{Belief, Patience, Registry};
 use crate::secrets::{Mask, SecretName, Secrets};
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
 
-/// Most images whose bytes are counted apart: each is a series or two that a Prometheus keeps.
-const IMAGES_COUNTED: usize = 100;
-
 /// How long the start waits for a store to say that it is set up right.
 const PROBE: Duration = Duration::from_secs(2);
 
@@ -76,7 +73,7 @@ impl Running {
     /// Opens the stores of all profiles, and asks each whether it is set up right.
     pub(super) async fn start(config: Config, mask: Mask) -> Result<Self, SetupErrors> {
         hide(&mask, &config, Vec::new());
-        let metrics = Metrics::new(IMAGES_COUNTED);
+        let metrics = Metrics::new(config.server.metrics_images);
         let memory = Arc::new(MemoryBudget::new(config.store.upload_memory));
         let held = Arc::clone(&memory);
         metrics.watch_memory(move || held.held());
@@ -163,7 +160,9 @@ impl Running {
             environment: self.environment.clone(),
             mask: self.mask.clone(),
         };
-        let store = open(&stated.store, &surroundings, self.memory.share(), counts.clone()).await.map_err(mistake)?;
+        let store = open(&stated.store, &surroundings, &self.fixed.store, (self.memory.share(), counts.clone()))
+            .await
+            .map_err(mistake)?;
         probe(&*store, &stated.name).await.map_err(mistake)?;
         let registry = Registry::new(store, Patience::with_bytes(self.fixed.store.patience));
         let belief = belief(&self.fixed.store, config.profiles.len());
@@ -237,12 +236,14 @@ fn belief(limits: &StoreLimits, profiles: usize) -> Belief {
 async fn open(
     store: &Store,
     surroundings: &Surroundings,
-    memory: Share,
-    metrics: ProfileMetrics,
+    limits: &StoreLimits,
+    (memory, metrics): (Share, ProfileMetrics),
 ) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::open(path)?)),
-        Store::S3(bucket) => Ok(Arc::new(S3Store::new((**bucket).clone(), surroundings, memory, metrics).await?)),
+        Store::S3(bucket) => Ok(Arc::new(
+            S3Store::new((**bucket).clone(), surroundings, memory, metrics).await?.with_max_requests(limits.max_requests),
+        )),
     }
 }
 

@@ -297,6 +297,7 @@ fn value_name(kind: Kind) -> String {
         Kind::StoreWord | Kind::Credential => String::new(),
         Kind::Text(name) | Kind::List(name) | Kind::Pairs(name) => name.into(),
         Kind::Boolean => "true|false".into(),
+        Kind::Number => "NUMBER".into(),
         Kind::Duration => "TIME".into(),
         Kind::Size => "SIZE".into(),
         Kind::Choice(words) => words.join("|"),

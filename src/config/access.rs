@@ -6,7 +6,7 @@ use super::host;
 use super::layers::{DEFAULT, Layers};
 use super::people::People;
 use super::problem::Place;
-use super::setting::{ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, LISTEN, Setting};
+use super::setting::{ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting};
 use super::store::StoreKind;
 use super::{Access, Anonymous, Listener, Profile, Server};
 
@@ -27,7 +27,16 @@ pub fn server(layers: &mut Layers) -> Option<Server> {
     let admin_listeners = listeners.as_ref().and_then(|taken| self::listeners(layers, &ADMIN_LISTEN, taken));
     let hosts = layers.read_all(&HOSTS, host::host);
     let drain = layers.duration(&DRAIN, &(Duration::ZERO..=Duration::from_hours(1)));
-    Some(Server { listeners: listeners?, admin_listeners: admin_listeners?, hosts: hosts?, drain: drain? })
+    let max_connections = layers.number(&MAX_CONNECTIONS, &(1..=1_000_000));
+    let metrics_images = layers.number(&METRICS_IMAGES, &(0..=10_000));
+    Some(Server {
+        listeners: listeners?,
+        admin_listeners: admin_listeners?,
+        hosts: hosts?,
+        drain: drain?,
+        max_connections: max_connections?,
+        metrics_images: metrics_images?,
+    })
 }
 
 /// Where to listen as `setting` says; no address twice, and none that is `taken`.

@@ -209,7 +209,8 @@ impl<'a> Reader<'a> {
             (Kind::List(_), DeValue::Array(items)) => self.words(items.iter(), &place),
             (Kind::Pairs(_), DeValue::Table(table)) => self.pairs(table, &place),
             (Kind::Boolean, DeValue::Boolean(value)) => word(&value.to_string()),
-            (Kind::Boolean, _) => None,
+            (Kind::Number, DeValue::Integer(value)) => word(value.as_str()),
+            (Kind::Boolean | Kind::Number, _) => None,
             (_, DeValue::String(text)) => word(text),
             _ => None,
         };
@@ -383,6 +384,7 @@ fn expected(kind: Kind) -> &'static str {
         Kind::List(_) => "a list of texts",
         Kind::Pairs(_) => "a table of texts, or a text",
         Kind::Boolean => "true or false",
+        Kind::Number => "a number",
         Kind::Duration => "a text with a unit, such as \"90s\"",
         Kind::Size => "a text with a unit, such as \"64MiB\"",
         Kind::StoreWord | Kind::Text(_) | Kind::Choice(_) | Kind::Credential => "a text",
@@ -393,7 +395,8 @@ fn expected(kind: Kind) -> &'static str {
 fn kind_of(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
-        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
         DeValue::Boolean(_) => "true or false",
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
@@ -479,6 +482,8 @@ mod tests {
             ("[server]\nlisten = 1", "server.listen  line 2  must be a list of texts, not a number"),
             ("[server]\nlisten = [1]", "server.listen  line 2  must be a list of texts, not of other things"),
             ("[server]\nlisten = []", "server.listen  line 2  is empty; name at least one"),
+            ("[store]\nmax_requests = 1.5", "store.max_requests  line 2  must be a number, not a number with a fraction"),
+            ("[store]\nmax_requests = true", "store.max_requests  line 2  must be a number, not true or false"),
             ("[server]\ndrain = 1", "server.drain  line 2  must be a text with a unit, such as \"90s\", not a number"),
             ("[access]\nanonymous = true", "access.anonymous  line 2  must be a text, not true or false"),
             ("[profiles]\ndefault = []", "profiles.default  line 2  must be a table, not a list"),

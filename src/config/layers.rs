@@ -258,6 +258,11 @@ impl Layers {
         self.read(setting, |text| units::duration(text, allowed))
     }
 
+    /// The value of a setting that is a number of things.
+    pub fn number(&mut self, setting: &Setting, allowed: &RangeInclusive<usize>) -> Option<usize> {
+        self.read(setting, |text| units::number(text, allowed))
+    }
+
     /// The value of a setting that is a number of bytes.
     pub fn size(&mut self, setting: &Setting, allowed: &RangeInclusive<u64>) -> Option<u64> {
         self.read(setting, |text| units::size(text, allowed))

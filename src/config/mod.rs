@@ -124,6 +124,10 @@ pub struct Server {
     pub hosts: Vec<String>,
     /// How long running exports may go on once we are told to stop.
     pub drain: Duration,
+    /// Most connections at once.
+    pub max_connections: usize,
+    /// Most images that are counted apart.
+    pub metrics_images: usize,
 }
 
 /// One address to listen on.
@@ -168,6 +172,8 @@ pub struct StoreLimits {
     pub upload_memory: u64,
     /// How long a layer may wait for the store.
     pub patience: Duration,
+    /// Most requests to one profile's store at once.
+    pub max_requests: usize,
     /// Bytes of memory for what is known to be in the store.
     pub index_memory: u64,
     /// How long a layer that was in the store is taken to be there still.
@@ -320,6 +326,7 @@ fn log(layers: &mut Layers) -> Option<Log> {
 fn limits(layers: &mut Layers) -> Option<StoreLimits> {
     let upload_memory = layers.size(&setting::UPLOAD_MEMORY, &((32 << 20)..=(64 << 30)));
     let patience = layers.duration(&setting::PATIENCE, &(Duration::from_secs(1)..=Duration::from_hours(1)));
+    let max_requests = layers.number(&setting::MAX_REQUESTS, &(16..=65_536));
     let index_memory = layers.size(&setting::INDEX_MEMORY, &((1 << 20)..=(16 << 30)));
     let index_ttl = layers.duration(&setting::INDEX_TTL, &(Duration::from_secs(1)..=DAY));
     let touch_after = layers.duration(&setting::TOUCH_AFTER, &(Duration::from_hours(1)..=DAY * 365));
@@ -329,6 +336,7 @@ fn limits(layers: &mut Layers) -> Option<StoreLimits> {
     Some(StoreLimits {
         upload_memory: upload_memory?,
         patience: patience?,
+        max_requests: max_requests?,
         index_memory: index_memory?,
         index_ttl,
         touch_after,
@@ -417,6 +425,7 @@ mod tests {
         StoreLimits {
             upload_memory: 64 << 20,
             patience: Duration::from_mins(3),
+            max_requests: 256,
             index_memory: 16 << 20,
             index_ttl: Duration::from_mins(10),
             touch_after: DAY * 3,
@@ -432,6 +441,7 @@ mod tests {
         assert_eq!(config.server.admin_listeners, []);
         assert_eq!(config.server.hosts, [""; 0]);
         assert_eq!(config.server.drain, Duration::from_mins(2));
+        assert_eq!((config.server.max_connections, config.server.metrics_images), (4096, 100));
         assert_eq!(config.access.anonymous, Anonymous::Write);
         assert_eq!(config.store, limits());
         assert_eq!(config.log, Log { format: LogFormat::Text, level: LogLevel::Info });
@@ -459,11 +469,14 @@ mod tests {
             listen = ["0.0.0.0:80", "[::]:0"]
             admin_listen = ["127.0.0.1:9090"]
             hosts = ["Longshore.ci.svc", "10.0.0.7"]
+            max_connections = 100
+            metrics_images = 0
             [access]
             anonymous = "read"
             [store]
             upload_memory = "1GiB"
             patience = "1m30s"
+            max_requests = 64
             index_memory = "2MiB"
             index_ttl = "1m"
             touch_after = "1d"
@@ -491,10 +504,12 @@ mod tests {
         assert_eq!(addresses, ["0.0.0.0:80", "[::]:0"]);
         assert_eq!(config.server.admin_listeners, host::listeners("127.0.0.1:9090").unwrap());
         assert_eq!(config.server.hosts, ["longshore.ci.svc", "10.0.0.7"]);
+        assert_eq!((config.server.max_connections, config.server.metrics_images), (100, 0));
         assert_eq!(config.access.anonymous, Anonymous::Read);
         let expected = StoreLimits {
             upload_memory: 1 << 30,
             patience: Duration::from_secs(90),
+            max_requests: 64,
             index_memory: 2 << 20,
             index_ttl: Duration::from_mins(1),
             touch_after: DAY,

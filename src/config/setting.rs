@@ -1,7 +1,7 @@
 //! Every setting there is, one line each: its key, flag, variable, default and help come from here.
 
 use self::Fallback::{Told, Value};
-use self::Kind::{Boolean, Choice, Credential, Duration, List, Pairs, Size, StoreWord, Text};
+use self::Kind::{Boolean, Choice, Credential, Duration, List, Number, Pairs, Size, StoreWord, Text};
 use crate::store::KIND_NAMES;
 
 /// One setting: a thing that a person may state.
@@ -33,6 +33,8 @@ pub enum Kind {
     Pairs(&'static str),
     /// `true` or `false`.
     Boolean,
+    /// A whole number of things.
+    Number,
     /// A time with its unit.
     Duration,
     /// A number of bytes with its unit.
@@ -179,11 +181,14 @@ settings! {
     ADMIN_LISTEN:      "server.admin_listen",                "admin-listen",      List("ADDRESS"),              Value(""),                              "Where to answer GET /metrics, such as 127.0.0.1:9090; nowhere unless stated";
     HOSTS:             "server.hosts",                       "hosts",             List("NAME"),                 Value(""),                              "Names this server may be called by, besides localhost and loopback addresses";
     DRAIN:             "server.drain",                       "drain",             Duration,                     Value("120s"),                          "How long running exports may go on once we are told to stop, at most 1h";
+    MAX_CONNECTIONS:   "server.max_connections",             "max-connections",   Number,                       Value("4096"),                          "Most connections of clients at once, from 1 to 1000000; half of the files that the process may open, if that is less";
+    METRICS_IMAGES:    "server.metrics_images",              "metrics-images",    Number,                       Value("100"),                           "Most images that are counted apart in the metrics, to 10000; what is left is counted together";
     ANONYMOUS:         "access.anonymous",                   "anonymous",         Choice(&["none", "read", "write"]), Told("write for a folder served on loopback only; else it must be stated"), "What clients without credentials may do";
     HTPASSWD:          "access.htpasswd",                    "htpasswd",          Text("FILE"),                 Told("none"),                           "A file of users with bcrypt hashes of their passwords, as htpasswd -B makes it";
     ALLOW_PLAIN_HTTP:  "access.allow_plain_http",            "allow-plain-http",  Boolean,                      Value("false"),                         "Whether passwords and tokens are taken over plain HTTP from beyond this machine";
     UPLOAD_MEMORY:     "store.upload_memory",                "upload-memory",     Size,                         Value("64MiB"),                         "Memory for bodies on their way to and from a bucket, all together, from 32MiB to 64GiB";
     PATIENCE:          "store.patience",                     "patience",          Duration,                     Value("3m"),                            "How long a layer may wait for the store, from 1s to 1h";
+    MAX_REQUESTS:      "store.max_requests",                 "max-requests",      Number,                       Value("256"),                           "Most requests to the store of one profile at once, from 16 to 65536; fewer while it asks for fewer";
     INDEX_MEMORY:      "store.index_memory",                 "index-memory",      Size,                         Value("16MiB"),                         "Memory for what is known to be in the store, from 1MiB to 16GiB";
     INDEX_TTL:         "store.index_ttl",                    "index-ttl",         Duration,                     Value("10m"),                           "How long a layer that was in the store is taken to be there still, from 1s to 24h";
     TOUCH_AFTER:       "store.touch_after",                  "touch-after",       Duration,                     Value("3d"),                            "How old a layer that is still in use may get before it is made young again, from 1h to 365d";

@@ -1,4 +1,4 @@
-//! Times and sizes, which always carry their unit.
+//! Times and sizes, which always carry their unit, and numbers of what has none.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -28,6 +28,9 @@ pub enum InvalidUnit {
     /// It is not a number with a unit of size.
     #[error("a size is a whole number and its unit, such as 64MiB; the units are KiB, MiB, GiB, TiB, KB, MB, GB, TB and B")]
     Size,
+    /// It is not a number.
+    #[error("must be a whole number")]
+    Number,
     /// Less than the setting can be.
     #[error("must be at least {0}")]
     TooLittle(String),
@@ -48,6 +51,16 @@ pub fn size(text: &str, allowed: &RangeInclusive<u64>) -> Result<u64, InvalidUni
     let (number, unit) = number_and_rest(text).ok_or(InvalidUnit::Size)?;
     let factor = factor(unit, SIZES).ok_or(InvalidUnit::Size)?;
     within(number.saturating_mul(factor), allowed, SIZES)
+}
+
+/// The number that `text` says, if it is one of `allowed`.
+pub fn number(text: &str, allowed: &RangeInclusive<usize>) -> Result<usize, InvalidUnit> {
+    let number = text.parse().map_err(|_| InvalidUnit::Number)?;
+    match number {
+        _ if number < *allowed.start() => Err(InvalidUnit::TooLittle(allowed.start().to_string())),
+        _ if number > *allowed.end() => Err(InvalidUnit::TooMuch(allowed.end().to_string())),
+        _ => Ok(number),
+    }
 }
 
 /// The seconds in `1h30m`: numbers with units, the longest first.
@@ -135,6 +148,18 @@ mod tests {
         }
         for text in ["", "5", "64Mi", "64M", "64mib", "MiB", "-1MiB", "1.5GiB", "64 MiB"] {
             assert_eq!(size(text, &BYTES), Err(InvalidUnit::Size), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_whole_and_bounded() {
+        for (text, outcome) in
+            [("1", Ok(1)), ("100", Ok(100)), ("0", Err("must be at least 1")), ("101", Err("must be at most 100"))]
+        {
+            assert_eq!(number(text, &(1..=100)).map_err(|error| error.to_string()), outcome.map_err(str::to_owned), "{text}");
+        }
+        for text in ["", "1.5", "-1", "0x10", "1_000", "4KiB", "99999999999999999999999"] {
+            assert_eq!(number(text, &(1..=100)), Err(InvalidUnit::Number), "{text}");
         }
     }
 

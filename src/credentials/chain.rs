@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::error::{Failure, chain};
 use super::fetch::Fetch;
-use super::grant::{Grant, Lasts, Secret};
+use super::grant::{Grant, Lasts};
 use super::question::Http;
 
 /// Whatever the SDK finds.
@@ -32,7 +32,7 @@ impl Fetch for Chain {
         let build = || async { Builder::default().configure(self.config.clone()).build().await };
         let keys = self.built.get_or_init(build).await.provide_credentials().await.map_err(|error| failure(&error))?;
         let lasts = keys.expiry().map_or(Lasts::ForGood, Lasts::Until);
-        Ok(Grant { id: keys.access_key_id().to_owned(), secret: Secret::Keys(keys), lasts })
+        Grant::keys(keys.access_key_id(), keys.secret_access_key(), keys.session_token(), lasts)
     }
 }
 

@@ -20,6 +20,12 @@ const MARGIN_SHARE: u32 = 3;
 /// … but no more than this.
 const MAX_MARGIN: Duration = Duration::from_mins(5);
 
+/// When so little is left a request waits for the refresh: a store that hears of it later would refuse it.
+const LAST_CALL: Duration = Duration::from_secs(10);
+
+/// How long it waits before it goes on with what still holds: an import has no more than two seconds for all it asks.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
 /// How old what is cheap to look at may get before it is looked at again.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -57,7 +63,14 @@ struct Held {
     grant: Grant,
     /// When it took the place of others; `None` for the first.
     since: Option<Instant>,
+    times: Times,
+}
+
+/// What is due when.
+#[derive(Clone, Copy, Default)]
+struct Times {
     refresh: Option<Instant>,
+    last_call: Option<Instant>,
     expires: Option<Instant>,
 }
 
@@ -67,9 +80,15 @@ impl Keeper {
         Self { profile, from, fetch, mask, state: Mutex::default() }
     }
 
-    /// Some that are valid. Waits only where there are none, for no longer than a fetch may take.
+    /// Some that are valid. Waits for a fetch where there are none, and for a moment where they are about to expire.
     pub(super) async fn get(self: &Arc<Self>) -> Result<Grant, NoCredentials> {
-        if let Some(outcome) = self.at_hand().or_else(|| self.now()) {
+        if let Some(outcome) = self.at_hand() {
+            return outcome;
+        }
+        if let Some(mut over) = self.last_call() {
+            let _ = tokio::time::timeout(LAST_WAIT, over.changed()).await;
+        }
+        if let Some(outcome) = self.now() {
             return outcome;
         }
         self.refreshed().await;
@@ -111,8 +130,8 @@ impl Keeper {
     /// What can be said without waiting. Sees to it that a refresh that is due begins.
     fn now(self: &Arc<Self>) -> Option<Result<Grant, NoCredentials>> {
         let (mut state, now) = (self.state(), Instant::now());
-        if let Some(held) = state.held.as_ref().filter(|held| held.expires.is_none_or(|expires| now < expires)) {
-            let (grant, is_due) = (held.grant.clone(), held.refresh.is_some_and(|refresh| now >= refresh));
+        if let Some(held) = state.held.as_ref().filter(|held| !held.times.are_over(now)) {
+            let (grant, is_due) = (held.grant.clone(), held.times.refresh.is_some_and(|refresh| now >= refresh));
             if is_due && state.may_try(now) {
                 self.run(&mut state);
             }
@@ -120,6 +139,13 @@ impl Keeper {
         }
         let (failure, _) = state.failed.as_ref().filter(|(_, at)| now < *at + PAUSES.0)?;
         Some(Err(self.missing(failure.clone())))
+    }
+
+    /// The refresh of what is good for a moment only.
+    fn last_call(self: &Arc<Self>) -> Option<watch::Receiver<()>> {
+        let (mut state, now) = (self.state(), Instant::now());
+        let is_last = |Held { times, .. }: &Held| times.last_call.is_some_and(|last| now >= last) && !times.are_over(now);
+        (state.held.as_ref().is_some_and(is_last) && state.may_try(now)).then(|| self.run(&mut state))
     }
 
     /// Whether a refusal may make us read the source now: it was not read for one just before, or is being read.
@@ -181,7 +207,7 @@ impl Keeper {
     /// Puts `grant` in force.
     fn hold(&self, state: &mut State, grant: Grant) {
         let now = Instant::now();
-        let (refresh, expires) = times(grant.lasts, now);
+        let times = Times::of(grant.lasts, now);
         let is_same = state.held.as_ref().is_some_and(|held| held.grant.secret == grant.secret);
         if !is_same {
             // Requests that run may still tell of those before.
@@ -199,7 +225,7 @@ impl Keeper {
                 None
             }
         };
-        state.held = Some(Held { grant, since, refresh, expires });
+        state.held = Some(Held { grant, since, times });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -215,22 +241,29 @@ impl State {
     /// Whether a refresh may begin: after one that failed there is a pause, shorter where less time is left.
     fn may_try(&self, now: Instant) -> bool {
         let Some((_, at)) = self.failed else { return true };
-        let left = self.held.as_ref().and_then(|held| held.expires).map_or(PAUSES.1, |expires| expires - now);
+        let left = self.held.as_ref().and_then(|held| held.times.expires).map_or(PAUSES.1, |expires| expires - now);
         now >= at + (left / 10).clamp(PAUSES.0, PAUSES.1)
     }
 }
 
-/// When what was fetched now is to be refreshed, and when it is no longer good.
-fn times(lasts: Lasts, now: Instant) -> (Option<Instant>, Option<Instant>) {
-    let expires = match lasts {
-        Lasts::ForGood => return (None, None),
-        Lasts::UntilReplaced => return (Some(now + LOOK), None),
-        Lasts::Until(expires) => expires,
-    };
-    let left = expires.duration_since(SystemTime::now()).ok().filter(|left| !left.is_zero()).unwrap_or(BENEFIT_OF_DOUBT);
-    // Replicas that began together do not all ask at the same time.
-    let margin = (left / MARGIN_SHARE).min(MAX_MARGIN).mul_f64(0.75 + fastrand::f64() / 4.0);
-    (Some(now + (left - margin)), Some(now + left))
+impl Times {
+    /// Of what was fetched `now`.
+    fn of(lasts: Lasts, now: Instant) -> Self {
+        let expires = match lasts {
+            Lasts::ForGood => return Self::default(),
+            Lasts::UntilReplaced => return Self { refresh: Some(now + LOOK), ..Self::default() },
+            Lasts::Until(expires) => expires,
+        };
+        let left = expires.duration_since(SystemTime::now()).ok().filter(|left| !left.is_zero()).unwrap_or(BENEFIT_OF_DOUBT);
+        // Replicas that began together do not all ask at the same time.
+        let margin = (left / MARGIN_SHARE).min(MAX_MARGIN).mul_f64(0.75 + fastrand::f64() / 4.0);
+        let at_last = |before: Duration| Some(now + (left - before));
+        Self { refresh: at_last(margin), last_call: at_last((margin / 2).min(LAST_CALL)), expires: at_last(Duration::ZERO) }
+    }
+
+    fn are_over(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|expires| now >= expires)
+    }
 }
 
 #[cfg(test)]

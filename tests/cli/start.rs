@@ -4,7 +4,10 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
+use http::StatusCode;
+use longshore::oci::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::client;
 use crate::support::door::Door;
@@ -178,4 +181,23 @@ async fn a_second_signal_ends_it_at_once() {
 
 fn path(path: &Path) -> &str {
     path.to_str().expect("a plain path")
+}
+
+#[tokio::test]
+async fn no_more_connections_are_served_at_once_and_no_more_images_counted_than_stated() {
+    let (folder, admin) = (scratch("limits"), ports::free_address());
+    let launch = Launch::on_folder(folder.path()).arg("--admin-listen").arg(&admin.to_string());
+    let longshore = launch.arg("--max-connections").arg("2").arg("--metrics-images").arg("0").start().await;
+    client::push_blob(longshore.address, "app", &Digest::sha256(b"hello").to_string(), "hello".into()).await;
+
+    let metrics = client::ask(admin, "GET", "/metrics").await;
+    let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+    let idle = [TcpStream::connect(longshore.address).await.unwrap(), TcpStream::connect(longshore.address).await.unwrap()];
+    let waiting = client::ask(longshore.address, "GET", "/healthz");
+    let mut waiting = std::pin::pin!(waiting);
+    let early = tokio::time::timeout(Duration::from_millis(300), waiting.as_mut()).await;
+    drop(idle);
+
+    assert!(early.is_err() && waiting.await.status == StatusCode::OK);
+    assert!(metrics.contains("longshore_image_bytes_total{") && !metrics.contains("image=\"app\""), "{metrics}");
 }

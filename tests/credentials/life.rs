@@ -30,7 +30,11 @@ pub async fn numbering(answer: impl Fn(&Asked, &str) -> Option<Answer> + Send + 
 
 /// Keys as machines and containers tell them.
 pub fn machine_keys(id: &str, lifetime: Duration) -> Answer {
-    let keys = json!({"AccessKeyId": id, "SecretAccessKey": "secret", "Token": "token", "Expiration": until(lifetime)});
+    machine_keys_with([id, "secret", "token"], lifetime)
+}
+
+pub fn machine_keys_with([id, secret, token]: [&str; 3], lifetime: Duration) -> Answer {
+    let keys = json!({"AccessKeyId": id, "SecretAccessKey": secret, "Token": token, "Expiration": until(lifetime)});
     (200, keys.to_string())
 }
 

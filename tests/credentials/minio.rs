@@ -11,21 +11,21 @@ use tokio::sync::OnceCell;
 
 use crate::support::mc::{Admin, fresh_id};
 use crate::support::minio::{ACCESS_KEY_ID, Minio, SECRET_ACCESS_KEY};
-use crate::support::token_service::short_lived;
+use crate::support::token_service::short_lived_role;
 use crate::support::{s3_server, scratch};
 use crate::world::{MIB, PATIENCE, ROLE, around, role, settings, stated, store};
 
-const BUCKET: &str = "credentials";
+pub const BUCKET: &str = "credentials";
 
 /// The one MinIO of this process, with a [`BUCKET`].
-async fn minio() -> &'static Minio {
+pub async fn minio() -> &'static Minio {
     static BUCKETS: OnceCell<()> = OnceCell::const_new();
     let minio = s3_server::minio().await;
     BUCKETS.get_or_init(|| async { minio.make_bucket(BUCKET) }).await;
     minio
 }
 
-async fn admin() -> Arc<Admin> {
+pub async fn admin() -> Arc<Admin> {
     Arc::new(Admin::of(minio().await.address))
 }
 
@@ -181,7 +181,7 @@ async fn a_head_whose_key_is_gone_is_asked_once_more_with_its_successor() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_that_takes_longer_than_its_keys_hold_does_not_notice() {
     const LIFETIME: Duration = Duration::from_secs(20);
-    let issuer = short_lived(admin().await, "secret-of-a-session", LIFETIME).await;
+    let issuer = short_lived_role(admin().await, "secret-of-a-session", LIFETIME).await;
     let store = Arc::new(store(settings(minio().await.address, BUCKET, session(issuer.url(), None)), &around(&[])).await);
     let (began, size) = (Instant::now(), 45);
 

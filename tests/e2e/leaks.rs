@@ -24,7 +24,7 @@ use crate::support::marks::marked;
 use crate::support::mc::Admin;
 use crate::support::project::Project;
 use crate::support::s3_server::{S3Server, minio};
-use crate::support::token_service::short_lived;
+use crate::support::token_service::short_lived_role;
 use crate::support::{client, eventually, ports};
 
 /// How long a change may take to be in force.
@@ -63,7 +63,7 @@ impl Treasury {
         let token = token_marked();
         let (of_session, of_token) = (refused.clone(), token.clone());
         let token_services = [
-            short_lived(Arc::clone(&admin), &issued, Duration::from_secs(600)).await,
+            short_lived_role(Arc::clone(&admin), &issued, Duration::from_secs(600)).await,
             Issuer::start(move |_| role_keys("AssumeRoleWithWebIdentity", ["NOBODY", &of_session, &of_token], SOON * 30)).await,
         ];
         let customer = BASE64.encode(KEY);

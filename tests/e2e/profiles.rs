@@ -23,7 +23,7 @@ use crate::support::rclone::Rclone;
 use crate::support::s3_server::{S3Server, minio};
 use crate::support::scratch;
 use crate::support::shape::Shape;
-use crate::support::token_service::short_lived;
+use crate::support::token_service::short_lived_role;
 
 /// A folder for a configuration file, and that in it.
 pub fn config_file() -> (TempDir, PathBuf) {
@@ -166,7 +166,7 @@ fn a_build_that_takes_longer_than_its_keys_hold_does_not_notice() {
     run(async {
         let admin = Arc::new(Admin::of(minio().await.address));
         let (issued, base, (_folder, config)) = (marked(), marked(), config_file());
-        let issuer = short_lived(admin, &issued, LIFETIME).await;
+        let issuer = short_lived_role(admin, &issued, LIFETIME).await;
         let launch = |back: &Door, bucket: &str| {
             let profile = format!(
                 "[profiles.default]\nstore = \"s3://{bucket}/{PREFIX}\"\nendpoint = \"http://{}\"\n\

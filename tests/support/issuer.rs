@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, HeaderName, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -42,6 +42,9 @@ impl Asked {
 
 /// A status and a body.
 pub type Answer = (u16, String);
+
+/// How long the session with an instance's metadata service holds; it answers with what it was asked for.
+const SESSION_SECONDS: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
 
 type Answering = dyn Fn(&Asked) -> Answer + Send + Sync;
 
@@ -98,6 +101,7 @@ impl Shared {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
         let (head, body) = request.into_parts();
         let body = String::from_utf8(body.collect().await?.to_bytes().to_vec()).expect("text");
+        let session = head.headers.get(&SESSION_SECONDS).cloned();
         let asked = Asked { method: head.method, path: head.uri.to_string(), headers: head.headers, body };
         self.asked.lock().expect("no panic").push(asked.clone());
         let (status, body) = if self.is_down.load(Ordering::SeqCst) {
@@ -105,7 +109,9 @@ impl Shared {
         } else {
             tokio::task::spawn_blocking(move || (self.answer)(&asked)).await.expect("no panic")
         };
-        Ok(Response::builder().status(status).body(Full::from(body)).expect("a response"))
+        let mut response = Response::builder().status(status).body(Full::from(body)).expect("a response");
+        response.headers_mut().extend(session.map(|seconds| (SESSION_SECONDS, seconds)));
+        Ok(response)
     }
 }
 

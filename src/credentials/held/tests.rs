@@ -123,6 +123,22 @@ async fn keys_are_replaced_in_time_and_nobody_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn keys_that_are_about_to_expire_are_waited_out_for_a_moment() {
+    for (delay, told) in [(LAST_WAIT / 2, "id-1"), (LAST_WAIT * 2, "id-0")] {
+        let (issuer, keeper) = Issuer::of(Some(SHORT));
+        id(&keeper).await;
+        issuer.rotate();
+        issuer.takes(delay);
+
+        tokio::time::sleep(SHORT - Duration::from_secs(2)).await;
+        let asked_at = Instant::now();
+
+        assert_eq!((id(&keeper).await.as_str(), asked_at.elapsed()), (told, delay.min(LAST_WAIT)));
+        assert_eq!(issuer.asked(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_old_ones_are_used_while_they_hold_and_then_it_is_an_error_that_says_why() {
     let (issuer, keeper) = Issuer::of(Some(SHORT));
     id(&keeper).await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-/// Most requests at once: more than a large import has open, fewer than a store would mind.
+/// Most requests at once unless stated otherwise: more than a large import has open, fewer than a store would mind.
 const MOST: usize = 256;
 
 /// The bound is never lower, however slow the store wants us.
@@ -43,6 +43,8 @@ pub(super) struct Load {
 /// How the bound moves.
 #[derive(Debug)]
 struct Pace {
+    /// It never goes past this.
+    most: usize,
     bound: usize,
     /// Since the bound last moved.
     successes: usize,
@@ -59,8 +61,15 @@ pub(super) struct Entry<'a> {
 impl Load {
     /// As many as there may ever be.
     pub(super) fn new() -> Self {
-        let pace = Pace { bound: MOST, successes: 0, slowed: None };
+        let pace = Pace { most: MOST, bound: MOST, successes: 0, slowed: None };
         Self { all: Lane::of(MOST), parts: Lane::of(parts_of(MOST)), pace: Mutex::new(pace) }
+    }
+
+    /// From now on as many as `most`.
+    pub(super) fn allow(&self, most: usize) {
+        let mut pace = self.pace();
+        (pace.most, pace.bound) = (most, most);
+        self.apply(&mut pace);
     }
 
     /// Waits for room for one more request until `deadline`.
@@ -79,7 +88,7 @@ impl Load {
     pub(super) fn succeeded(&self) {
         let mut pace = self.pace();
         pace.successes += 1;
-        if pace.successes >= pace.bound && pace.bound < MOST {
+        if pace.successes >= pace.bound && pace.bound < pace.most {
             pace.bound += 1;
             self.apply(&mut pace);
         }
@@ -218,6 +227,16 @@ mod tests {
         drop(under_way);
         assert_eq!(fill(&load, Burden::Small).len(), 128);
         assert_eq!(fill(&load, Burden::Part).len(), 96);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_are_as_many_as_are_allowed() {
+        let load = Load::new();
+        for most in [16, 1000] {
+            load.allow(most);
+            assert_eq!(fill(&load, Burden::Small).len(), most);
+            assert_eq!(fill(&load, Burden::Part).len(), most * 3 / 4);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -152,6 +152,13 @@ impl S3Store {
         };
         Ok(Self { shared: Arc::new(shared) })
     }
+
+    /// The same, with at most so many requests on their way at once.
+    #[must_use]
+    pub fn with_max_requests(self, most: usize) -> Self {
+        self.shared.endpoint.allow(most);
+        self
+    }
 }
 
 impl Shared {

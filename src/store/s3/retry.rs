@@ -140,6 +140,11 @@ impl Endpoint {
         Self { health: Health::new(metrics), load: Load::new() }
     }
 
+    /// Asks as much of it at once as `requests`.
+    pub(super) fn allow(&self, requests: usize) {
+        self.load.allow(requests);
+    }
+
     /// Makes one attempt when it is the turn of `call`; how it ended, and when it began.
     ///
     /// # Errors
