@@ -281,6 +281,9 @@ impl WritableRepository {
         }
         self.registry.exports.complete(&self.image, manifest.digests());
         self.mark_used(&digest);
+        if manifest.is_cache() {
+            self.notice(reference, StoredManifest { digest, media_type: manifest.media_type.to_string(), bytes });
+        }
         Ok(Written { digest, subject })
     }
 

@@ -22,6 +22,7 @@ mod decide;
 mod derived;
 mod gather;
 mod memory;
+mod notice;
 mod rules;
 mod source;
 mod story;
