@@ -51,7 +51,7 @@ use sweep::Sweeps;
 use turns::Turns;
 use used::Marks;
 
-pub use answers::{Answer, Answering, Fallback, Finding, Kind, Outcome, Parts, PassedOver, Steps, Story, Target, Told, Why};
+pub use answers::{Answering, Fallback, Finding, Kind, Outcome, Parts, PassedOver, Steps, Story, Target, Told, What, Why};
 pub use blobs::Blob;
 pub use catalog::Catalog;
 pub use error::RegistryError;

@@ -131,7 +131,7 @@ impl Evidence {
         }
         match (&self.config, content) {
             (Config::Absent, _) => false,
-            (Config::Unknown, _) => true,
+            (Config::Unknown | Config::TooLarge, _) => true,
             // Importers leave out by themselves what has no descriptor; for the rest they refuse all, or the build fails.
             (Config::Read(config), Content::Cache(manifest, _)) => {
                 let is_lying = finding.left_out.iter().any(|(reason, _)| reason != Reason::LayerWithoutDescriptor);

@@ -95,11 +95,12 @@ impl Content {
 }
 
 impl Source {
-    /// What has to be read of it, besides what is known already.
-    pub async fn read_config(&self, until: Instant) -> Config {
+    /// What has to be read of it, besides what is known already, if there is room for that.
+    pub async fn read_config(&self, has_room: bool, until: Instant) -> Config {
         match self.content.config() {
-            Some(descriptor) => self.repository.read_config(descriptor, until).await,
-            None => Config::Unknown,
+            Some(descriptor) if has_room => self.repository.read_config(descriptor, until).await,
+            Some(_) => Config::TooLarge,
+            None => Config::Absent,
         }
     }
 }
