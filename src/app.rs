@@ -25,7 +25,7 @@ use crate::store::Misconfiguration;
 
 pub use crate::access::slug;
 pub use crate::registry::{
-    Explanation, Finding, IMPORT_LIMIT, Leftovers, Outcome, Seen, ServedCache, Steps, Story, Sweep, Swept, Told,
+    Explanation, Finding, IMPORT_LIMIT, Leftovers, Outcome, Seen, ServedCache, Steps, Story, Sweep, Swept, Told, What,
 };
 pub use can::{Decision, Deed, NoQuestion, Question, can};
 pub use explain::{ExplainError, Explained, explain};
