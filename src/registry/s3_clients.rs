@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 
-use super::{RegistryError, Repository, StoredManifest, WritableRepository, late};
+use super::{RegistryError, Repository, StoredManifest, Tags, WritableRepository, late};
 use crate::buildkit::{Cache, Contents, InvalidConfig, MAX_CONFIG_BYTES, Read, S3Name, S3Read};
 use crate::oci::{Digest, Tag};
 use crate::store::{Key, Object, StoreError};
@@ -120,6 +120,23 @@ impl Repository {
             disregarded.note(key, meta.etag);
         }
         Ok(cache)
+    }
+
+    /// The tags after `last` under which such clients have caches, as far as one request tells.
+    pub(super) async fn list_of_s3(&self, last: Option<&Tag>) -> Result<Tags, RegistryError> {
+        let Some(S3Clients { name, tag, .. }) = &self.registry.s3_clients else { return Ok(Tags::default()) };
+        let patience = self.patience().bytes;
+        if !name.tells_tags() {
+            let is_next = last.is_none_or(|last| last < tag);
+            let is_there = is_next && self.read_s3_cache(tag, patience).await?.is_some();
+            return Ok(Tags { tags: is_there.then(|| tag.to_string()).into_iter().collect(), is_truncated: false });
+        }
+        let Some(before) = name.before_tag(&self.image) else { return Ok(Tags::default()) };
+        let (prefix, after) = (self.keys.s3_manifests(&before), last.and_then(|last| self.s3_key(last)));
+        let page = self.store().list(&prefix, after.as_ref(), patience).await?;
+        let tag = |key: &Key| Some(key.as_str().strip_prefix(&prefix)?.parse::<Tag>().ok()?.to_string());
+        let tags: Vec<_> = page.objects.iter().filter_map(|object| tag(&object.key)).collect();
+        Ok(Tags { is_truncated: page.is_truncated && !tags.is_empty(), tags })
     }
 
     /// What `object` has in it, and what that says, if it is a cache of `type=s3`.

@@ -1,5 +1,7 @@
 //! Listing tags.
 
+use futures_util::future::try_join;
+
 use super::{RegistryError, Repository};
 use crate::oci::Tag;
 
@@ -7,7 +9,7 @@ use crate::oci::Tag;
 const PAGE: usize = 1000;
 
 /// A page of tags.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags {
     /// In the order of their bytes.
     pub tags: Vec<String>,
@@ -15,28 +17,47 @@ pub struct Tags {
     pub is_truncated: bool,
 }
 
+impl Tags {
+    /// These and the `other` ones, as far as both tell.
+    fn and(mut self, other: Self) -> Self {
+        let ends = [&self, &other].into_iter().filter(|tags| tags.is_truncated).filter_map(|tags| tags.tags.last().cloned());
+        let end = ends.min();
+        self.is_truncated |= other.is_truncated;
+        self.tags.extend(other.tags);
+        self.tags.sort();
+        self.tags.dedup();
+        self.tags.retain(|tag| end.as_ref().is_none_or(|end| tag <= end));
+        self
+    }
+}
+
 impl Repository {
     /// The tags after `last`, `most` of them at most and never more than a
     /// thousand; `None` when there is no such repository.
     ///
-    /// Costs one request to the store, whichever page it is.
+    /// Costs one request to the store, whichever page it is, and one more where `type=s3` clients have caches there.
     ///
     /// # Errors
     ///
     /// [`RegistryError::Store`]: they could not be listed.
     pub async fn list_tags(&self, last: Option<&Tag>, most: usize) -> Result<Option<Tags>, RegistryError> {
+        let (pushed, of_s3) = try_join(self.list_pushed(last), self.list_of_s3(last)).await?;
+        let mut page = pushed.and(of_s3);
+        if page.tags.is_empty() && last.is_none() && !self.exists().await? {
+            return Ok(None);
+        }
+        let most = most.min(PAGE);
+        page.is_truncated |= page.tags.len() > most;
+        page.tags.truncate(most);
+        Ok(Some(page))
+    }
+
+    async fn list_pushed(&self, last: Option<&Tag>) -> Result<Tags, RegistryError> {
         let prefix = self.keys.tags();
         let after = last.map(|tag| self.keys.tag(tag));
         let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
         let found = page.objects.iter().filter_map(|object| object.key.as_str().strip_prefix(&prefix));
-        let mut tags: Vec<_> = found.map(str::to_owned).collect();
-        if tags.is_empty() && last.is_none() && !self.exists().await? {
-            return Ok(None);
-        }
-        let most = most.min(PAGE);
-        let is_truncated = page.is_truncated || tags.len() > most;
-        tags.truncate(most);
-        Ok(Some(Tags { tags, is_truncated }))
+        Ok(Tags { tags: found.map(str::to_owned).collect(), is_truncated: page.is_truncated })
     }
 
     /// Whether anything was ever pushed here and is there still.

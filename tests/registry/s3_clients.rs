@@ -542,3 +542,55 @@ async fn what_one_replica_announces_another_has_a_hundred_times_at_random() {
         tokio::time::advance(Duration::from_secs(chance.u64(0..90))).await;
     }
 }
+
+/// The tags of `app` as a client pages through them, a few at a time.
+async fn tags(replica: &Replica, most: usize) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    loop {
+        let last = all.last().map(|tag| tag.parse().unwrap());
+        let page = replica.app.list_tags(last.as_ref(), most).await.unwrap().unwrap();
+        all.extend(page.tags);
+        if !page.is_truncated {
+            return all;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_clients_have_is_listed_among_the_tags() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    assert!(one.app.list_tags(None, 10).await.unwrap().is_none());
+
+    export(&harbour, &["theirs"]).await;
+    assert_eq!(tags(&one, 10).await, ["cache"]);
+    push_cache(&one, "a", &["ours"]).await;
+    push_cache(&one, "x", &["ours"]).await;
+
+    assert_eq!(tags(&one, 1).await, ["a", "cache", "x"]);
+    push_cache(&one, "cache", &["ours"]).await;
+    assert_eq!(tags(&one, 2).await, ["a", "cache", "x"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_each_tag_has_a_name_all_are_listed_whatever_the_page_of_the_store() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(|registry| {
+        registry.with_s3_clients(Some(S3Clients { name: "{tag}".parse().unwrap(), tag: "x".parse().unwrap(), write: false }))
+    });
+    // More than a store lists at once of theirs, and some of ours before, among and after them.
+    let mut expected: Vec<_> = (0..1100).map(|number| format!("t{number:04}")).collect();
+    for tag in &expected {
+        harbour.store.put(&format!("app/manifests/{tag}").parse().unwrap(), "{}".into(), "", PATIENCE.bytes).await.unwrap();
+    }
+    harbour.store.put(&"app/manifests/t/no-tag".parse().unwrap(), "{}".into(), "", PATIENCE.bytes).await.unwrap();
+    for tag in ["a", "t0500", "t1050x", "z"] {
+        push_cache(&one, tag, &["ours"]).await;
+        expected.push(tag.to_owned());
+    }
+    expected.sort();
+    expected.dedup();
+
+    assert_eq!(tags(&one, 1000).await, expected);
+    assert_eq!(tags(&one, 300).await, expected);
+}
