@@ -23,7 +23,8 @@ use crate::server::{self, Limits};
 use crate::store::Misconfiguration;
 
 pub use crate::registry::{
-    Explanation, Finding, IMPORT_LIMIT, Leftovers, Outcome, Seen, ServedCache, Steps, Story, Sweep, Swept, Told,
+    Explanation, Finding, FoundByS3, IMPORT_LIMIT, Leftovers, Outcome, Seen, SeenByS3, ServedCache, Steps, Story, Sweep, Swept,
+    Told,
 };
 pub use explain::{ExplainError, Explained, explain};
 pub use policy::{NoSuchProfile, Permissions, Rights, permissions};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use longshore::oci::{Digest, MediaType, Reference};
-use longshore::registry::{Answering, Asker, Fallback, Kind, Registry, RegistryError, S3Clients, Target};
+use longshore::registry::{Answering, Asker, Fallback, FoundByS3, Kind, Registry, RegistryError, S3Clients, Target};
 use longshore::store::ObjectStore;
 use serde_json::{Value, json};
 
@@ -593,4 +593,22 @@ async fn where_each_tag_has_a_name_all_are_listed_whatever_the_page_of_the_store
 
     assert_eq!(tags(&one, 1000).await, expected);
     assert_eq!(tags(&one, 300).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_explained_what_clients_find() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    let found = async || one.app.explain(&"cache".parse().unwrap()).await.unwrap().of_s3.map(|seen| (seen.key, seen.found));
+    let at = |found| Some(("manifests/app".to_owned(), found));
+
+    assert_eq!(found().await, at(FoundByS3::Nothing));
+    let pushed = push_cache(&one, "cache", &["ours"]).await;
+    assert_eq!(found().await, at(FoundByS3::Pushed(pushed)));
+    export(&harbour, &["theirs"]).await;
+    let exported = harbour.store.head(&"manifests/app".parse().unwrap(), PATIENCE.bytes).await.unwrap().unwrap().last_modified;
+    assert_eq!(found().await, at(FoundByS3::Exported(exported)));
+    put(&harbour, "manifests/app", "[]").await;
+    assert!(matches!(found().await, Some((_, FoundByS3::NoCache(_)))));
+    assert_eq!(one.app.explain(&"other".parse().unwrap()).await.unwrap().of_s3, None);
 }
