@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::profiles::{config_file, write};
-use crate::stage::{Quay, cold, export, exporter, import, result_of, run};
+use crate::stage::{Quay, bucket_of, cold, export, exporter, import, result_of, run};
 use crate::support::buildkit::{Build, Buildkit};
 use crate::support::door::Door;
 use crate::support::longshore::{Launch, Longshore};
 use crate::support::minio::{ACCESS_KEY_ID, DOMAIN, Minio, REGION, SECRET_ACCESS_KEY};
 use crate::support::project::{Project, Tree};
-use crate::support::s3_server::minio;
+use crate::support::s3_server::{S3Server, minio};
 use crate::support::scratch_parent;
 
 /// Where such clients and Longshore have their caches.
@@ -202,6 +203,27 @@ fn a_build_whose_every_request_goes_to_another_replica_imports_what_type_s3_expo
             let exported = export(&project, &format!("{},mode=max", pier.direct().await)).await;
             assert_eq!(import(&project, &through).await, exported, "{round}");
         }
+    });
+}
+
+// A store that keeps objects as files has none below another one, and type=s3 itself could not have such names there.
+#[test]
+fn a_name_that_the_store_cannot_have_is_told_of_and_fails_no_build() {
+    run(async {
+        let ((_folder, config), (bucket, back)) = (config_file(), bucket_of(S3Server::Versitygw).await);
+        let settings = "layout = \"shared\"\ns3_clients = { write = true }";
+        write(&config, &format!("[profiles.default]\nbucket = {bucket:?}\nendpoint = \"http://{}\"\n{settings}", back.address));
+        let longshore = with_keys(Launch::configured(&config)).start().await;
+        let cache = |image: &str| format!("type=registry,ref={}/{image}:cache", longshore.address);
+        let project = Project::new();
+        export(&project, &format!("{},mode=max", cache("org/app"))).await;
+
+        let began = Instant::now();
+        let exported = export(&project, &format!("{},mode=max", cache("org/app/worker"))).await;
+
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert_eq!(import(&project, &cache("org/app/worker")).await, exported);
+        assert!(longshore.log().contains("cache not written for type=s3 clients"), "{}", longshore.log());
     });
 }
 
