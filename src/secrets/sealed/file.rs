@@ -14,8 +14,8 @@ use std::time::SystemTime;
 use secrecy::SecretString;
 
 use super::{MAX_BYTES, SealKey, SealedError, SealedSecret, SealedSecrets, seal, unseal};
+use crate::files::read;
 use crate::secrets::SecretName;
-use crate::secrets::value::read;
 
 /// Who may read a file that is new: nobody else needs it.
 const NEW_MODE: u32 = 0o600;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox};
 
+use crate::files::read;
 use crate::secrets::Environment;
-use crate::secrets::value::read;
 
 /// Where gocdnext has its key, which is taken where there is none of ours.
 pub(crate) const GOCDNEXT_KEY: &str = "GOCDNEXT_SECRET_KEY";
