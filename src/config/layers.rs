@@ -115,8 +115,8 @@ pub struct Layers {
     pub problems: Problems,
     /// The profile that it is about, if it is.
     pub profile: String,
-    /// What keys may refer to.
-    pub secrets: Secrets,
+    /// What keys may refer to; `None` where that could not be read.
+    pub secrets: Option<Secrets>,
 }
 
 /// What was stated, by what it is about.
@@ -140,7 +140,7 @@ impl Gathered {
         let mut profiles: Vec<_> = file.profiles.into_iter().map(|profile| Layers::of_profile(profile, &mut problems)).collect();
         add_default(&mut profiles, &own, &sources.environment, &mut problems);
         let stack = own.into_iter().chain([file.layer, defaults()]).collect();
-        Ok(Self { server: Layers { stack, problems, profile: DEFAULT.into(), secrets: Secrets::default() }, profiles })
+        Ok(Self { server: Layers { stack, problems, profile: DEFAULT.into(), secrets: None }, profiles })
     }
 }
 
@@ -155,7 +155,7 @@ fn add_default(profiles: &mut Vec<Layers>, own: &[Layer], environment: &Environm
                 stack: vec![defaults()],
                 problems: Problems::default(),
                 profile: DEFAULT.into(),
-                secrets: Secrets::default(),
+                secrets: None,
             });
             profiles.len() - 1
         }
@@ -172,12 +172,7 @@ impl Layers {
     fn of_profile(profile: FileProfile, problems: &mut Problems) -> Self {
         let FileProfile { name, layer, variables } = profile;
         let [gocdnext, aws] = environment::stated_in_file(variables, problems);
-        Self {
-            stack: vec![layer, gocdnext, aws, defaults()],
-            problems: Problems::default(),
-            profile: name,
-            secrets: Secrets::default(),
-        }
+        Self { stack: vec![layer, gocdnext, aws, defaults()], problems: Problems::default(), profile: name, secrets: None }
     }
 
     /// What a setting is called in a file.

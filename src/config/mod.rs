@@ -261,7 +261,9 @@ fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Probl
     let store = limits(&mut layers);
     let secrets = secrets::open(&mut layers, &sources.environment);
     let (mut warnings, mut kinds, mut profiles) = (Vec::new(), Vec::new(), Vec::new());
-    secrets::warn_of_exposed(&secrets, &mut warnings);
+    if let Some(secrets) = &secrets {
+        secrets::warn_of_exposed(secrets, &mut warnings);
+    }
     for of_profile in &mut stated {
         of_profile.secrets = secrets.clone();
         let kind = store::decide(of_profile, &sources.environment);
@@ -279,9 +281,9 @@ fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Probl
         }
         Purpose::StoreOnly => access::access(&mut layers, None, &[]),
     };
-    let files = [sources.paths(), secrets.files()].concat();
     let config = || {
-        let (log, server, access, store) = (log?, server?, access?, store?);
+        let (log, server, access, store, secrets) = (log?, server?, access?, store?, secrets?);
+        let files = [sources.paths(), secrets.files()].concat();
         Some(Config { log, server, access, store, profiles, secrets, warnings, files })
     };
     match config() {

@@ -25,6 +25,39 @@ pub(super) enum Secret {
     Token(SecretString),
 }
 
+/// A part of a key pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Names the key.
+    AccessKeyId,
+    /// Signs for it.
+    SecretAccessKey,
+    /// Comes with temporary keys.
+    SessionToken,
+}
+
+impl Part {
+    /// Whether `text` can be it.
+    #[must_use]
+    pub fn can_be(self, text: &str) -> bool {
+        match self {
+            // They become parts of headers.
+            Self::AccessKeyId | Self::SessionToken => !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()),
+            Self::SecretAccessKey => !text.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace()),
+        }
+    }
+
+    /// What every such text is.
+    #[must_use]
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::AccessKeyId => "an access key id is letters, digits and signs of ASCII, and no spaces",
+            Self::SessionToken => "a session token is letters, digits and signs of ASCII, and no spaces",
+            Self::SecretAccessKey => "a secret access key has no spaces and no control characters in it, and is not empty",
+        }
+    }
+}
+
 /// How long credentials are good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lasts {
@@ -45,16 +78,9 @@ impl Grant {
     pub(super) fn keys(id: &str, secret: &str, token: Option<&str>, lasts: Lasts) -> Result<Self, Failure> {
         let [id, secret] = [id, secret].map(str::trim_end);
         let token = token.map(str::trim_end).filter(|token| !token.is_empty());
-        // The first and the last become parts of headers.
-        let is_header = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-        for (name, value, is_good) in [
-            ("access key id", id, is_header(id)),
-            ("secret access key", secret, !secret.contains(char::is_control)),
-            ("session token", token.unwrap_or("-"), token.is_none_or(is_header)),
-        ] {
-            if value.is_empty() || !is_good {
-                return Err(Failure::lasting(format!("the {name} is empty, or has characters in it that none has")));
-            }
+        let parts = [(Part::AccessKeyId, Some(id)), (Part::SecretAccessKey, Some(secret)), (Part::SessionToken, token)];
+        if let Some((part, _)) = parts.iter().find(|(part, text)| text.is_some_and(|text| !part.can_be(text))) {
+            return Err(Failure::lasting(format!("what it has is no key: {}", part.rule())));
         }
         let keys = Keys::new(id, secret, token.map(str::to_owned), None, "longshore");
         Ok(Self { id: id.to_owned(), secret: Secret::Keys(keys), lasts })

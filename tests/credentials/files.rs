@@ -84,7 +84,7 @@ async fn what_is_missing_is_told_by_its_name_and_never_by_its_text() {
         (of("a"), "[a] of"),
         (of("a"), "has no aws_secret_access_key"),
         (of("c"), "has no aws_access_key_id"),
-        (of("b"), "the secret access key is empty, or has characters"),
+        (of("b"), "a secret access key has no spaces"),
         (nowhere, "No such file"),
         (Source::File { path: None, section: "a".to_owned() }, "HOME is not set"),
         (Source::Environment, "AWS_ACCESS_KEY_ID is not set"),
