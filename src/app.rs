@@ -1,6 +1,8 @@
 //! The composition root: the one place that reads a [`Config`] and builds the floors from it.
 
+mod fixed;
 mod policy;
+mod reread;
 mod running;
 mod sweep;
 
@@ -22,7 +24,7 @@ use crate::store::Misconfiguration;
 
 pub use crate::registry::{Leftovers, Sweep, Swept};
 pub use policy::{NoSuchProfile, Permissions, Rights, permissions};
-pub use running::{Reloaded, Running};
+pub use running::{Occasion, Reloaded, Running};
 pub use sweep::{SweepError, sweep};
 
 /// Files that a process has open besides connections and what they read and write.
@@ -62,6 +64,12 @@ pub enum SetupError {
         profile: String,
         /// What is wrong.
         mistake: Misconfiguration,
+    },
+    /// A profile would end without anybody having said that it should: its images would go to another one.
+    #[error("profile {profile} is in none of the files any more; if that is meant, send SIGHUP or restart")]
+    Gone {
+        /// Which one.
+        profile: String,
     },
 }
 

@@ -67,15 +67,15 @@ pub fn refuse_what_leads_nowhere(layers: &mut Layers, server: &Server, profiles:
 }
 
 /// What clients may do. It must be stated where the wrong guess would let strangers write into builds.
-pub fn access(layers: &mut Layers, server: Option<&Server>, stores: &[StoreKind]) -> Option<Access> {
+pub fn access<'a>(layers: &mut Layers, servers: impl IntoIterator<Item = &'a Server>, stores: &[StoreKind]) -> Option<Access> {
     if layers.words(&ANONYMOUS).is_some() {
         return Some(Access { anonymous: stated(layers)? });
     }
     let is_bucket = stores.iter().any(|store| matches!(store, StoreKind::Bucket(_)));
-    let is_loopback = server.is_none_or(|server| server.listeners.iter().all(|listener| listener.address.ip().is_loopback()));
+    let is_loopback = |server: &Server| server.listeners.iter().all(|listener| listener.address.ip().is_loopback());
     if is_bucket {
         layers.refuse(&ANONYMOUS, BUCKET_NEEDS_A_WORD);
-    } else if !is_loopback {
+    } else if !servers.into_iter().all(is_loopback) {
         layers.refuse(&ANONYMOUS, NETWORK_NEEDS_A_WORD);
     }
     Some(Access { anonymous: Anonymous::Write })
@@ -126,6 +126,23 @@ mod tests {
             assert_eq!(loaded(&flags, &KEYS, "").unwrap().access.anonymous, anonymous);
         }
         assert!(loaded(&[("anonymous", "all")], &[], "").unwrap_err().contains("\"all\": must be one of none, read, write"));
+    }
+
+    // The port goes on being open to others until the next start.
+    #[test]
+    fn a_word_that_is_taken_back_must_not_open_the_listeners_in_force() {
+        let wide = loaded(&[("listen", "0.0.0.0:1"), ("anonymous", "none")], &[], "").unwrap().server;
+        let sources = |words| crate::config::Sources {
+            file: Some(crate::config::File { path: "config.toml".into(), text: words, is_exposed: false }),
+            environment: [("HOME", "/home/user")].into_iter().collect(),
+            ..Default::default()
+        };
+
+        let refused = crate::config::load_beside(&sources(String::new()), &wide).unwrap_err().to_string();
+
+        assert!(refused.contains("access.anonymous") && refused.contains("listens beyond loopback"), "{refused}");
+        let stated = crate::config::load_beside(&sources("[access]\nanonymous = \"read\"".into()), &wide).unwrap();
+        assert_eq!(stated.access.anonymous, Anonymous::Read);
     }
 
     // Whoever mends the keys first should not find out only then that a word is missing.

@@ -206,7 +206,25 @@ pub enum Store {
 ///
 /// Everything that is wrong with it, in words that hold no secret.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
-    load_for(sources, Purpose::Serving)
+    load_for(sources, Purpose::Serving(None))
+}
+
+/// Makes a configuration that is to be put in force while a server listens as `in_force` says: who may do what is judged by
+/// that too, since it will go on so.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_beside(sources: &Sources, in_force: &Server) -> Result<Config, Problems> {
+    load_for(sources, Purpose::Serving(Some(in_force)))
+}
+
+/// The files and folders that a configuration is made of, as far as that can be told of one that is wrong.
+#[must_use]
+pub fn places(flags: &Flags, environment: &Environment) -> Vec<PathBuf> {
+    let stated = Sources::gather(flags, environment).and_then(|sources| secret_sources(&sources));
+    let secrets = crate::secrets::places(&stated.unwrap_or_default(), &environment.variables().collect());
+    [Sources::paths_to_read(flags, environment), secrets].concat()
 }
 
 /// Makes a configuration of everything that was stated, for work on the store
@@ -226,7 +244,7 @@ pub fn load_unserved(sources: &Sources) -> Result<Config, Problems> {
 ///
 /// As [`load`].
 pub fn in_force(sources: &Sources) -> Result<(Vec<InForce>, Config), Problems> {
-    let (config, gathered) = read(sources, Purpose::Serving)?;
+    let (config, gathered) = read(sources, Purpose::Serving(None))?;
     Ok((report::report(&gathered, &config), config))
 }
 
@@ -244,17 +262,18 @@ pub fn secret_sources(sources: &Sources) -> Result<Vec<crate::secrets::Source>, 
 }
 
 /// What a configuration is needed for.
-enum Purpose {
-    Serving,
+enum Purpose<'a> {
+    /// Where others may reach it: as it says itself, and as a server listens that goes on under it.
+    Serving(Option<&'a Server>),
     StoreOnly,
 }
 
-fn load_for(sources: &Sources, purpose: Purpose) -> Result<Config, Problems> {
+fn load_for(sources: &Sources, purpose: Purpose<'_>) -> Result<Config, Problems> {
     read(sources, purpose).map(|(config, _)| config)
 }
 
 /// The configuration, and what it was made of.
-fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Problems> {
+fn read(sources: &Sources, purpose: Purpose<'_>) -> Result<(Config, Gathered), Problems> {
     let Gathered { server: mut layers, profiles: mut stated } = Gathered::of(sources)?;
     let log = log(&mut layers);
     let server = access::server(&mut layers);
@@ -273,13 +292,13 @@ fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Probl
     }
     profile::refuse_ties(&mut layers, &profiles);
     let access = match purpose {
-        Purpose::Serving => {
+        Purpose::Serving(in_force) => {
             if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated.len()) {
                 access::refuse_what_leads_nowhere(&mut layers, server, &profiles);
             }
-            access::access(&mut layers, server.as_ref(), &kinds)
+            access::access(&mut layers, server.iter().chain(in_force), &kinds)
         }
-        Purpose::StoreOnly => access::access(&mut layers, None, &[]),
+        Purpose::StoreOnly => access::access(&mut layers, [], &[]),
     };
     let config = || {
         let (log, server, access, store, secrets) = (log?, server?, access?, store?, secrets?);

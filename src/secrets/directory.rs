@@ -42,6 +42,14 @@ fn reading(directory: &Path, values: BTreeMap<SecretName, Found>) -> Reading {
     Reading { values, places: vec![directory.to_owned(), place], plain_files }
 }
 
+/// What [`read`] looks at in `directory`, also where it cannot be read.
+pub(super) fn places(directory: &Path) -> Vec<PathBuf> {
+    let present = directory.join(PRESENT);
+    let files = place(directory).and_then(|place| place.read_dir()).into_iter().flatten();
+    let files = files.filter_map(|entry| Some(entry.ok()?.path())).take(MAX_FILES);
+    [directory.to_owned(), present].into_iter().chain(files).collect()
+}
+
 /// Where the files are now.
 fn place(directory: &Path) -> io::Result<PathBuf> {
     match directory.join(PRESENT).canonicalize() {

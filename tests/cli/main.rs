@@ -8,6 +8,7 @@ mod support;
 mod config;
 mod policy;
 mod profiles;
+mod reload;
 mod secret;
 mod start;
 mod sweep;

@@ -93,6 +93,11 @@ impl SealKey {
         stated(environment, NEW_KEY, NEW_KEY_FILE)?.ok_or(KeyError::Absent { variable: NEW_KEY })
     }
 
+    /// The file that `environment` names as that of the key, whatever is in it.
+    pub(crate) fn stated_file(environment: &Environment) -> Option<PathBuf> {
+        environment.get(KEY_FILE).map(PathBuf::from)
+    }
+
     /// The variable it comes from.
     pub(super) fn origin(&self) -> &'static str {
         self.origin
