@@ -1,8 +1,10 @@
 //! The composition root: the one place that reads a [`Config`] and builds the floors from it.
 
+mod explain;
 mod fixed;
 mod policy;
 mod reread;
+mod rules;
 mod running;
 mod sweep;
 
@@ -22,7 +24,10 @@ use crate::secrets::Mask;
 use crate::server::{self, Limits};
 use crate::store::Misconfiguration;
 
-pub use crate::registry::{Leftovers, Sweep, Swept};
+pub use crate::registry::{
+    Explanation, Finding, IMPORT_LIMIT, Leftovers, Outcome, Seen, ServedCache, Steps, Story, Sweep, Swept, Told,
+};
+pub use explain::{ExplainError, Explained, explain};
 pub use policy::{NoSuchProfile, Permissions, Rights, permissions};
 pub use running::{Occasion, Reloaded, Running};
 pub use sweep::{SweepError, sweep};

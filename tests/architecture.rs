@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Who may use whom, besides itself. A module that is not here is a failure too.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "config", "secrets"]),
+    ("cli", &["app", "config", "secrets", "oci"]),
     ("app", &["server", "api", "access", "registry", "store", "oci", "config", "metrics", "secrets", "credentials"]),
     ("server", &["api"]),
     ("api", &["access", "registry", "store", "oci", "metrics", "secrets"]),

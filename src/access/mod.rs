@@ -4,6 +4,7 @@
 //! [`Profile`], which is asked before the store is.
 
 mod profiles;
+mod rules;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use crate::oci::{Pattern, RepoName};
 use crate::registry::{Catalog, Registry, RegistryError, Repository, WritableRepository};
 
 pub use profiles::Profiles;
+pub use rules::{FallbackRule, ImageRule, Rules};
 
 /// A store with its credentials, and who may use it.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub struct Profile {
     anonymous: Access,
     images: Vec<Pattern>,
     map: Vec<(Pattern, RepoName)>,
+    rules: Rules,
 }
 
 /// What somebody may do.
@@ -53,7 +56,7 @@ impl Profile {
     /// The profile `name` over `registry`, with `anonymous` for whoever does not say who they are.
     #[must_use]
     pub fn new(name: String, registry: Arc<Registry>, anonymous: Access) -> Self {
-        Self { name, registry, anonymous, images: Vec::new(), map: Vec::new() }
+        Self { name, registry, anonymous, images: Vec::new(), map: Vec::new(), rules: Rules::default() }
     }
 
     /// The same, with all images that one of `images` means for its own.
@@ -66,6 +69,12 @@ impl Profile {
     #[must_use]
     pub fn with_map(self, map: Vec<(Pattern, RepoName)>) -> Self {
         Self { map, ..self }
+    }
+
+    /// The same, with pulls answered as `rules` say.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// What the configuration calls it.
@@ -81,7 +90,19 @@ impl Profile {
     /// [`Denied`] when the client may not.
     pub fn read(&self, name: RepoName) -> Result<Repository, Denied> {
         let name = self.allow(name, Access::Read)?;
-        Ok(self.registry.repository(self.kept_as(&name)).called(name))
+        let answering = self.rules.answering(&name, |other| self.read_alone(other.clone()).ok());
+        Ok(self.repository(name).answering(answering))
+    }
+
+    /// The repository `name`, which stands in for another one. A client gets no more of it than by its own name.
+    fn read_alone(&self, name: RepoName) -> Result<Repository, Denied> {
+        let name = self.allow(name, Access::Read)?;
+        let answering = self.rules.alone(&name);
+        Ok(self.repository(name).answering(answering))
+    }
+
+    fn repository(&self, name: RepoName) -> Repository {
+        self.registry.repository(self.kept_as(&name)).called(name)
     }
 
     /// The repository `name`, to read from and write to.

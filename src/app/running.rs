@@ -12,7 +12,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::fixed::Fixed;
 use super::reread::reread;
-use super::{SetupError, SetupErrors};
+use super::{SetupError, SetupErrors, rules};
 use crate::access::{self, Access, Profiles};
 use crate::api::{Api, Hosts};
 use crate::config::{Anonymous, Config, Profile, Server, Store, StoreLimits};
@@ -217,10 +217,7 @@ impl Running {
         let mut in_force = self.stands();
         let changed: BTreeSet<_> = stands.iter().flat_map(|stand| stand.secrets.adopt(&config.secrets).names()).collect();
         let anonymous = access(config.access.anonymous);
-        let profiles = stands.iter().map(|Stand { stated: Profile { name, images, map, .. }, registry, .. }| {
-            let profile = access::Profile::new(name.clone(), Arc::clone(registry), anonymous);
-            Arc::new(profile.with_images(images.clone()).with_map(map.clone()))
-        });
+        let profiles = stands.iter().map(|stand| Arc::new(profile(&stand.stated, Arc::clone(&stand.registry), anonymous)));
         self.api.replace_profiles(Profiles::new(profiles));
         *in_force = stands;
         changed.into_iter().collect()
@@ -237,6 +234,12 @@ impl fmt::Debug for Running {
 fn hide(mask: &Mask, config: &Config, before: Vec<SecretString>) {
     mask.hold(MASKED[1], before);
     mask.hold(MASKED[0], config.secret_values());
+}
+
+/// The profile that is `stated`, over `registry`.
+pub(super) fn profile(stated: &Profile, registry: Arc<Registry>, anonymous: Access) -> access::Profile {
+    let profile = access::Profile::new(stated.name.clone(), registry, anonymous);
+    profile.with_images(stated.images.clone()).with_map(stated.map.clone()).with_rules(rules::rules(stated))
 }
 
 /// What the sources of credentials find around the process.

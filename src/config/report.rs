@@ -2,12 +2,13 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::credentials;
 use super::layers::{Gathered, Layer, Layers, Source, Word};
 use super::setting::{
-    ANONYMOUS, CREDENTIALS, ENDPOINT, Fallback, IMAGES, KIND, Kind, MAP, PATH, PATH_STYLE, REGION, SETTINGS, STORE, Setting,
+    ANONYMOUS, CREDENTIALS, ENDPOINT, FALLBACK, Fallback, IMAGES, KIND, Kind, MAP, PARTS_MAX, PARTS_MAX_BYTES, PARTS_SEPARATOR,
+    PARTS_WINDOW, PATH, PATH_STYLE, REGION, RULES, SETTINGS, STORE, Setting,
 };
 use super::{Config, Profile, Store};
+use super::{credentials, rules};
 use crate::secrets::Template;
 
 /// What a setting is that nobody states.
@@ -41,7 +42,7 @@ fn of_profile(layers: &Layers, profile: &Profile) -> Vec<InForce> {
     let keys = credentials::deciding(layers).map_or(&[][..], |index| &layers.stack[index..=index]);
     let settings = SETTINGS.iter().filter(|setting| setting.key_in_profile().is_some());
     let told = settings.filter_map(|setting| match &profile.store {
-        Store::Folder { .. } if ![STORE, PATH, IMAGES, MAP].contains(setting) => None,
+        Store::Folder { .. } if !is_of_any_store(setting) => None,
         Store::S3(_) if *setting == PATH => None,
         // Keys come whole from one source, so what another one says of them counts for nothing.
         Store::S3(bucket) if credentials::is_about_keys(setting) => {
@@ -52,6 +53,11 @@ fn of_profile(layers: &Layers, profile: &Profile) -> Vec<InForce> {
         _ => Some(in_force(layers, &layers.stack, setting, made_of(profile, setting))),
     });
     told.collect()
+}
+
+/// Whether a setting is about profiles whatever their store is.
+fn is_of_any_store(setting: &Setting) -> bool {
+    [STORE, PATH, IMAGES, MAP, PARTS_SEPARATOR, PARTS_WINDOW, PARTS_MAX, PARTS_MAX_BYTES, RULES, FALLBACK].contains(setting)
 }
 
 /// What was made of a setting that depends on others.
@@ -93,6 +99,9 @@ fn in_force(layers: &Layers, stack: &[Layer], setting: &Setting, made: Option<St
 
 /// A value as a person reads it.
 fn value(setting: &Setting, words: &[Word]) -> String {
+    if let Kind::Tables(_) = setting.kind {
+        return rules::told(words);
+    }
     let texts = words.iter().map(|word| match setting.kind {
         Kind::Credential => kept(&word.text),
         // From a file they come percent-encoded.

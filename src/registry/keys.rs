@@ -4,6 +4,7 @@
 //! <image>/blobs/sha256:<hex>            layers and configs
 //! <image>/_oci/tags/<tag>               the whole manifest; its media type is the object's content type
 //! <image>/_oci/manifests/sha256:<hex>   the same bytes by digest
+//! <image>/_oci/derived/sha256:<hex>     manifests and configs that were made here
 //! <image>/_oci/used/sha256:<hex>        empty; its age is how long that manifest was not used
 //! <image>/_oci/referrers/<subject>/<referrer>   a descriptor of the referrer
 //! <image>/_oci/uploads/<id>/<offset>    a piece of a chunked upload
@@ -52,6 +53,11 @@ impl ImageKeys {
     /// Where a manifest is by its digest.
     pub(super) fn manifest(&self, digest: &Digest) -> Key {
         self.key(&format!("_oci/manifests/{digest}"))
+    }
+
+    /// Where a manifest or config is that was made here.
+    pub(super) fn derived(&self, digest: &Digest) -> Key {
+        self.key(&format!("_oci/derived/{digest}"))
     }
 
     /// What says when a manifest was last used.
@@ -180,6 +186,7 @@ mod tests {
 
         assert_eq!(keys.blob(&digest).as_str(), format!("ghcr.io/org/app/blobs/{digest}"));
         assert_eq!(keys.manifest(&digest).as_str(), format!("ghcr.io/org/app/_oci/manifests/{digest}"));
+        assert_eq!(keys.derived(&digest).as_str(), format!("ghcr.io/org/app/_oci/derived/{digest}"));
         assert_eq!(keys.used(&digest).as_str(), format!("ghcr.io/org/app/_oci/used/{digest}"));
         assert_eq!(keys.tag(&"cache".parse().unwrap()).as_str(), "ghcr.io/org/app/_oci/tags/cache");
     }

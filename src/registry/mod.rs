@@ -3,6 +3,7 @@
 //! [`Registry`] is the whole; who may use which of its repositories is decided
 //! a floor above. A [`Repository`] reads, a [`WritableRepository`] writes too.
 
+mod answers;
 mod blobs;
 mod catalog;
 mod corrupt;
@@ -11,6 +12,7 @@ mod exports;
 mod index;
 mod keys;
 mod manifests;
+mod presence;
 mod reading;
 mod recent;
 mod referrers;
@@ -49,6 +51,11 @@ use sweep::Sweeps;
 use turns::Turns;
 use used::Marks;
 
+pub use crate::buildkit::IMPORT_LIMIT;
+pub use answers::{
+    Answer, Answering, Explanation, Fallback, Finding, Kind, Outcome, Parts, PassedOver, Seen, ServedCache, Steps, Story, Target,
+    Told, Why,
+};
 pub use blobs::Blob;
 pub use catalog::Catalog;
 pub use error::RegistryError;
@@ -79,6 +86,9 @@ pub struct Registry {
     /// Turns at reading the pieces of uploads back.
     read_backs: Arc<Semaphore>,
     corrupt: Corrupt,
+    answers: answers::Memory,
+    /// Turns at working on caches.
+    answering: Arc<Semaphore>,
     sweeps: Sweeps,
     turns: Turns,
     background: TaskTracker,
@@ -158,6 +168,8 @@ impl Registry {
             sessions: Sessions::default(),
             read_backs: Arc::new(Semaphore::new(uploads::READ_BACKS_AT_ONCE)),
             corrupt: Corrupt::default(),
+            answers: answers::Memory::default(),
+            answering: answers::permits(),
             sweeps: Sweeps::default(),
             turns: Turns::new(),
             background: TaskTracker::new(),
@@ -185,7 +197,8 @@ impl Registry {
     /// The repository `name`, to read from; it need not exist.
     #[must_use]
     pub fn repository(self: &Arc<Self>, name: RepoName) -> Repository {
-        Repository { keys: ImageKeys::of(&name), registry: Arc::clone(self), image: name.clone(), name }
+        let (keys, image, answering) = (ImageKeys::of(&name), name.clone(), Arc::default());
+        Repository { registry: Arc::clone(self), name, image, keys, answering }
     }
 
     /// The repository `name`, to write to; it need not exist.
@@ -225,6 +238,8 @@ pub struct Repository {
     /// What it is kept as.
     image: RepoName,
     keys: ImageKeys,
+    /// How pulls of it are answered.
+    answering: Arc<Answering>,
 }
 
 /// A repository, to read from and write to.
@@ -242,6 +257,12 @@ impl Repository {
     #[must_use]
     pub fn called(self, name: RepoName) -> Self {
         Self { name, ..self }
+    }
+
+    /// The same, with pulls answered as `answering` says.
+    #[must_use]
+    pub fn answering(self, answering: Answering) -> Self {
+        Self { answering: Arc::new(answering), ..self }
     }
 
     fn store(&self) -> &dyn ObjectStore {

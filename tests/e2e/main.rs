@@ -7,6 +7,7 @@ mod support;
 
 mod broken_off;
 mod bucket;
+mod caches;
 mod costs;
 mod faults;
 mod leaks;

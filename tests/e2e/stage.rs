@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
 use std::io::{self, BufRead as _};
+use std::net::SocketAddrV4;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -14,6 +17,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::support::buildkit::{Build, Buildkit};
+use crate::support::client::pull_manifest;
 use crate::support::door::Door;
 use crate::support::longshore::{Launch, Longshore};
 use crate::support::project::{Project, Tree, digest_of};
@@ -135,6 +139,30 @@ impl Quay {
         }
     }
 
+    /// Another Longshore on the same store, which knows nothing yet.
+    pub async fn replica(&self) -> Longshore {
+        self.launch.beside().start().await
+    }
+
+    /// Removes an object behind Longshore's back.
+    pub async fn lose(&self, key: &str) {
+        match &self.hold {
+            Hold::Folder(folder) => fs::remove_file(folder.path().join(key)).expect("it was there"),
+            Hold::Bucket { server, name, prefix, .. } => server.rclone().await.remove(name, &format!("{prefix}/{key}")),
+        }
+    }
+
+    /// Removes the layer of the cache or image `tag` of `image` that has some of `sizes` bytes.
+    pub async fn lose_layer(&self, image: &str, tag: &str, sizes: Range<u64>) {
+        let manifest: Value =
+            serde_json::from_slice(&pull_manifest(self.longshore.address, image, tag).await.body).expect("a manifest");
+        let layers = manifest["layers"].as_array().or(manifest["manifests"].as_array()).expect("layers");
+        let found: Vec<_> =
+            layers.iter().filter(|layer| layer["size"].as_u64().is_some_and(|size| sizes.contains(&size))).collect();
+        let [layer] = &found[..] else { panic!("one layer of {sizes:?} bytes in {manifest:#}") };
+        self.lose(&format!("{image}/blobs/{}", layer["digest"].as_str().expect("a digest"))).await;
+    }
+
     /// How a build names `image`, which may carry a tag.
     pub fn reference(&self, image: &str) -> String {
         format!("{}/{image}", self.front.address)
@@ -208,6 +236,11 @@ pub async fn result_of(daemon: &Buildkit, project: &Project, with: impl FnOnce(B
     let folder = scratch("output");
     daemon.must_build(&with(Build::of(project.path()).output_to(folder.path()))).await;
     Tree::read(folder.path())
+}
+
+/// Attributes that import the cache `image` from the registry at `address`, or export it to there.
+pub fn cache_at(address: SocketAddrV4, image: &str) -> String {
+    format!("type=registry,ref={address}/{image}")
 }
 
 /// Builds `project` on the exporting daemon and exports its cache with `attributes`; its result.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use longshore::metrics::Metrics;
 use longshore::oci::{Digest, MediaType};
-use longshore::registry::{Asker, Belief, Patience, Registry, RegistryError, WritableRepository};
+use longshore::registry::{Answering, Asker, Belief, Patience, Registry, RegistryError, Repository, WritableRepository};
 use longshore::store::{Clock, Key, MemoryStore, ObjectStore};
 use serde_json::json;
 
@@ -67,6 +67,11 @@ pub fn replica_over(store: Arc<dyn ObjectStore>, belief: Belief, clock: &Clock) 
 }
 
 impl Replica {
+    /// The image `app`, as it is pulled where these rules hold.
+    pub fn answering(&self, rules: Answering) -> Repository {
+        self.registry.repository("app".parse().unwrap()).answering(rules)
+    }
+
     /// Whether somebody who would push the blob `content` is told that it is there.
     pub async fn has(&self, content: &str) -> bool {
         self.app.stat_blob(&digest(content), Asker::Push).await.is_some()
@@ -84,7 +89,7 @@ impl Replica {
 
     /// Reads the blob `content`; whether it was there.
     pub async fn reads(&self, content: &str) -> bool {
-        let Some(blob) = self.app.read_blob(&digest(content), None).await.unwrap() else { return false };
+        let Some(blob) = self.app.read_blob(&digest(content), None, Asker::Pull).await.unwrap() else { return false };
         blob.body.try_collect::<Vec<_>>().await.unwrap().concat() == content.as_bytes()
     }
 
