@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::host;
 use super::layers::{DEFAULT, Layers};
 use super::problem::Place;
-use super::setting::{ADMIN_LISTEN, ANONYMOUS, DRAIN, HOSTS, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting};
+use super::setting::{ADMIN_LISTEN, ANONYMOUS, DRAIN, HOSTS, IMAGES, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting};
 use super::store::StoreKind;
-use super::{Access, Anonymous, Listener, Profile, Server};
+use super::{Access, Anonymous, Listener, Server};
 
 /// Why anonymous access to a bucket must be stated.
 const BUCKET_NEEDS_A_WORD: &str =
@@ -50,18 +50,18 @@ fn listeners(layers: &mut Layers, setting: &Setting, taken: &[Listener]) -> Opti
 }
 
 /// Tells of listeners that name a profile there is not, and of profiles that nobody could ever reach.
-pub fn refuse_what_leads_nowhere(layers: &mut Layers, server: &Server, profiles: &[Profile]) {
+pub fn refuse_what_leads_nowhere(layers: &mut Layers, server: &Server, profiles: &[Layers]) {
     let named: Vec<&str> = server.listeners.iter().filter_map(|listener| listener.profile.as_deref()).collect();
-    for name in named.iter().filter(|name| !profiles.iter().any(|profile| profile.name == **name)) {
+    for name in named.iter().filter(|name| !profiles.iter().any(|stated| stated.profile == **name)) {
         layers.refuse(&LISTEN, format!("there is no profile {name}"));
     }
     if server.admin_listeners.iter().any(|listener| listener.profile.is_some()) {
         layers.refuse(&ADMIN_LISTEN, "no profile has a part in this one");
     }
-    let is_reached =
-        |profile: &Profile| profile.name == DEFAULT || !profile.images.is_empty() || named.contains(&profile.name.as_str());
-    for profile in profiles.iter().filter(|profile| !is_reached(profile)) {
-        let place = Place::unstated(&format!("profiles.{}", profile.name));
+    let has_images = |stated: &Layers| stated.words(&IMAGES).is_some_and(|words| !words.is_empty());
+    let is_reached = |stated: &Layers| stated.profile == DEFAULT || has_images(stated) || named.contains(&&*stated.profile);
+    for Layers { profile, .. } in profiles.iter().filter(|stated| !is_reached(stated)) {
+        let place = Place::unstated(&format!("profiles.{profile}"));
         layers.problems.push(place, "has no images, and no listener names it: nothing would ever use it");
     }
 }

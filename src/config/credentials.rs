@@ -130,7 +130,7 @@ fn no_keys(layers: &Layers, kind: S3Kind) -> &'static str {
 }
 
 /// Tells what is wrong with the texts of keys, without showing them.
-fn check_texts(layers: &mut Layers) {
+pub fn check_texts(layers: &mut Layers) {
     let secrets = layers.secrets.clone();
     for setting in [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, KEYS_EXTERNAL_ID, FROM_ID, FROM_SECRET, FROM_TOKEN] {
         layers.read(&setting, |text| template(&setting, text, secrets.as_ref()));

@@ -393,7 +393,7 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Pairs(_) => "a table of texts, or a text",
         Kind::Tables(_) => "tables, each under its name in double brackets",
         Kind::Boolean => "true or false",
-        Kind::Number => "a number",
+        Kind::Number => "a whole number",
         Kind::Duration => "a text with a unit, such as \"90s\"",
         Kind::Size => "a text with a unit, such as \"64MiB\"",
         Kind::StoreWord | Kind::Text(_) | Kind::Choice(_) | Kind::Credential => "a text",

@@ -332,7 +332,7 @@ fn read(sources: &Sources, purpose: Purpose<'_>) -> Result<(Config, Gathered), P
     let server = access::server(&mut layers);
     let store = limits(&mut layers);
     let secrets = secrets::open(&mut layers, &sources.environment);
-    let (mut warnings, mut kinds, mut profiles) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut warnings, mut kinds, mut profiles) = (unheeded(sources), Vec::new(), Vec::new());
     if let Some(secrets) = &secrets {
         secrets::warn_of_exposed(secrets, &mut warnings);
     }
@@ -347,8 +347,8 @@ fn read(sources: &Sources, purpose: Purpose<'_>) -> Result<(Config, Gathered), P
     rules::refuse_strangers(&mut layers, &profiles);
     let access = match purpose {
         Purpose::Serving(in_force) => {
-            if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated.len()) {
-                access::refuse_what_leads_nowhere(&mut layers, server, &profiles);
+            if let Some(server) = &server {
+                access::refuse_what_leads_nowhere(&mut layers, server, &stated);
             }
             access::access(&mut layers, server.iter().chain(in_force), &kinds)
         }
@@ -363,6 +363,13 @@ fn read(sources: &Sources, purpose: Purpose<'_>) -> Result<(Config, Gathered), P
         Some(config) if layers.problems.is_empty() => Ok((config, Gathered { server: layers, profiles: stated })),
         _ => Err(layers.problems),
     }
+}
+
+/// Warns of what looks like settings, and is none.
+fn unheeded(sources: &Sources) -> Vec<String> {
+    let files = sources.passed_over.iter().map(|path| format!("{} is not read: a profile's file ends in .toml", path.display()));
+    let variables = environment::unheeded(&sources.environment).map(|name| format!("{name} means nothing here"));
+    files.chain(variables).collect()
 }
 
 /// What is logged.

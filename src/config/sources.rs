@@ -33,6 +33,8 @@ pub struct Sources {
     pub file: Option<File>,
     /// The files of `profiles.d` beside it, each a profile.
     pub profiles: Vec<File>,
+    /// The files there that are none by their names.
+    pub passed_over: Vec<PathBuf>,
 }
 
 /// A configuration file: what it is called, and what is in it.
@@ -69,13 +71,14 @@ impl Sources {
         let mut problems = Problems::default();
         let file = named(flags, environment).map(|(path, place)| {
             let profiles = profiles_beside(&path, &mut problems);
-            (read(path, place, &mut problems), profiles)
+            let passed_over = entries(&folder_beside(&path)).into_iter().flatten().filter(|it| !is_of_a_profile(it)).collect();
+            (read(path, place, &mut problems), profiles, passed_over)
         });
         if !problems.is_empty() {
             return Err(problems);
         }
-        let (file, profiles) = file.unwrap_or_default();
-        Ok(Self { flags: flags.clone(), environment: environment.clone(), file, profiles })
+        let (file, profiles, passed_over) = file.unwrap_or_default();
+        Ok(Self { flags: flags.clone(), environment: environment.clone(), file, profiles, passed_over })
     }
 
     /// The files and folders that were read, and that are worth a look for changes.
@@ -125,10 +128,16 @@ fn profiles_beside(path: &Path, problems: &mut Problems) -> Vec<File> {
 
 /// The files of profiles in `folder`, by name.
 fn profiles_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut paths: Vec<PathBuf> = entries.filter(|path| is_of_a_profile(path)).take(MAX_PROFILES + 1).collect();
+    let mut paths: Vec<PathBuf> = entries(folder)?.filter(|path| is_of_a_profile(path)).take(MAX_PROFILES + 1).collect();
     paths.sort();
     Ok(paths)
+}
+
+/// What is in `folder`, except what editors and Kubernetes keep there for themselves.
+fn entries(folder: &Path) -> std::io::Result<impl Iterator<Item = PathBuf>> {
+    let is_hidden = |path: &PathBuf| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let paths = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    Ok(paths.filter(move |path| !is_hidden(path)))
 }
 
 /// A file that nobody has named.
@@ -136,10 +145,9 @@ fn whole(path: &Path) -> Place {
     Place::whole(&Arc::from(path.display().to_string()))
 }
 
-/// Whether a file is one of a profile, and not what an editor or Kubernetes keeps beside it.
+/// Whether a file is one of a profile.
 fn is_of_a_profile(path: &Path) -> bool {
-    let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    !is_hidden && path.extension().is_some_and(|extension| extension == "toml")
+    path.extension().is_some_and(|extension| extension == "toml")
 }
 
 /// The file at `path`, which was named at `place`.

@@ -7,6 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::error::Failure;
 
+/// How long a token holds at most for us, whatever is said: no clock has room for everything that can be.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
 /// Credentials, and how long they are good.
 #[derive(Clone)]
 pub(super) struct Grant {
@@ -91,7 +94,7 @@ impl Grant {
         if token.is_empty() || token.contains(|c: char| !c.is_ascii_graphic()) {
             return Err(Failure::lasting("the token is empty, or has characters in it that no token has"));
         }
-        let lasts = Lasts::Until(SystemTime::now() + lifetime);
+        let lasts = Lasts::Until(SystemTime::now() + lifetime.min(LONGEST));
         Ok(Self { id, secret: Secret::Token(token.to_owned().into()), lasts })
     }
 }
@@ -121,4 +124,16 @@ impl PartialEq for Secret {
 
 fn parts(keys: &Keys) -> (&str, &str, Option<&str>) {
     (keys.access_key_id(), keys.secret_access_key(), keys.session_token())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_said_to_hold_for_ever_is_taken() {
+        let grant = Grant::token("id".to_owned(), "token", Duration::from_secs(u64::MAX));
+
+        assert!(grant.is_ok_and(|grant| matches!(grant.lasts, Lasts::Until(_))));
+    }
 }

@@ -22,7 +22,7 @@ const MAX_FILES: usize = 1024;
 /// How often it is read before it counts as never at rest.
 const ATTEMPTS: usize = 5;
 
-/// The secrets in `directory`. Names that begin with a dot or are none of a secret, and directories, are passed over.
+/// The secrets in `directory`. Names that begin with a dot or are none of a secret are passed over.
 pub(super) fn read(directory: &Path) -> io::Result<Reading> {
     for _ in 0..ATTEMPTS {
         let place = place(directory)?;
@@ -64,9 +64,6 @@ fn values(place: &Path, bounds: &Path) -> io::Result<BTreeMap<SecretName, Found>
     for entry in place.read_dir()? {
         let path = entry?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
-        if path.is_dir() {
-            continue;
-        }
         values.insert(name, found(&path, bounds));
         if values.len() > MAX_FILES {
             return Err(io::Error::other(format!("it has more than {MAX_FILES} files")));
@@ -80,6 +77,9 @@ fn found(path: &Path, bounds: &Path) -> Found {
     let real = path.canonicalize().map_err(unreadable)?;
     if !real.starts_with(bounds) {
         return Err(Flaw::LeadsOut);
+    }
+    if real.is_dir() {
+        return Err(Flaw::Directory);
     }
     of_file(&real).map_err(unreadable)?
 }
@@ -117,7 +117,9 @@ mod tests {
 
         assert_eq!(told[0], "A=a");
         assert!(told[1].starts_with("dangling: cannot be read: No such file"), "{told:?}");
-        assert_eq!(told[2..], ["empty: is empty", "link=a", "team-b.key=b"]);
+        assert_eq!(told[2], "empty: is empty");
+        assert!(told[3].starts_with("kubernetes.io: is a directory"), "{told:?}");
+        assert_eq!(told[4..], ["link=a", "team-b.key=b"]);
     }
 
     #[test]

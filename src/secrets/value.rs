@@ -34,6 +34,9 @@ pub enum Flaw {
     /// What the system said.
     #[error("cannot be read: {0}")]
     Unreadable(Arc<str>),
+    /// docker makes one where what it should mount is missing.
+    #[error("is a directory, such as docker makes where what it should mount is missing")]
+    Directory,
     /// Links within a directory of secrets are followed, others are not.
     #[error("is a link that leads out of the directory")]
     LeadsOut,

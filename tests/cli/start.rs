@@ -133,7 +133,10 @@ async fn a_profile_whose_store_refuses_it_keeps_no_other_from_starting() {
 
     longshore.line_with("profile b: http://", SOON).await;
     assert_eq!(push(&longshore, "a/x").await, StatusCode::CREATED);
-    assert_eq!(client::ask(longshore.address, "GET", "/v2/b/x/tags/list").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let refusal = client::ask(longshore.address, "GET", "/v2/b/x/tags/list").await;
+    assert_eq!(refusal.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(String::from_utf8_lossy(&refusal.body).contains(r#"profile \"b\": storage is misconfigured"#), "{refusal:?}");
+    longshore.line_with("profile=\"b\" repository=b/x", SOON).await;
     longshore.kill().await;
     stage.write("config.toml", &(refused("b") + &refused("c")));
     let log = self::refused(stage.launch.clone()).await;

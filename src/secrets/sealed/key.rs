@@ -99,12 +99,14 @@ impl SealKey {
     }
 
     /// The variable it comes from.
-    pub(super) fn origin(&self) -> &'static str {
+    #[must_use]
+    pub fn origin(&self) -> &'static str {
         self.origin
     }
 
     /// The file it comes from, if it does.
-    pub(crate) fn file(&self) -> Option<&Path> {
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 }
