@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 
 use super::SetupError;
-use super::running::environment;
+use super::running::{environment, layout, s3_clients};
 use crate::access::{self, Access, Profiles};
 use crate::config::{Config, Profile};
 use crate::credentials::Surroundings;
@@ -119,5 +119,6 @@ async fn opened(stated: &Profile, config: &Config, mask: &Mask) -> Result<access
     let store = super::sweep::as_it_is(&stated.store, &surroundings, config).await?;
     let patience = config.store.patience;
     let registry = Registry::new(Arc::new(ReadOnly::of(store)), Patience { pull: patience, push: patience, bytes: patience });
+    let registry = registry.with_layout(layout(stated)).with_s3_clients(s3_clients(stated));
     Ok(super::running::profile(stated, Arc::new(registry), Access::Read))
 }

@@ -15,10 +15,10 @@ use super::reread::reread;
 use super::{SetupError, SetupErrors, rules};
 use crate::access::{self, Access, Profiles};
 use crate::api::{Api, Hosts};
-use crate::config::{Anonymous, Config, Profile, Server, Store, StoreLimits};
+use crate::config::{Anonymous, Config, Layout, Profile, S3Clients, Server, Store, StoreLimits};
 use crate::credentials::{Environment, Surroundings};
 use crate::metrics::{Metrics, ProfileMetrics};
-use crate::registry::{Belief, Patience, Registry};
+use crate::registry::{self, Belief, Patience, Registry};
 use crate::secrets::{Mask, SecretName, Secrets};
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
 
@@ -167,7 +167,7 @@ impl Running {
     async fn stands_of(&self, config: &Config) -> Result<(Vec<Stand>, Vec<SetupError>), SetupErrors> {
         let before = self.stands().clone();
         let opening = config.profiles.iter().map(|stated| {
-            let same = before.iter().find(|stand| stand.stated.name == stated.name && stand.stated.store == stated.store);
+            let same = before.iter().find(|stand| stand.stated.name == stated.name && is_kept_alike(&stand.stated, stated));
             let same = same.map(|stand| Stand { stated: stated.clone(), ..stand.clone() });
             async move {
                 match same {
@@ -191,6 +191,7 @@ impl Running {
 
     /// Opens the store of a profile; with what that says is wrong, if it does.
     async fn open(&self, stated: &Profile, config: &Config) -> Result<(Stand, Option<SetupError>), SetupError> {
+        self.tell_of_other_layout(stated);
         let mistake = |mistake| SetupError::Store { profile: stated.name.clone(), mistake };
         let counts = self.metrics.profile(&stated.name);
         // Those of this configuration, which are tried here before they are in force anywhere else.
@@ -207,9 +208,18 @@ impl Running {
             .map_err(mistake)?;
         let refusal = probe(&*store, &stated.name).await.map_err(mistake).err();
         let registry = Registry::new(store, Patience::with_bytes(self.fixed.store.patience));
+        let registry = registry.with_layout(layout(stated)).with_s3_clients(s3_clients(stated));
         let belief = belief(&self.fixed.store, config.profiles.len());
         let registry = Arc::new(registry.with_belief(belief).with_metrics(counts));
         Ok((Stand { stated: stated.clone(), registry, secrets }, refusal))
+    }
+
+    /// Says it where a profile goes on in its store in another layout than before.
+    fn tell_of_other_layout(&self, stated: &Profile) {
+        let is_it = |stand: &Stand| stand.stated.name == stated.name && stand.stated.store == stated.store;
+        if self.stands().iter().any(|stand| is_it(stand) && stand.stated.layout != stated.layout) {
+            tracing::warn!(profile = stated.name, "another layout than before: what was kept until now is not found in it");
+        }
     }
 
     /// Has new requests served by `stands`; which secrets are other than before.
@@ -228,6 +238,26 @@ impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.stands().iter().map(|stand| stand.stated.name.clone())).finish()
     }
+}
+
+/// Whether what is kept for one of two profiles is just so kept for the other.
+fn is_kept_alike(one: &Profile, other: &Profile) -> bool {
+    one.store == other.store && one.layout == other.layout && one.s3_clients == other.s3_clients
+}
+
+/// Where the registry of a profile has things.
+pub(super) fn layout(stated: &Profile) -> registry::Layout {
+    match &stated.layout {
+        Layout::Image => registry::Layout::Image,
+        Layout::Shared { blobs_prefix, manifests_prefix } => {
+            registry::Layout::Shared { blobs: blobs_prefix.clone(), manifests: manifests_prefix.clone() }
+        }
+    }
+}
+
+pub(super) fn s3_clients(stated: &Profile) -> Option<registry::S3Clients> {
+    let S3Clients { name, tag, write } = stated.s3_clients.clone()?;
+    Some(registry::S3Clients { name, tag, write })
 }
 
 /// Keeps the secrets of `config`, and those `before`, out of whatever is said.

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use super::SetupError;
-use super::running::environment;
+use super::running::{environment, layout};
 use crate::config::{Config, Profile, Store};
 use crate::credentials::Surroundings;
 use crate::metrics::ProfileMetrics;
@@ -49,7 +49,7 @@ pub async fn sweep(
 }
 
 async fn sweep_one(
-    Profile { name, store, .. }: &Profile,
+    profile @ Profile { name, store, .. }: &Profile,
     config: &Config,
     sweep: Sweep,
     mask: &Mask,
@@ -64,7 +64,8 @@ async fn sweep_one(
         ..Surroundings::default()
     };
     let opened = as_it_is(store, &surroundings, config).await.map_err(mistake)?;
-    let registry = Arc::new(Registry::new(opened, Patience::with_bytes(config.store.patience)));
+    let registry = Registry::new(opened, Patience::with_bytes(config.store.patience)).with_layout(layout(profile));
+    let registry = Arc::new(registry);
     let swept = registry.sweep(sweep, |name, found| tell(name.map(|name| name.as_str()), found)).await;
     swept.map_err(|error| match error {
         RegistryError::Store(StoreError::Misconfigured(wrong)) => mistake(wrong),

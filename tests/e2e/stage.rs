@@ -50,16 +50,48 @@ pub fn assert_all(scenarios: Vec<(String, JoinHandle<()>)>) {
     assert!(failures.is_empty(), "{} failed\n{}", failures.len(), failures.join("\n"));
 }
 
+/// A version of BuildKit, as `tests/tools` calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Version {
+    /// Pushes layers one after the other, and caches as an index unless told otherwise.
+    V0_12,
+    /// The last that does so.
+    V0_20,
+    Newest,
+}
+
+impl Version {
+    pub const ALL: [Self; 3] = [Self::Newest, Self::V0_20, Self::V0_12];
+
+    fn tool(self) -> &'static str {
+        match self {
+            Self::V0_12 => "buildkit-0.12",
+            Self::V0_20 => "buildkit-0.20",
+            Self::Newest => "buildkit",
+        }
+    }
+
+    /// The daemon that builds first.
+    pub async fn exporter(self) -> &'static Buildkit {
+        static EXPORTERS: [OnceCell<Buildkit>; 3] = [const { OnceCell::const_new() }; 3];
+        EXPORTERS[self as usize].get_or_init(|| Buildkit::start_version("the exporting daemon", self.tool())).await
+    }
+
+    /// The daemon that has built nothing of the project at hand: it has only what it imports.
+    pub async fn cold(self) -> &'static Buildkit {
+        static COLD: [OnceCell<Buildkit>; 3] = [const { OnceCell::const_new() }; 3];
+        COLD[self as usize].get_or_init(|| Buildkit::start_version("the cold daemon", self.tool())).await
+    }
+}
+
 /// The daemon that builds first.
 pub async fn exporter() -> &'static Buildkit {
-    static EXPORTER: OnceCell<Buildkit> = OnceCell::const_new();
-    EXPORTER.get_or_init(|| Buildkit::start("the exporting daemon")).await
+    Version::Newest.exporter().await
 }
 
 /// The daemon that has built nothing of the project at hand: it has only what it imports.
 pub async fn cold() -> &'static Buildkit {
-    static COLD: OnceCell<Buildkit> = OnceCell::const_new();
-    COLD.get_or_init(|| Buildkit::start("the cold daemon")).await
+    Version::Newest.cold().await
 }
 
 /// Where Longshore keeps things.

@@ -122,7 +122,7 @@ impl Evidence {
             return false;
         }
         match (&self.config, content) {
-            (Config::Absent, _) => false,
+            (Config::Absent, _) | (_, Content::OfS3(_)) => false,
             (Config::Unknown, _) => true,
             // Importers leave out by themselves what has no descriptor; for the rest they refuse all, or the build fails.
             (Config::Read(config), Content::Cache(manifest, _)) => {

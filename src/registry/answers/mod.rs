@@ -39,7 +39,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::manifests::{ManifestInfo, StoredManifest};
 use super::presence::Wanted;
-use super::{Asker, RegistryError, Repository, late};
+use super::{Asker, Registry, RegistryError, Repository, late};
 use crate::buildkit::Derived;
 use crate::oci::{Digest, RepoName, Tag};
 use crate::store::StoreError;
@@ -47,6 +47,7 @@ use config::Config;
 use decide::{Decision, Evidence, Made, Verdict, decide};
 use gather::Gathered;
 use memory::Known;
+use source::Source;
 
 pub use decide::{Finding, Steps};
 pub use explain::{Explanation, Seen, ServedCache};
@@ -104,6 +105,19 @@ impl Served {
     }
 }
 
+impl Registry {
+    /// What `work` on a cache comes to, on a thread of its own, when it is its turn; `None` where it is lost with the runtime.
+    pub(super) async fn work_on_cache<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        // It is never closed; were it, work would only not be limited.
+        let turn = Arc::clone(&self.answering).acquire_owned().await.ok();
+        let working = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        working.await.ok()
+    }
+}
+
 impl Repository {
     /// What a pull of `tag` is told, `None` when there is nothing to pull.
     pub(super) async fn stat_answer(&self, tag: &Tag, asker: Asker) -> Result<Option<ManifestInfo>, RegistryError> {
@@ -134,7 +148,7 @@ impl Repository {
         let Some(first) = gathered.sources.first() else { return Ok(Answer::nothing(gathered)) };
         let looked = self.look_over(&gathered, asker, time.end_of(Step::Looking)).await;
         let (served, story) = match looked {
-            None => (Some(Served::whole(first.content.manifest())), Story::untouched(&gathered)),
+            None => (first.content.manifest().map(Served::whole), Story::untouched(&gathered)),
             Some(evidence) => {
                 let answer = self.answer_with(tag, &gathered, evidence.clone(), time).await;
                 self.keep_for_import(&evidence, asker, removals);
@@ -146,7 +160,7 @@ impl Repository {
             self.registry.recent.keep(&self.image, &manifest, removals);
         }
         if served.is_some() {
-            gathered.sources.iter().for_each(|source| source.repository.mark_used(&source.content.digest()));
+            gathered.sources.iter().for_each(Source::mark_used);
         }
         Ok(Answer { served, story })
     }
@@ -203,7 +217,7 @@ impl Repository {
         if let Some(known) = known {
             story.outcome = Outcome::from(&known);
             let served = match known {
-                Known::AsIs => Some(Served::whole(evidence[0].source.content.manifest())),
+                Known::AsIs => evidence[0].source.content.manifest().map(Served::whole),
                 Known::Derived { manifest, .. } => Some(Served { info: manifest, bytes: None }),
                 Known::Nothing => None,
             };
@@ -230,15 +244,9 @@ impl Repository {
         usize::try_from(self.answering.parts.max_bytes).unwrap_or(usize::MAX)
     }
 
-    /// Decides on a thread of its own, when it is its turn.
     async fn decide(&self, evidence: &[Evidence], max_bytes: usize, is_image: bool) -> Decision {
-        // It is never closed; were it, work would only not be limited.
-        let turn = Arc::clone(&self.registry.answering).acquire_owned().await.ok();
         let evidence = evidence.to_vec();
-        let deciding = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            decide(&evidence, max_bytes, is_image)
-        });
+        let deciding = self.registry.work_on_cache(move || decide(&evidence, max_bytes, is_image));
         deciding.await.unwrap_or(Decision { verdict: Verdict::Nothing, findings: Vec::new() })
     }
 
@@ -254,7 +262,7 @@ impl Repository {
         let made = match verdict {
             Verdict::AsIs => {
                 story.outcome = Outcome::AsIs;
-                return (Some(Served::whole(evidence[0].source.content.manifest())), Some(Known::AsIs));
+                return (evidence[0].source.content.manifest().map(Served::whole), Some(Known::AsIs));
             }
             Verdict::Nothing => return (None, Some(Known::Nothing)),
             Verdict::Made(made) => made,
@@ -307,7 +315,7 @@ async fn gone(gathered: &Gathered, until: Instant) -> HashMap<RepoName, HashSet<
 fn whole_by_itself(evidence: &[Evidence]) -> Option<Served> {
     let unread = Finding::default();
     let whole = evidence.iter().find(|evidence| evidence.is_whole(&unread));
-    whole.map(|evidence| Served::whole(evidence.source.content.manifest()))
+    whole.and_then(|evidence| evidence.source.content.manifest()).map(Served::whole)
 }
 
 /// What the evidence is known by; `None` where not all of it is known.
