@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
+use futures_util::future::ready;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::running::{BETWEEN, Reloaded, Stand};
@@ -15,9 +16,13 @@ use crate::secrets::{Mask, Secrets};
 pub(super) fn reread(secrets: &Secrets, stands: &Arc<Mutex<Vec<Stand>>>, changing: &Arc<AsyncMutex<()>>, mask: &Mask) -> Reread {
     // The stands hold what holds this.
     let (secrets, stands, changing, mask) = (secrets.clone(), Arc::downgrade(stands), Arc::clone(changing), mask.clone());
+    let turns = Arc::new(AsyncMutex::new(()));
     Reread::by(move || {
         let (secrets, stands, changing, mask) = (secrets.clone(), stands.clone(), Arc::clone(&changing), mask.clone());
+        // Where their files hang nobody else waits for them too.
+        let Ok(turn) = Arc::clone(&turns).try_lock_owned() else { return ready(()).boxed() };
         let read = move || {
+            let _turn = turn;
             let before = secrets.now();
             // What is wrong with them is told when their files are looked at.
             let (next, stands) = (secrets.reread().ok()?, stands.upgrade()?);

@@ -287,5 +287,14 @@ fn choices(kind: Kind) -> String {
 
 /// Why `text` is no value of `setting`. What may be a secret, or may hold a password, is not repeated.
 fn refusal(setting: &Setting, text: &str, why: &str) -> String {
-    if setting.kind == Kind::Credential || text.contains('@') { why.into() } else { format!("{text:?}: {why}") }
+    let may_be_secret = setting.kind == Kind::Credential || text.contains('@') || looks_like_a_key(text);
+    if may_be_secret { why.into() } else { format!("{text:?}: {why}") }
+}
+
+/// Whether there is something in `text` like Amazon's keys and Google's, which may have been put in the wrong place.
+fn looks_like_a_key(text: &str) -> bool {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '/' | '+'));
+    words
+        .filter(|word| word.len() >= 16)
+        .any(|word| word.contains(|c: char| c.is_ascii_uppercase()) && word.contains(|c: char| c.is_ascii_digit()))
 }

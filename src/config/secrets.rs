@@ -79,6 +79,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_key_in_the_wrong_place_is_not_repeated() {
+        for (setting, value) in [
+            ("region", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+            ("store", "s3://AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI/K7MDENG/x"),
+            ("prefix", "//wJalrXUtnFEMI/K7MDENG"),
+        ] {
+            let rest =
+                TEAM.replace("store = \"s3://team-cache\"\n", if setting == "store" { "" } else { "store = \"s3://cache\"\n" });
+            let told = loaded(&[], &[], &format!("{rest}{setting} = \"{value}\"\n")).unwrap_err();
+
+            assert!(told.contains(&format!("profiles.team.{setting}  ")), "{told}");
+            assert!(!told.contains("AKIA") && !told.contains("wJalr"), "{told}");
+        }
+    }
+
     // What refers to it could be there or not; nobody knows.
     #[test]
     fn where_one_source_cannot_be_read_only_that_is_told() {
