@@ -28,16 +28,18 @@ pub fn groups(tables: &Tables, problems: &mut Problems) -> BTreeMap<String, Vec<
 }
 
 /// The users whose hashes stand in the file.
-pub fn users(tables: &Tables, secrets: &Secrets, problems: &mut Problems) -> Vec<User> {
+pub fn users(tables: &Tables, secrets: Option<&Secrets>, problems: &mut Problems) -> Vec<User> {
     let mut users = Vec::new();
     for (name, Word { text, place }) in rows(tables, USERS).iter().flat_map(|row| row.texts(problems)).collect::<Vec<_>>() {
         let hash = || {
             let template = text.parse::<Template>().map_err(|error| error.to_string())?;
+            // That they could not be opened is told already.
+            let Some(secrets) = secrets else { return Ok(None) };
             let text = template.resolve(secrets).map_err(|error| error.to_string())?;
-            user(name, text.expose_secret())
+            user(name, text.expose_secret()).map(Some)
         };
         match hash() {
-            Ok(user) => users.push(user),
+            Ok(user) => users.extend(user),
             Err(message) => problems.push(place, message),
         }
     }
