@@ -13,7 +13,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::fixed::Fixed;
 use super::reread::reread;
 use super::{SetupError, SetupErrors, rules};
-use crate::access::{self, Access, Profiles};
+use crate::access::{self, Access, Authenticator, Grants, Profiles};
 use crate::api::{Api, Hosts};
 use crate::config::{Anonymous, Config, Layout, Profile, S3Clients, Server, Store, StoreLimits};
 use crate::credentials::{Environment, Surroundings};
@@ -228,7 +228,10 @@ impl Running {
         let changed: BTreeSet<_> = stands.iter().flat_map(|stand| stand.secrets.adopt(&config.secrets).names()).collect();
         let anonymous = access(config.access.anonymous);
         let profiles = stands.iter().map(|stand| Arc::new(profile(&stand.stated, Arc::clone(&stand.registry), anonymous)));
-        self.api.replace_profiles(Profiles::new(profiles));
+        let authenticator = Authenticator::new(config.access.users.clone());
+        let authenticator = authenticator.over_plain_http(config.access.allow_plain_http);
+        let grants = Grants::new(config.access.grants.clone());
+        self.api.put_in_force(Profiles::new(profiles).with_grants(grants), authenticator);
         *in_force = stands;
         changed.into_iter().collect()
     }
@@ -319,7 +322,8 @@ async fn probe(store: &dyn ObjectStore, profile: &str) -> Result<(), Misconfigur
     }
 }
 
-fn access(anonymous: Anonymous) -> Access {
+/// What everybody may.
+pub(super) fn access(anonymous: Anonymous) -> Access {
     match anonymous {
         Anonymous::None => Access::None,
         Anonymous::Read => Access::Read,

@@ -29,6 +29,7 @@ mod host;
 mod layers;
 mod layout;
 mod objects;
+mod people;
 mod problem;
 mod profile;
 mod report;
@@ -37,7 +38,9 @@ mod secrets;
 mod setting;
 mod sources;
 mod store;
+mod tables;
 mod units;
+mod users;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -46,6 +49,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::access::{Grant, User};
 use crate::oci::{Pattern, RepoName, Tag, TagPattern};
 use crate::secrets::Secrets;
 use crate::store::S3Settings;
@@ -141,10 +145,16 @@ pub struct Listener {
 }
 
 /// Who may do what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// What clients without credentials may do.
     pub anonymous: Anonymous,
+    /// Whether passwords are taken over plain HTTP from beyond this machine.
+    pub allow_plain_http: bool,
+    /// Who has a password.
+    pub users: Vec<User>,
+    /// Who may do what, besides.
+    pub grants: Vec<Grant>,
 }
 
 /// What clients without credentials may do.
@@ -281,9 +291,15 @@ pub fn load_beside(sources: &Sources, in_force: &Server) -> Result<Config, Probl
 /// The files and folders that a configuration is made of, as far as that can be told of one that is wrong.
 #[must_use]
 pub fn places(flags: &Flags, environment: &Environment) -> Vec<PathBuf> {
-    let stated = Sources::gather(flags, environment).and_then(|sources| secret_sources(&sources));
-    let secrets = crate::secrets::places(&stated.unwrap_or_default(), &environment.variables().collect());
-    [Sources::paths_to_read(flags, environment), secrets].concat()
+    let mut places = Sources::paths_to_read(flags, environment);
+    if let Ok(Gathered { server: mut layers, .. }) =
+        Sources::gather(flags, environment).and_then(|sources| Gathered::of(&sources))
+    {
+        let secrets = layers.read_all(&setting::SECRET_SOURCES, str::parse).unwrap_or_default();
+        places.extend(crate::secrets::places(&secrets, &environment.variables().collect()));
+        places.extend(layers.word(&setting::HTPASSWD).map(|word| PathBuf::from(&word.text)));
+    }
+    places
 }
 
 /// Makes a configuration of everything that was stated, for work on the store
@@ -333,7 +349,7 @@ fn load_for(sources: &Sources, purpose: Purpose<'_>) -> Result<Config, Problems>
 
 /// The configuration, and what it was made of.
 fn read(sources: &Sources, purpose: Purpose<'_>) -> Result<(Config, Gathered), Problems> {
-    let Gathered { server: mut layers, profiles: mut stated } = Gathered::of(sources)?;
+    let Gathered { server: mut layers, profiles: mut stated, tables } = Gathered::of(sources)?;
     let log = log(&mut layers);
     let server = access::server(&mut layers);
     let store = limits(&mut layers);
@@ -351,22 +367,29 @@ fn read(sources: &Sources, purpose: Purpose<'_>) -> Result<(Config, Gathered), P
     }
     profile::refuse_ties(&mut layers, &profiles);
     rules::refuse_strangers(&mut layers, &profiles);
-    let access = match purpose {
+    let people = people::people(&mut layers, &tables, secrets.as_ref(), &mut warnings);
+    let has_people = people::are_stated(&layers, &tables);
+    let anonymous = match purpose {
         Purpose::Serving(in_force) => {
             if let Some(server) = &server {
                 access::refuse_what_leads_nowhere(&mut layers, server, &stated);
             }
-            access::access(&mut layers, server.iter().chain(in_force), &kinds)
+            if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated.len()) {
+                people::warn_of_no_profile(&people.grants, &profiles, &server.listeners, &mut warnings);
+            }
+            access::anonymous(&mut layers, server.iter().chain(in_force), &kinds, has_people)
         }
-        Purpose::StoreOnly => access::access(&mut layers, [], &[]),
+        Purpose::StoreOnly => access::anonymous(&mut layers, [], &[], has_people),
     };
+    let read = [sources.paths(), people.files.clone()].concat();
+    let access = access::access(&mut layers, anonymous, people);
     let config = || {
         let (log, server, access, store, secrets) = (log?, server?, access?, store?, secrets?);
-        let files = [sources.paths(), secrets.files()].concat();
+        let files = [read, secrets.files()].concat();
         Some(Config { log, server, access, store, profiles, secrets, warnings, files })
     };
     match config() {
-        Some(config) if layers.problems.is_empty() => Ok((config, Gathered { server: layers, profiles: stated })),
+        Some(config) if layers.problems.is_empty() => Ok((config, Gathered { server: layers, profiles: stated, tables })),
         _ => Err(layers.problems),
     }
 }

@@ -251,10 +251,7 @@ impl WritableRepository {
         media_type: MediaType,
         bytes: Bytes,
     ) -> Result<Written, RegistryError> {
-        let digest = match reference {
-            Reference::Tag(_) => Digest::sha256(&bytes),
-            Reference::Digest(expected) => matching(expected, &bytes)?,
-        };
+        let digest = digest_of(reference, &bytes)?;
         let manifest = Manifest::parse(media_type, &bytes)?;
         self.require_content(&manifest).await?;
 
@@ -283,6 +280,7 @@ impl WritableRepository {
         self.mark_used(&digest);
         if manifest.is_cache() {
             let stored = StoredManifest { digest, media_type: manifest.media_type.to_string(), bytes };
+            self.notice(reference, stored.clone());
             self.write_for_s3_clients(own.into_iter().chain(tags), &stored).await;
         }
         Ok(Written { digest, subject })
@@ -395,6 +393,14 @@ impl WritableRepository {
             ManifestKind::Index(children) => self.missing(wanted(children), true).await,
         };
         if missing.is_empty() { Ok(()) } else { Err(RegistryError::ManifestBlobUnknown(missing)) }
+    }
+}
+
+/// The address of a manifest that is pushed as `reference`.
+pub(super) fn digest_of(reference: &Reference, bytes: &[u8]) -> Result<Digest, RegistryError> {
+    match reference {
+        Reference::Tag(_) => Ok(Digest::sha256(bytes)),
+        Reference::Digest(expected) => matching(expected, bytes),
     }
 }
 

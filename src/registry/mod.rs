@@ -7,6 +7,7 @@ mod answers;
 mod blobs;
 mod catalog;
 mod corrupt;
+mod discard;
 mod error;
 mod exports;
 mod index;
@@ -55,11 +56,12 @@ use used::Marks;
 
 pub use crate::buildkit::IMPORT_LIMIT;
 pub use answers::{
-    Answer, Answering, Explanation, Fallback, Finding, Kind, Outcome, Parts, PassedOver, Seen, ServedCache, Steps, Story, Target,
-    Told, Why,
+    Answering, Explanation, Fallback, Finding, Kind, Outcome, Parts, PassedOver, Seen, ServedCache, Steps, Story, Target, Told,
+    What, Why,
 };
 pub use blobs::Blob;
 pub use catalog::Catalog;
+pub use discard::{discard_blob, discard_manifest};
 pub use error::RegistryError;
 pub use keys::Layout;
 pub use manifests::{MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
