@@ -26,6 +26,30 @@ pub struct Explanation {
     pub cache: Option<ServedCache>,
     /// All blobs that the sources refer to, where there is a cache in them.
     pub blobs: BTreeMap<Digest, Seen>,
+    /// What clients of `type=s3` find in place of the tag, where they have it at all.
+    pub of_s3: Option<SeenByS3>,
+}
+
+/// What clients of `type=s3` find in place of a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenByS3 {
+    /// Where they look.
+    pub key: String,
+    /// What is there.
+    pub found: FoundByS3,
+}
+
+/// What is there where clients of `type=s3` look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundByS3 {
+    /// Nothing.
+    Nothing,
+    /// What was written for them when this manifest was pushed.
+    Pushed(Digest),
+    /// What one of them exported then.
+    Exported(SystemTime),
+    /// No cache, and why.
+    NoCache(String),
 }
 
 /// A cache as a build gets it.
@@ -55,6 +79,21 @@ impl Repository {
     ///
     /// [`RegistryError::Store`]: the tag could not be read.
     pub async fn explain(&self, tag: &Tag) -> Result<Explanation, RegistryError> {
+        let explanation = self.explain_answer(tag).await?;
+        Ok(Explanation { of_s3: self.seen_by_s3(tag).await?, ..explanation })
+    }
+
+    async fn seen_by_s3(&self, tag: &Tag) -> Result<Option<SeenByS3>, RegistryError> {
+        let Some(key) = self.s3_key(tag) else { return Ok(None) };
+        let found = match self.find_s3(&key, self.patience().pull).await? {
+            None => FoundByS3::Nothing,
+            Some((_, Err(error))) => FoundByS3::NoCache(error.to_string()),
+            Some((meta, Ok((_, read)))) => read.written_for.map_or(FoundByS3::Exported(meta.last_modified), FoundByS3::Pushed),
+        };
+        Ok(Some(SeenByS3 { key: key.to_string(), found }))
+    }
+
+    async fn explain_answer(&self, tag: &Tag) -> Result<Explanation, RegistryError> {
         let time = Time::of(self.patience().bytes);
         let gathered = self.gather_answer(tag, Asker::Import, time).await?;
         let looked = self.look_over(&gathered, Asker::Import, time.end_of(Step::Looking)).await;
@@ -68,7 +107,7 @@ impl Repository {
         };
         let decision = self.decide(&looked).await;
         story.decided(&decision);
-        Ok(Explanation { story, is_left_alone: false, cache: served(&decision), blobs: looked.seen() })
+        Ok(Explanation { story, cache: served(&decision), blobs: looked.seen(), ..Explanation::default() })
     }
 }
 

@@ -45,7 +45,7 @@ use look::Looked;
 use source::Source;
 
 pub use decide::{Finding, Steps};
-pub use explain::{Explanation, Seen, ServedCache};
+pub use explain::{Explanation, FoundByS3, Seen, SeenByS3, ServedCache};
 pub use gather::{PassedOver, Why};
 pub(super) use memory::Memory;
 pub use rules::{Answering, Fallback, Kind, Parts, Target};
