@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("credentials", &["secrets", "metrics", "files"]),
     // What a store needs to know, the kinds there are, where keys come from, values that refer to secrets, what caches are called,
     // and who may do what.
-    ("config", &["oci", "buildkit", "store", "secrets", "credentials", "files", "access"]),
+    ("config", &["oci", "buildkit", "store", "secrets", "credentials", "access", "files"]),
 ];
 
 /// Crates that stop at a floor: what is above it speaks them, what is below must not.

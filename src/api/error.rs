@@ -71,15 +71,6 @@ pub(super) enum ApiError {
     Misplaced { refusal: RegistryError, position: Box<HeaderMap> },
 }
 
-impl From<Refused> for ApiError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Denied(denied) => denied.into(),
-            Refused::Registry(error) => error.into(),
-        }
-    }
-}
-
 /// What a request is about, for whoever reads that it failed.
 pub(super) struct About<'a> {
     pub(super) profile: Option<&'a str>,
@@ -88,6 +79,15 @@ pub(super) struct About<'a> {
 
 /// Most characters of what is said of an error and all that lies behind it: a store may say anything.
 const MOST_OF_AN_ERROR: usize = 2000;
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Denied(denied) => denied.into(),
+            Refused::Registry(error) => error.into(),
+        }
+    }
+}
 
 impl ApiError {
     fn status_and_code(&self) -> (StatusCode, ErrorCode) {

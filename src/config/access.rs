@@ -81,7 +81,7 @@ pub fn access(layers: &mut Layers, anonymous: Option<Anonymous>, people: People)
 }
 
 /// What clients may do who do not say who they are. It must be stated where the wrong guess would let strangers write into
-/// builds; nothing, where anything is stated of others, as `has_people` tells.
+/// builds, by whichever of `servers` they come in; nothing, where anything is stated of others, as `has_people` tells.
 pub fn anonymous<'a>(
     layers: &mut Layers,
     servers: impl IntoIterator<Item = &'a Server>,

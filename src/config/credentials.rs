@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 
 use super::layers::{DEFAULT, EMPTY, Layer, Layers, ONLY_KEYS_REFER, Source as Stated, Word, refers_in_vain};
 use super::problem::Place;
+use super::secrets::resolved;
 use super::setting::{
     ACCESS_KEY_ID, CREDENTIALS, FROM_FILE, FROM_ID, FROM_ROLE, FROM_SECRET, FROM_SECTION, FROM_TOKEN, FROM_TOKEN_FILE,
     KEYS_DURATION, KEYS_EXTERNAL_ID, KEYS_FILE, KEYS_FROM, KEYS_POLICY, KEYS_ROLE, KEYS_SECTION, KEYS_SESSION, KEYS_TOKEN_FILE,
@@ -142,20 +143,17 @@ pub fn check_texts(layers: &mut Layers) {
 /// Where secrets could not be read, which has been told, nothing is said of what refers to them.
 fn template(setting: &Setting, text: &str, secrets: Option<&Secrets>) -> Result<Template, String> {
     let template: Template = trimmed(text).parse().map_err(|error: crate::secrets::MalformedTemplate| error.to_string())?;
-    let name = template.names().next().cloned();
-    let Some(secrets) = secrets.or(name.is_none().then_some(&Secrets::default())).cloned() else { return Ok(template) };
-    let value = template.resolve(&secrets).map_err(|error| error.to_string())?;
+    let Some(value) = resolved(&template, secrets).map_err(|error| error.to_string())? else { return Ok(template) };
     let (part, rule) = match *setting {
         ACCESS_KEY_ID | FROM_ID => (Part::AccessKeyId, Part::AccessKeyId.rule()),
         SESSION_TOKEN | FROM_TOKEN => (Part::SessionToken, Part::SessionToken.rule()),
         KEYS_EXTERNAL_ID => (Part::SecretAccessKey, "an external id has no spaces in it, and is not empty"),
         _ => (Part::SecretAccessKey, Part::SecretAccessKey.rule()),
     };
-    match name {
-        _ if part.can_be(value.expose_secret()) => Ok(template),
-        Some(name) => Err(format!("with secret {name} in it, is none: {rule}")),
-        None => Err(rule.into()),
+    if part.can_be(value.expose_secret()) {
+        return Ok(template);
     }
+    Err(template.names().next().map_or_else(|| rule.into(), |name| format!("with secret {name} in it, is none: {rule}")))
 }
 
 /// Tells what a source leaves out of its key pair, or states beside another way to get one.

@@ -291,9 +291,15 @@ pub fn load_beside(sources: &Sources, in_force: &Server) -> Result<Config, Probl
 /// The files and folders that a configuration is made of, as far as that can be told of one that is wrong.
 #[must_use]
 pub fn places(flags: &Flags, environment: &Environment) -> Vec<PathBuf> {
-    let stated = Sources::gather(flags, environment).and_then(|sources| secret_sources(&sources));
-    let secrets = crate::secrets::places(&stated.unwrap_or_default(), &environment.variables().collect());
-    [Sources::paths_to_read(flags, environment), secrets].concat()
+    let mut places = Sources::paths_to_read(flags, environment);
+    if let Ok(Gathered { server: mut layers, .. }) =
+        Sources::gather(flags, environment).and_then(|sources| Gathered::of(&sources))
+    {
+        let secrets = layers.read_all(&setting::SECRET_SOURCES, str::parse).unwrap_or_default();
+        places.extend(crate::secrets::places(&secrets, &environment.variables().collect()));
+        places.extend(layers.word(&setting::HTPASSWD).map(|word| PathBuf::from(&word.text)));
+    }
+    places
 }
 
 /// Makes a configuration of everything that was stated, for work on the store
@@ -367,17 +373,19 @@ fn read(sources: &Sources, purpose: Purpose<'_>) -> Result<(Config, Gathered), P
         Purpose::Serving(in_force) => {
             if let Some(server) = &server {
                 access::refuse_what_leads_nowhere(&mut layers, server, &stated);
+            }
+            if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated.len()) {
                 people::warn_of_no_profile(&people.grants, &profiles, &server.listeners, &mut warnings);
             }
             access::anonymous(&mut layers, server.iter().chain(in_force), &kinds, has_people)
         }
         Purpose::StoreOnly => access::anonymous(&mut layers, [], &[], has_people),
     };
-    let files_of_people = people.files.clone();
+    let read = [sources.paths(), people.files.clone()].concat();
     let access = access::access(&mut layers, anonymous, people);
     let config = || {
         let (log, server, access, store, secrets) = (log?, server?, access?, store?, secrets?);
-        let files = [sources.paths(), secrets.files(), files_of_people].concat();
+        let files = [read, secrets.files()].concat();
         Some(Config { log, server, access, store, profiles, secrets, warnings, files })
     };
     match config() {

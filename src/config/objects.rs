@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 
 use super::credentials::trimmed;
 use super::layers::Layers;
+use super::secrets::resolved;
 use super::setting::{ACL, CANNED_ACLS, OBJECT_TAGS, REQUEST_PAYER, SSE, SSE_CUSTOMER_KEY, SSE_KMS_KEY_ID, STORAGE_CLASS};
 use crate::secrets::{MalformedTemplate, Secrets, Template};
 use crate::store::{S3Encryption, S3Kind, S3Objects};
@@ -69,8 +70,7 @@ fn kms_key(text: &str) -> Result<String, &'static str> {
 /// A customer key: 32 bytes in base64, or what refers to that; `None` where secrets could not be read, which has been told.
 fn customer_key(text: &str, secrets: Option<&Secrets>) -> Result<Option<SecretSlice<u8>>, String> {
     let template: Template = trimmed(text).parse().map_err(|error: MalformedTemplate| error.to_string())?;
-    let Some(secrets) = secrets else { return Ok(None) };
-    let value = template.resolve(secrets).map_err(|error| error.to_string())?;
+    let Some(value) = resolved(&template, secrets).map_err(|error| error.to_string())? else { return Ok(None) };
     let key = BASE64.decode(value.expose_secret().as_bytes()).ok().filter(|key| key.len() == 32);
     Ok(Some(key.ok_or("is 32 bytes in base64, such as openssl rand -base64 32 makes")?.into()))
 }

@@ -1,9 +1,11 @@
 //! Where secrets come from, and what is told of secrets that stand in files as they are.
 
+use secrecy::SecretString;
+
 use super::layers::{Layers, Word};
 use super::setting::{SECRET_SOURCES, SETTINGS};
 use super::sources::Environment;
-use crate::secrets::{Secrets, Source, Template};
+use crate::secrets::{Secrets, Source, Template, Unresolved};
 
 /// Opens the sources of secrets that are stated. What cannot be opened is told, and none of it is in force.
 pub fn open(layers: &mut Layers, environment: &Environment) -> Option<Secrets> {
@@ -17,6 +19,14 @@ pub fn open(layers: &mut Layers, environment: &Environment) -> Option<Secrets> {
             mistakes.iter().for_each(|mistake| layers.refuse(&SECRET_SOURCES, mistake.to_string()));
             None
         }
+    }
+}
+
+/// What `template` comes to; `None` where it refers to secrets that could not be read, which has been told.
+pub fn resolved(template: &Template, secrets: Option<&Secrets>) -> Result<Option<SecretString>, Unresolved> {
+    match secrets {
+        None if template.names().next().is_some() => Ok(None),
+        _ => template.resolve(secrets.unwrap_or(&Secrets::default())).map(Some),
     }
 }
 
