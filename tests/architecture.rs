@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Who may use whom, besides itself. A module that is not here is a failure too.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "config", "secrets"]),
+    ("cli", &["app", "config", "secrets", "oci"]),
     ("app", &["server", "api", "access", "registry", "store", "oci", "config", "metrics", "secrets", "credentials"]),
     ("server", &["api"]),
     ("api", &["access", "registry", "store", "oci", "metrics", "secrets"]),
@@ -22,8 +22,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &["oci"]),
     ("secrets", &[]),
     ("credentials", &["secrets", "metrics"]),
-    // What a store needs to know, the kinds there are, where keys come from, and values that refer to secrets.
-    ("config", &["oci", "store", "secrets", "credentials"]),
+    // What a store needs to know, the kinds there are, where keys come from, values that refer to secrets, and what caches are called.
+    ("config", &["oci", "buildkit", "store", "secrets", "credentials"]),
 ];
 
 /// Crates that stop at a floor: what is above it speaks them, what is below must not.

@@ -27,6 +27,7 @@ mod environment;
 mod file;
 mod host;
 mod layers;
+mod layout;
 mod objects;
 mod problem;
 mod profile;
@@ -50,6 +51,7 @@ use crate::secrets::Secrets;
 use crate::store::S3Settings;
 use layers::{Gathered, Layers};
 
+pub use layout::{Layout, S3Clients};
 pub use problem::Problems;
 pub use report::InForce;
 pub use setting::{Fallback, Kind, SETTINGS, Setting};
@@ -185,6 +187,10 @@ pub struct Profile {
     pub images: Vec<Pattern>,
     /// Images that are kept as another one. No two mean the same image and are equally specific.
     pub map: Vec<(Pattern, RepoName)>,
+    /// Where in the store things lie.
+    pub layout: Layout,
+    /// Who else has caches there, and what they call them.
+    pub s3_clients: Option<S3Clients>,
     /// Which parts of a tag count.
     pub parts: Parts,
     /// What images are for; the most specific that says so decides.

@@ -9,7 +9,7 @@ use super::problem::Place;
 use super::setting::{IMAGES, MAP};
 use super::sources::Environment;
 use super::store::StoreKind;
-use super::{Profile, rules, secrets, store};
+use super::{Profile, layout, rules, secrets, store};
 use crate::oci::{Pattern, RepoName};
 
 /// The profile that `layers` are about, unless something about it is wrong, which has been told.
@@ -30,7 +30,10 @@ pub fn profile(
     }
     let (rules, fallbacks) = (rules::rules(layers), rules::fallbacks(layers));
     let parts = rules::parts(layers);
-    Some(Profile { name: layers.profile.clone(), images, map, parts: parts?, rules, fallbacks, store: store? })
+    let layout = layout::layout(layers);
+    let s3_clients = layout::s3_clients(layers, layout.as_ref());
+    let (parts, layout, store) = (parts?, layout?, store?);
+    Some(Profile { name: layers.profile.clone(), images, map, parts, rules, fallbacks, layout, s3_clients, store })
 }
 
 /// Two profiles that could have the same image, with nothing to tell which, are a mistake.

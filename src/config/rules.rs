@@ -255,7 +255,7 @@ mod tests {
         let told = told.unwrap_err();
         for line in [
             "profiles.default.parts.separator  line 2   \"/\": is 1 to 16 letters",
-            "profiles.default.parts.max        line 3   must be a number, not a text",
+            "profiles.default.parts.max        line 3   must be a whole number, not a text",
             "profiles.default.parts.max_bytes  line 4   \"1KiB\": must be at least 1MiB",
             "profiles.default.rules.image      line 6   \"X\": a pattern is components",
             "profiles.default.rules.kind       line 7   \"tool\": must be one of cache, image",

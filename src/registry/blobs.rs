@@ -204,12 +204,16 @@ impl WritableRepository {
 
 impl WritableRepository {
     /// Makes the blob `digest` of `from` this repository's too, if it is there and small enough to be copied soon.
+    /// Where both have their blobs in one place it is so already.
     ///
     /// # Errors
     ///
     /// [`RegistryError::Store`]: the store could not do it.
     pub async fn mount_blob(&self, digest: &Digest, from: &Repository) -> Result<bool, RegistryError> {
         let source = from.keys.blob(digest);
+        if source == self.keys.blob(digest) {
+            return Ok(self.stat_blob(digest, Asker::Push).await.is_some());
+        }
         let found = self.store().head(&source, self.patience().push).await?;
         let is_fit = |meta: &ObjectMeta| meta.size <= LARGEST_MOUNT && !self.registry.corrupt.is_bad(&source, &meta.etag);
         let Some(meta) = found.filter(is_fit) else { return Ok(false) };
@@ -240,8 +244,12 @@ impl WritableRepository {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Store`]: the store could not do it.
+    /// - [`RegistryError::BlobShared`]: it may be another image's too.
+    /// - [`RegistryError::Store`]: the store could not do it.
     pub async fn delete_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
+        if self.registry.layout.shares_blobs() {
+            return Err(RegistryError::BlobShared);
+        }
         let (key, asked) = (self.keys.blob(digest), self.index().asking());
         let meta = self.store().head(&key, self.patience().bytes).await?;
         let was_there = self.note_answer(digest, meta.as_ref(), asked).is_some();

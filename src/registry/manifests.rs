@@ -282,7 +282,9 @@ impl WritableRepository {
         self.registry.exports.complete(&self.image, manifest.digests());
         self.mark_used(&digest);
         if manifest.is_cache() {
-            self.notice(reference, StoredManifest { digest, media_type: manifest.media_type.to_string(), bytes });
+            let stored = StoredManifest { digest, media_type: manifest.media_type.to_string(), bytes };
+            self.write_for_s3_clients(own.into_iter().chain(tags), &stored).await;
+            self.notice(reference, stored);
         }
         Ok(Written { digest, subject })
     }
@@ -304,7 +306,7 @@ impl WritableRepository {
     pub async fn delete_manifest(&self, reference: &Reference) -> Result<bool, RegistryError> {
         let Some(manifest) = self.fetch(reference, self.patience().bytes).await? else { return Ok(false) };
         match reference {
-            Reference::Tag(tag) => self.store().delete(&self.keys.tag(tag), self.patience().bytes).await?,
+            Reference::Tag(tag) => self.delete_tag(&self.keys.tag(tag)).await?,
             Reference::Digest(digest) => self.delete_everywhere(digest, &manifest).await?,
         }
         Ok(true)
@@ -333,11 +335,19 @@ impl WritableRepository {
         Ok(())
     }
 
+    /// Removes the tag at `key`, and before that what `type=s3` clients would take for it.
+    async fn delete_tag(&self, key: &Key) -> Result<(), RegistryError> {
+        if let Some(Ok(tag)) = key.components().last().map(str::parse) {
+            self.withdraw_from_s3_clients(&tag).await?;
+        }
+        Ok(self.store().delete(key, self.patience().bytes).await?)
+    }
+
     /// Removes a tag, unless it has moved away from `manifest`.
     async fn delete_tag_of(&self, key: &Key, manifest: &StoredManifest) -> Result<(), RegistryError> {
         let _turn = self.registry.turns.to_remove(key).await;
         if self.read_bytes(key).await?.is_some_and(|bytes| bytes == manifest.bytes) {
-            self.store().delete(key, self.patience().bytes).await?;
+            self.delete_tag(key).await?;
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ mod reading;
 mod recent;
 mod referrers;
 mod refresh;
+mod s3_clients;
 mod sessions;
 mod sweep;
 mod tags;
@@ -46,17 +47,24 @@ use index::Index;
 use keys::ImageKeys;
 use recent::Recent;
 use refresh::Refreshes;
+use s3_clients::Disregarded;
 use sessions::Sessions;
 use sweep::Sweeps;
 use turns::Turns;
 use used::Marks;
 
-pub use answers::{Answering, Fallback, Finding, Kind, Outcome, Parts, PassedOver, Steps, Story, Target, Told, What, Why};
+pub use crate::buildkit::IMPORT_LIMIT;
+pub use answers::{
+    Answering, Explanation, Fallback, Finding, Kind, Outcome, Parts, PassedOver, Seen, ServedCache, Steps, Story, Target, Told,
+    Why,
+};
 pub use blobs::Blob;
 pub use catalog::Catalog;
 pub use error::RegistryError;
+pub use keys::Layout;
 pub use manifests::{MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
 pub use referrers::Referrers;
+pub use s3_clients::S3Clients;
 pub use sweep::{Leftovers, Sweep, Swept};
 pub use tags::Tags;
 pub use upload_id::{InvalidUploadId, UploadId};
@@ -69,6 +77,9 @@ pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Cause>> + Send>>;
 #[derive(Debug)]
 pub struct Registry {
     store: Arc<dyn ObjectStore>,
+    layout: Layout,
+    s3_clients: Option<S3Clients>,
+    s3_disregarded: Disregarded,
     patience: Patience,
     belief: Belief,
     clock: Clock,
@@ -152,6 +163,9 @@ impl Registry {
         let (belief, metrics) = (Belief::default(), ProfileMetrics::default());
         Self {
             store,
+            layout: Layout::default(),
+            s3_clients: None,
+            s3_disregarded: Disregarded::default(),
             patience,
             belief,
             clock: Clock::default(),
@@ -170,6 +184,18 @@ impl Registry {
             turns: Turns::new(),
             background: TaskTracker::new(),
         }
+    }
+
+    /// The same, with everything where `layout` has it.
+    #[must_use]
+    pub fn with_layout(self, layout: Layout) -> Self {
+        Self { layout, ..self }
+    }
+
+    /// The same, beside clients of `type=s3`, if there are any.
+    #[must_use]
+    pub fn with_s3_clients(self, s3_clients: Option<S3Clients>) -> Self {
+        Self { s3_clients, ..self }
     }
 
     /// The same, with `belief` in place of the default.
@@ -193,7 +219,7 @@ impl Registry {
     /// The repository `name`, to read from; it need not exist.
     #[must_use]
     pub fn repository(self: &Arc<Self>, name: RepoName) -> Repository {
-        let (keys, image, answering) = (ImageKeys::of(&name), name.clone(), Arc::default());
+        let (keys, image, answering) = (ImageKeys::of(&name, &self.layout), name.clone(), Arc::default());
         Repository { registry: Arc::clone(self), name, image, keys, answering }
     }
 

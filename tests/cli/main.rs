@@ -6,6 +6,7 @@
 mod support;
 
 mod config;
+mod explain;
 mod policy;
 mod profiles;
 mod secret;

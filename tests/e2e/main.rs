@@ -19,3 +19,4 @@ mod rotation;
 mod round_trip;
 mod stage;
 mod stands;
+mod type_s3;

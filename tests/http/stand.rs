@@ -46,7 +46,13 @@ impl Stand {
     }
 
     pub fn with(store: Arc<dyn ObjectStore>, anonymous: Access, patience: Patience) -> Self {
-        let registry = Arc::new(Registry::new(Arc::clone(&store), patience));
+        let registry = Registry::new(Arc::clone(&store), patience);
+        Self::of(registry, store, anonymous)
+    }
+
+    /// A server of `registry`, which is over `store`.
+    pub fn of(registry: Registry, store: Arc<dyn ObjectStore>, anonymous: Access) -> Self {
+        let registry = Arc::new(registry);
         let profile = Profile::new("default".to_owned(), Arc::clone(&registry), anonymous);
         let mask = Mask::default();
         mask.add(&SECRET.into());

@@ -45,6 +45,17 @@ impl Harbour {
         replica_over(Arc::clone(&self.store) as Arc<dyn ObjectStore>, belief, &self.clock)
     }
 
+    /// A replica that `arrange` makes another one than those are.
+    pub fn arranged(&self, arrange: impl FnOnce(Registry) -> Registry) -> Replica {
+        arranged_over(Arc::clone(&self.store) as Arc<dyn ObjectStore>, Belief::default(), &self.clock, arrange)
+    }
+
+    /// The keys of everything that is stored.
+    pub async fn keys(&self) -> Vec<String> {
+        let page = self.store.list("", None, PATIENCE.bytes).await.unwrap();
+        page.objects.iter().map(|object| object.key.to_string()).collect()
+    }
+
     /// How often the store was asked anything that `operations` name, sweeps apart.
     pub fn calls(&self, operations: &[Operation]) -> usize {
         let swept = |operation| self.store.calls_for(operation, "_oci/uploads/");
@@ -59,8 +70,17 @@ impl Harbour {
 }
 
 pub fn replica_over(store: Arc<dyn ObjectStore>, belief: Belief, clock: &Clock) -> Replica {
+    arranged_over(store, belief, clock, |registry| registry)
+}
+
+fn arranged_over(
+    store: Arc<dyn ObjectStore>,
+    belief: Belief,
+    clock: &Clock,
+    arrange: impl FnOnce(Registry) -> Registry,
+) -> Replica {
     let metrics = Metrics::new(0);
-    let registry = Registry::new(store, PATIENCE).with_metrics(metrics.profile("app"));
+    let registry = arrange(Registry::new(store, PATIENCE).with_metrics(metrics.profile("app")));
     let registry = Arc::new(registry.with_belief(belief).with_clock(clock.clone()));
     let app = registry.writable_repository("app".parse().unwrap());
     Replica { registry, metrics, app }

@@ -14,3 +14,5 @@ mod imports;
 mod large;
 mod marks;
 mod refresh;
+mod s3_clients;
+mod shared;

@@ -47,11 +47,20 @@ impl Project {
 
     /// A stage `stage-<index>` of layers of these sizes in bytes for each of `stages`, and a last one that needs them all.
     pub fn with_stages(stages: &[Vec<u64>]) -> Self {
+        Self::staged(stages, "/result/end")
+    }
+
+    /// The same, with all that they made in the result.
+    pub fn with_whole_stages(stages: &[Vec<u64>]) -> Self {
+        Self::staged(stages, "/result")
+    }
+
+    fn staged(stages: &[Vec<u64>], needed: &str) -> Self {
         let (mut dockerfile, mut last) = (made_of(&[]), String::from("FROM scratch\n"));
         for (index, sizes) in stages.iter().enumerate() {
             writeln!(dockerfile, "FROM made AS stage-{index}\n{}", layers(&format!("{index}-"), sizes)).expect("a string");
             writeln!(dockerfile, "RUN echo {index} > /result/end").expect("a string");
-            writeln!(last, "COPY --from=stage-{index} /result/end /end-{index}").expect("a string");
+            writeln!(last, "COPY --from=stage-{index} {needed} /of-{index}").expect("a string");
         }
         Self::with_busybox(&(dockerfile + &last))
     }

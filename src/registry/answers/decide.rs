@@ -37,6 +37,8 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Made {
     pub derived: Derived,
+    /// What it knows.
+    pub steps: Steps,
     /// How many sources went into it, the newest.
     pub united: usize,
     /// Whether it is in another form than what was pushed, since that is too large for importers.
@@ -130,7 +132,7 @@ impl Evidence {
             return false;
         }
         match (&self.config, content) {
-            (Config::Absent, _) => false,
+            (Config::Absent, _) | (_, Content::OfS3(_)) => false,
             (Config::Unknown | Config::TooLarge, _) => true,
             // Importers leave out by themselves what has no descriptor; for the rest they refuse all, or the build fails.
             (Config::Read(config), Content::Cache(manifest, _)) => {
@@ -150,7 +152,8 @@ impl Evidence {
             return Verdict::AsIs;
         };
         cache.write_into(image, &manifest.bytes, config).map_or(Verdict::AsIs, |derived| {
-            Verdict::Made(Box::new(Made { derived, united: 1, is_rescued: false, left_out: LeftOut::default() }))
+            let steps = Steps::of(cache);
+            Verdict::Made(Box::new(Made { derived, steps, united: 1, is_rescued: false, left_out: LeftOut::default() }))
         })
     }
 }
@@ -160,7 +163,8 @@ fn unite(evidence: &[Evidence], caches: Vec<Cache>, max_bytes: usize) -> Verdict
     let (forms, caches): (Vec<_>, Vec<_>) = sources.zip(caches).filter(|(_, cache)| !cache.is_empty()).unzip();
     let united = Cache::newest_within(&caches, max_bytes);
     let (Some(form), caches) = (forms.first(), &caches[..united]) else { return Verdict::Nothing };
-    let (derived, left_out) = Cache::union(caches).rescue(*form);
+    let union = Cache::union(caches);
+    let (derived, left_out) = union.rescue(*form);
     let is_rescued = derived.config.media_type != MediaType::CACHE_CONFIG;
-    Verdict::Made(Box::new(Made { derived, united, is_rescued, left_out }))
+    Verdict::Made(Box::new(Made { derived, steps: Steps::of(&union), united, is_rescued, left_out }))
 }

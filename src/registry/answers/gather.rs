@@ -1,6 +1,7 @@
 //! Looking for what a tag can be answered with.
 
 use std::cmp::Reverse;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{join, join_all};
@@ -53,6 +54,17 @@ pub enum Why {
     NoCache,
     /// It could not be read in time.
     Unread,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooOld(age) => write!(f, "{} h older than the newest part", age.as_secs() / 3600),
+            Self::TooMany => f.write_str("enough newer parts"),
+            Self::NoCache => f.write_str("no cache in it"),
+            Self::Unread => f.write_str("not read in time"),
+        }
+    }
 }
 
 impl Gathered {
@@ -110,10 +122,10 @@ impl Repository {
     ) -> (Result<Option<Source>, RegistryError>, Result<Vec<(Tag, Listed)>, StoreError>) {
         let listing = async { timeout_at(until, self.list_parts(tag)).await.unwrap_or_else(|_| Err(late())) };
         if asker == Asker::Import && !self.registry.answers.was_plain(&self.keys.tag(tag)) {
-            return join(self.read_source(tag), listing).await;
+            return join(self.read_source(tag, until), listing).await;
         }
         // What it was last is most likely what it is: something without parts.
-        let own = self.read_source(tag).await;
+        let own = self.read_source(tag, until).await;
         let listed = match &own {
             Ok(Some(own)) if self.stays_alone(&own.content) => Ok(Vec::new()),
             _ => listing.await,
@@ -121,9 +133,27 @@ impl Repository {
         (own, listed)
     }
 
-    async fn read_source(&self, tag: &Tag) -> Result<Option<Source>, RegistryError> {
-        let found = self.fetch_tag(tag, self.patience().pull).await?;
-        Ok(found.map(|(manifest, meta)| self.source(tag, meta.last_modified, Content::of(manifest))))
+    /// What is under `tag`, of what was pushed and what a client of `type=s3` wrote the one that came last.
+    async fn read_source(&self, tag: &Tag, until: Instant) -> Result<Option<Source>, RegistryError> {
+        let (pushed, of_s3) = join(self.fetch_tag(tag, self.patience().pull), self.read_source_of_s3(tag, until)).await;
+        let pushed = pushed?.map(|(manifest, meta)| self.source(tag, meta.last_modified, Content::of(manifest)));
+        match of_s3 {
+            Ok(of_s3) => Ok(newer(pushed, of_s3)),
+            Err(error) if pushed.is_none() => Err(error),
+            Err(error) => {
+                tracing::warn!(repository = %self.name, %tag, %error, "what type=s3 clients have of a cache not read in time, left out");
+                Ok(pushed)
+            }
+        }
+    }
+
+    async fn read_source_of_s3(&self, tag: &Tag, until: Instant) -> Result<Option<Source>, RegistryError> {
+        if self.answering.kind == Some(Kind::Image) {
+            return Ok(None);
+        }
+        let reading = timeout_at(until, self.read_s3_cache(tag, self.patience().pull));
+        let found = reading.await.unwrap_or_else(|_| Err(late().into()))?;
+        Ok(found.map(|cache| self.source(tag, cache.last_modified, Content::OfS3(cache))))
     }
 
     fn source(&self, tag: &Tag, pushed: SystemTime, content: Content) -> Source {
@@ -134,7 +164,7 @@ impl Repository {
     fn stays_alone(&self, content: &Content) -> bool {
         match (content, self.answering.kind) {
             (Content::Other(_), _) | (_, Some(Kind::Image)) => true,
-            (Content::Cache(..), _) | (Content::Image(..), Some(Kind::Cache)) => false,
+            (Content::Cache(..) | Content::OfS3(_), _) | (Content::Image(..), Some(Kind::Cache)) => false,
             (Content::Image(..), None) => true,
         }
     }
@@ -216,7 +246,7 @@ impl Repository {
         let (repository, content, answers) = (&source.repository, &source.content, &self.registry.answers);
         let key = repository.keys.tag(&source.tag);
         let holds = match content {
-            Content::Cache(..) => true,
+            Content::Cache(..) | Content::OfS3(_) => true,
             Content::Other(_) => false,
             Content::Image(..) if answers.is_plain(&content.digest()) => false,
             Content::Image(_, image) => match repository.read_config(&image.config, until).await {
@@ -287,6 +317,18 @@ impl Repository {
             gathered.stands_in.push(format!("{}:{}", first.repository.name, target.tag));
         }
         Ok(gathered)
+    }
+}
+
+/// The one that came last. What was pushed to be run stays, and of two of one second the one that would be gone if the
+/// other had come after it: a push writes over what clients of `type=s3` have.
+fn newer(pushed: Option<Source>, of_s3: Option<Source>) -> Option<Source> {
+    match (pushed, of_s3) {
+        (Some(pushed), Some(of_s3)) => {
+            let is_older = !matches!(pushed.content, Content::Cache(..)) || of_s3.pushed < pushed.pushed;
+            Some(if is_older { pushed } else { of_s3 })
+        }
+        (pushed, of_s3) => pushed.or(of_s3),
     }
 }
 

@@ -88,12 +88,12 @@ impl Looked {
     pub fn whole_by_itself(&self) -> Option<Served> {
         let unread = Finding::default();
         let whole = self.evidence.iter().find(|evidence| evidence.is_whole(&unread));
-        whole.map(|evidence| Served::whole(evidence.source.content.manifest()))
+        whole.and_then(|evidence| evidence.source.content.manifest()).map(Served::whole)
     }
 
     /// The first source, as it is.
     pub fn first(&self) -> Option<Served> {
-        self.evidence.first().map(|evidence| Served::whole(evidence.source.content.manifest()))
+        self.evidence.first()?.source.content.manifest().map(Served::whole)
     }
 }
 

@@ -20,6 +20,7 @@
 mod config;
 mod decide;
 mod derived;
+mod explain;
 mod gather;
 mod look;
 mod make;
@@ -37,18 +38,20 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::manifests::{ManifestInfo, StoredManifest};
-use super::{Asker, RegistryError, Repository};
+use super::{Asker, Registry, RegistryError, Repository};
 use crate::oci::Tag;
 use gather::Gathered;
 use look::Looked;
+use source::Source;
 
 pub use decide::{Finding, Steps};
+pub use explain::{Explanation, Seen, ServedCache};
 pub use gather::{PassedOver, Why};
 pub(super) use memory::Memory;
 pub use rules::{Answering, Fallback, Kind, Parts, Target};
-pub use story::{Outcome, Story, Told, What};
+pub use story::{Outcome, Story, Told};
 
-/// How many new forms of caches are made at once, by all who ask: it takes a processor, and three times their size in memory.
+/// How many caches are worked on at once, by all who ask: it takes a processor, and three times their size in memory.
 const AT_ONCE: usize = 2;
 
 /// How long each step of an answer may take, in sixteenths of what is waited for all, counted from the beginning of the first.
@@ -92,6 +95,19 @@ impl Served {
     }
 }
 
+impl Registry {
+    /// What `work` on a cache comes to, on a thread of its own, when it is its turn; `None` where it is lost with the runtime.
+    pub(super) async fn work_on_cache<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        // It is never closed; were it, work would only not be limited.
+        let turn = Arc::clone(&self.answering).acquire_owned().await.ok();
+        let working = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        working.await.ok()
+    }
+}
+
 impl Repository {
     /// What a pull of `tag` is told, `None` when there is nothing to pull.
     pub(super) async fn stat_answer(&self, tag: &Tag, asker: Asker) -> Result<Option<ManifestInfo>, RegistryError> {
@@ -111,14 +127,14 @@ impl Repository {
 
     async fn answer(&self, tag: &Tag, asker: Asker) -> Result<Option<Served>, RegistryError> {
         let (time, removals) = (Time::of(self.patience().pull), self.registry.recent.removals());
-        let gathered = self.gather_answer(tag, asker, time).await?;
+        let gathered = self.find(tag, asker, time.end_of(Step::Gathering)).await?;
         let Some(first) = gathered.sources.first() else { return Ok(None) };
         let served = match self.look_over(&gathered, asker, time.end_of(Step::Looking)).await {
-            None => Some(Served::whole(first.content.manifest())),
+            None => first.content.manifest().map(Served::whole),
             Some(looked) => self.answer_with(tag, &gathered, &looked, time).await,
         };
         if served.is_some() {
-            gathered.sources.iter().for_each(|source| source.repository.mark_used(&source.content.digest()));
+            gathered.sources.iter().for_each(Source::mark_used);
         }
         if let (Some(Served { info, bytes: Some(bytes) }), Asker::Import) = (&served, asker) {
             let manifest = StoredManifest { digest: info.digest, media_type: info.media_type.clone(), bytes: bytes.clone() };
@@ -127,16 +143,15 @@ impl Repository {
         Ok(served)
     }
 
-    /// What `tag` can be answered with, or what stands in for it.
-    async fn gather_answer(&self, tag: &Tag, asker: Asker, time: Time) -> Result<Gathered, RegistryError> {
-        let until = time.end_of(Step::Gathering);
-        let gathered = self.gather(tag, asker, until).await?;
-        if !gathered.sources.is_empty() || self.answering.kind == Some(Kind::Image) {
-            return Ok(gathered);
+    /// What there is to answer with: under the tag and its parts, or where it falls back to.
+    async fn find(&self, tag: &Tag, asker: Asker, until: Instant) -> Result<Gathered, RegistryError> {
+        let mut gathered = self.gather(tag, asker, until).await?;
+        if gathered.sources.is_empty() && self.answering.kind != Some(Kind::Image) {
+            let passed_over = gathered.passed_over;
+            gathered = self.fall_back(tag, asker, until).await?;
+            gathered.passed_over.extend(passed_over);
         }
-        let mut stand_in = self.fall_back(tag, asker, until).await?;
-        stand_in.passed_over.extend(gathered.passed_over);
-        Ok(stand_in)
+        Ok(gathered)
     }
 
     /// What comes of what was looked over.
@@ -149,27 +164,9 @@ impl Repository {
         self.count(&story);
         served
     }
-
-    /// How an import of `tag` would be answered, and why; nothing is stored or noted for it.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError::Store`]: the tag could not be read.
-    pub async fn explain(&self, tag: &Tag) -> Result<Story, RegistryError> {
-        let time = Time::of(self.patience().bytes);
-        let gathered = self.gather_answer(tag, Asker::Import, time).await?;
-        let looked = self.look_over(&gathered, Asker::Import, time.end_of(Step::Looking)).await;
-        let mut story = Story::of(&gathered, looked.as_ref());
-        match looked {
-            Some(looked) => story.decided(&self.decide(&looked).await),
-            None if gathered.sources.is_empty() => {}
-            None => story.outcome = Outcome::AsIs,
-        }
-        Ok(story)
-    }
 }
 
-/// Permits to make new forms of caches.
+/// Permits to work on caches.
 pub(super) fn permits() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(AT_ONCE))
 }

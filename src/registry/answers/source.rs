@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::super::Repository;
 use super::super::manifests::StoredManifest;
 use super::super::presence::{Wanted, wanted};
+use super::super::s3_clients::S3Cache;
 use super::config::Config;
 use crate::buildkit::{CacheManifest, Contents, Form, ImageManifest, InvalidConfig, Read};
 use crate::oci::{Descriptor, Digest, Tag};
@@ -35,6 +36,8 @@ pub(super) enum Content {
     Image(StoredManifest, ImageManifest),
     /// Something else that was pushed, which no build has a use for.
     Other(StoredManifest),
+    /// A cache that a client of `type=s3` wrote, which nobody else could read as it is.
+    OfS3(S3Cache),
 }
 
 impl Content {
@@ -46,16 +49,20 @@ impl Content {
         }
     }
 
-    /// What whoever asks gets of it as it is.
-    pub fn manifest(&self) -> &StoredManifest {
+    /// What whoever asks gets of it as it is, if it was pushed.
+    pub fn manifest(&self) -> Option<&StoredManifest> {
         match self {
-            Self::Cache(manifest, _) | Self::Image(manifest, _) | Self::Other(manifest) => manifest,
+            Self::Cache(manifest, _) | Self::Image(manifest, _) | Self::Other(manifest) => Some(manifest),
+            Self::OfS3(_) => None,
         }
     }
 
     /// What it is known by.
     pub fn digest(&self) -> Digest {
-        self.manifest().digest
+        match self {
+            Self::Cache(manifest, _) | Self::Image(manifest, _) | Self::Other(manifest) => manifest.digest,
+            Self::OfS3(cache) => cache.digest,
+        }
     }
 
     /// What has to be read to know the cache.
@@ -63,7 +70,7 @@ impl Content {
         match self {
             Self::Cache(_, cache) => Some(&cache.config),
             Self::Image(_, image) => Some(&image.config),
-            Self::Other(_) => None,
+            Self::Other(_) | Self::OfS3(_) => None,
         }
     }
 
@@ -73,6 +80,10 @@ impl Content {
             Self::Cache(_, cache) => wanted(cache.layers.iter().map(|layer| &layer.descriptor).chain([&cache.config])),
             Self::Image(_, image) => wanted(image.layers.iter().map(|layer| &layer.descriptor).chain([&image.config])),
             Self::Other(_) => HashSet::new(),
+            Self::OfS3(cache) => {
+                let blobs = cache.read.cache.blobs().iter();
+                blobs.map(|(digest, blob)| Wanted { digest: *digest, size: blob.size }).collect()
+            }
         }
     }
 
@@ -80,7 +91,7 @@ impl Content {
     pub fn form(&self) -> Form {
         match self {
             Self::Cache(_, cache) => cache.form,
-            Self::Image(..) | Self::Other(_) => Form::Image,
+            Self::Image(..) | Self::Other(_) | Self::OfS3(_) => Form::Image,
         }
     }
 
@@ -90,6 +101,7 @@ impl Content {
             Self::Cache(_, cache) => cache.read(config).map(Some),
             Self::Image(_, image) => image.read(config),
             Self::Other(_) => Ok(None),
+            Self::OfS3(cache) => Ok(Some((*cache.read).clone())),
         }
     }
 }
@@ -97,10 +109,18 @@ impl Content {
 impl Source {
     /// What has to be read of it, besides what is known already, if there is room for that.
     pub async fn read_config(&self, has_room: bool, until: Instant) -> Config {
-        match self.content.config() {
-            Some(descriptor) if has_room => self.repository.read_config(descriptor, until).await,
-            Some(_) => Config::TooLarge,
-            None => Config::Absent,
+        match (&self.content, self.content.config()) {
+            (Content::OfS3(cache), _) => Config::Read(cache.json.clone()),
+            (_, Some(descriptor)) if has_room => self.repository.read_config(descriptor, until).await,
+            (_, Some(_)) => Config::TooLarge,
+            (_, None) => Config::Absent,
+        }
+    }
+
+    /// Notes that it is used. What a client of `type=s3` wrote is kept as long as it is there.
+    pub fn mark_used(&self) {
+        if let Some(manifest) = self.content.manifest() {
+            self.repository.mark_used(&manifest.digest);
         }
     }
 }
@@ -108,6 +128,10 @@ impl Source {
 impl fmt::Display for Source {
     /// As a client would ask for it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.repository.name, self.tag)
+        write!(f, "{}:{}", self.repository.name, self.tag)?;
+        match &self.content {
+            Content::OfS3(cache) => write!(f, " (type=s3, {})", cache.key),
+            _ => Ok(()),
+        }
     }
 }

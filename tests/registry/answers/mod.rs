@@ -1,6 +1,7 @@
 //! What pulls of tags are answered with.
 
 mod costs;
+mod explain;
 mod fallback;
 mod healing;
 mod images;

@@ -1,6 +1,6 @@
 //! How an answer came about, for a person who wants to know.
 
-use longshore::registry::{Answering, Fallback, Outcome, Parts, Target, What, Why};
+use longshore::registry::{Answering, Fallback, Outcome, Parts, Target, Why};
 use longshore::store::ObjectStore;
 
 use crate::broken_store::Operation::Put;
@@ -25,7 +25,7 @@ async fn it_tells_of_each_source_what_is_there_and_what_is_gone_and_stores_nothi
     let (harbour, one) = stocked().await;
     let writes = harbour.calls(&[Put]);
 
-    let story = one.app.explain(&"cache".parse().unwrap()).await.unwrap();
+    let story = one.app.explain(&"cache".parse().unwrap()).await.unwrap().story;
 
     let told: Vec<_> = story.sources.iter().map(|told| (told.name.as_str(), told.gone.len())).collect();
     assert_eq!(told, [("app:cache", 1), ("app:cache--part", 0)]);
@@ -47,11 +47,11 @@ async fn it_tells_what_stands_in_what_is_nothing_and_what_is_an_image() {
     let fallbacks = vec![Fallback { tag: "x-*".parse().unwrap(), to, is_union: false }];
     let app = one.answering(Answering { fallbacks, ..Answering::default() });
 
-    let story = app.explain(&"x-1".parse().unwrap()).await.unwrap();
+    let story = app.explain(&"x-1".parse().unwrap()).await.unwrap().story;
     assert_eq!(story.stands_in, ["app:cache"]);
-    assert_eq!(app.explain(&"y".parse().unwrap()).await.unwrap().outcome, Outcome::Nothing);
-    let image = app.explain(&"v1".parse().unwrap()).await.unwrap();
-    assert_eq!((image.sources[0].what, image.outcome), (What::Image, Outcome::AsIs));
+    assert_eq!(app.explain(&"y".parse().unwrap()).await.unwrap().story.outcome, Outcome::Nothing);
+    let image = app.explain(&"v1".parse().unwrap()).await.unwrap().story;
+    assert_eq!(image.outcome, Outcome::AsIs);
     assert!(image.sources[0].found.is_none(), "there is no cache in it");
 }
 
@@ -61,7 +61,7 @@ async fn it_tells_which_parts_do_not_count() {
     let parts = Parts { most: 0, ..Parts::default() };
     let few = one.answering(Answering { parts, ..Answering::default() });
 
-    let story = few.explain(&"cache".parse().unwrap()).await.unwrap();
+    let story = few.explain(&"cache".parse().unwrap()).await.unwrap().story;
 
     assert_eq!(story.passed_over.iter().map(|it| it.why).collect::<Vec<_>>(), [Why::TooMany, Why::TooMany]);
 }
