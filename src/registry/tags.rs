@@ -16,27 +16,45 @@ pub struct Tags {
 }
 
 impl Repository {
-    /// The tags after `last`, `most` of them at most and never more than a
-    /// thousand; `None` when there is no such repository.
+    /// The tags after `last` that are `wanted`, `most` of them at most and never
+    /// more than a thousand; `None` when there is no such repository.
     ///
-    /// Costs one request to the store, whichever page it is.
+    /// Costs one request to the store, whichever page it is, and another for every thousand in a row that nobody wants.
     ///
     /// # Errors
     ///
     /// [`RegistryError::Store`]: they could not be listed.
-    pub async fn list_tags(&self, last: Option<&Tag>, most: usize) -> Result<Option<Tags>, RegistryError> {
-        let prefix = self.keys.tags();
-        let after = last.map(|tag| self.keys.tag(tag));
-        let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
-        let found = page.objects.iter().filter_map(|object| object.key.as_str().strip_prefix(&prefix));
-        let mut tags: Vec<_> = found.map(str::to_owned).collect();
-        if tags.is_empty() && last.is_none() && !self.exists().await? {
-            return Ok(None);
+    pub async fn list_tags(
+        &self,
+        last: Option<&Tag>,
+        most: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Option<Tags>, RegistryError> {
+        let (prefix, most) = (self.keys.tags(), most.min(PAGE));
+        let mut after = last.map(|tag| self.keys.tag(tag));
+        loop {
+            let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
+            if page.objects.is_empty() && after.is_none() && !self.exists().await? {
+                return Ok(None);
+            }
+            let found = page.objects.iter().filter_map(|object| object.key.as_str().strip_prefix(&prefix));
+            let mut tags: Vec<_> = found.filter(|tag| wanted(tag)).map(str::to_owned).collect();
+            let is_truncated = page.is_truncated || tags.len() > most;
+            tags.truncate(most);
+            if !tags.is_empty() || !page.is_truncated || most == 0 {
+                return Ok(Some(Tags { tags, is_truncated }));
+            }
+            after = page.objects.into_iter().last().map(|object| object.key);
         }
-        let most = most.min(PAGE);
-        let is_truncated = page.is_truncated || tags.len() > most;
-        tags.truncate(most);
-        Ok(Some(Tags { tags, is_truncated }))
+    }
+
+    /// Whether there is any tag.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Store`]: they could not be listed.
+    pub async fn has_tags(&self) -> Result<bool, RegistryError> {
+        Ok(!self.store().list(&self.keys.tags(), None, self.patience().bytes).await?.objects.is_empty())
     }
 
     /// Whether anything was ever pushed here and is there still.
