@@ -70,7 +70,7 @@ impl Repository {
         story.decided(&decision);
         let cache = match decision.verdict {
             Verdict::Nothing => None,
-            Verdict::AsIs => decision.findings.first().map(ServedCache::of),
+            Verdict::AsIs => story.sources.first().and_then(|told| told.found.as_ref()).map(ServedCache::of),
             Verdict::Made(made) => Some(ServedCache { config_bytes: made.derived.config.bytes.len(), steps: made.steps }),
         };
         Ok(Explanation { story, is_left_alone: false, cache, blobs: seen(&looked) })

@@ -53,8 +53,8 @@ impl Repository {
 
     /// What to serve, decided on a thread of its own.
     pub(super) async fn decide(&self, looked: &Looked) -> Decision {
-        let Looked { evidence, max_bytes, is_image } = looked.clone();
-        let deciding = self.registry.work_on_cache(move || decide(&evidence, max_bytes, is_image));
+        let Looked { evidence, max_bytes, alone } = looked.clone();
+        let deciding = self.registry.work_on_cache(move || decide(&evidence, max_bytes, alone.as_ref()));
         deciding.await.unwrap_or(Decision { verdict: Verdict::Nothing, findings: Vec::new() })
     }
 
@@ -81,7 +81,7 @@ impl Repository {
         if self.registry.answers.is_refused() {
             return false;
         }
-        let storing = timeout_at(until, self.store_derived(&made.derived));
+        let storing = timeout_at(until, self.store_derived(made));
         let Err(error) = storing.await.unwrap_or_else(|_| Err(late())) else { return true };
         let (cause, is_refused) = (std::error::Error::source(&error), matches!(error, StoreError::Denied(_)));
         if is_refused && self.registry.answers.note_refusal() {

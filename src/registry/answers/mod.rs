@@ -22,6 +22,7 @@ mod decide;
 mod derived;
 mod explain;
 mod gather;
+mod images;
 mod look;
 mod make;
 mod memory;
