@@ -194,7 +194,7 @@ impl Quay {
         if let Some(child) =
             manifest["manifests"][0]["digest"].as_str().filter(|_| manifest["manifests"][0]["platform"].is_object())
         {
-            manifest = pull(&child.to_owned()).await;
+            manifest = pull(child).await;
         }
         let layers = manifest["layers"].as_array().or(manifest["manifests"].as_array()).expect("layers");
         let found: Vec<_> =
