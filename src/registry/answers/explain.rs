@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::super::index::FRESH;
 use super::super::{Asker, RegistryError, Repository};
-use super::decide::{Decision, Made, Steps, Verdict};
+use super::decide::{Made, Steps, Verdict};
 use super::look::Looked;
 use super::rules::Kind;
 use super::story::{Outcome, Story};
@@ -107,15 +107,19 @@ impl Repository {
         };
         let decision = self.decide(&looked).await;
         story.decided(&decision);
-        Ok(Explanation { story, cache: served(&decision), blobs: looked.seen(), ..Explanation::default() })
+        let cache = served(&decision.verdict, &story);
+        Ok(Explanation { story, cache, blobs: looked.seen(), ..Explanation::default() })
     }
 }
 
-/// The cache that a build gets by a decision.
-fn served(Decision { verdict, findings }: &Decision) -> Option<ServedCache> {
+/// The cache that a build gets by a verdict.
+fn served(verdict: &Verdict, story: &Story) -> Option<ServedCache> {
     match verdict {
         Verdict::Nothing => None,
-        Verdict::AsIs => findings.first().map(|found| ServedCache { config_bytes: found.config_bytes, steps: found.usable }),
+        Verdict::AsIs => {
+            let found = story.sources.first()?.found.as_ref()?;
+            Some(ServedCache { config_bytes: found.config_bytes, steps: found.usable })
+        }
         Verdict::Made(made) => {
             let Made { derived, steps, .. } = &**made;
             Some(ServedCache { config_bytes: derived.config.bytes.len(), steps: *steps })

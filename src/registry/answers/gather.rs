@@ -163,7 +163,7 @@ impl Repository {
     /// Whether `content` is what it is whatever its parts are: an image is there to be run.
     fn stays_alone(&self, content: &Content) -> bool {
         match (content, self.answering.kind) {
-            (Content::Other(_), _) | (_, Some(Kind::Image)) => true,
+            (Content::Images(..) | Content::Other(_), _) | (_, Some(Kind::Image)) => true,
             (Content::Cache(..) | Content::OfS3(_), _) | (Content::Image(..), Some(Kind::Cache)) => false,
             (Content::Image(..), None) => true,
         }
@@ -247,7 +247,8 @@ impl Repository {
         let key = repository.keys.tag(&source.tag);
         let holds = match content {
             Content::Cache(..) | Content::OfS3(_) => true,
-            Content::Other(_) => false,
+            // It has none itself.
+            Content::Images(..) | Content::Other(_) => return false,
             Content::Image(..) if answers.is_plain(&content.digest()) => false,
             Content::Image(_, image) => match repository.read_config(&image.config, until).await {
                 Config::Read(config) => matches!(content.read(&config), Ok(Some(_))),
