@@ -1,5 +1,6 @@
 //! The composition root: the one place that reads a [`Config`] and builds the floors from it.
 
+mod can;
 mod explain;
 mod policy;
 mod rules;
@@ -22,10 +23,12 @@ use crate::secrets::Mask;
 use crate::server::{self, Limits};
 use crate::store::Misconfiguration;
 
+pub use crate::access::slug;
 pub use crate::registry::{
     Explanation, Finding, FoundByS3, IMPORT_LIMIT, Leftovers, Outcome, Seen, SeenByS3, ServedCache, Steps, Story, Sweep, Swept,
     Told,
 };
+pub use can::{Decision, Deed, NoQuestion, Question, can};
 pub use explain::{ExplainError, Explained, explain};
 pub use policy::{NoSuchProfile, Permissions, Rights, permissions};
 pub use running::{Reloaded, Running};

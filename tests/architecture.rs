@@ -22,8 +22,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &["oci"]),
     ("secrets", &[]),
     ("credentials", &["secrets", "metrics"]),
-    // What a store needs to know, the kinds there are, where keys come from, values that refer to secrets, and what caches are called.
-    ("config", &["oci", "buildkit", "store", "secrets", "credentials"]),
+    // What a store needs to know, the kinds there are, where keys come from, values that refer to secrets, what caches are called,
+    // and who may do what.
+    ("config", &["oci", "buildkit", "store", "secrets", "credentials", "access"]),
 ];
 
 /// Crates that stop at a floor: what is above it speaks them, what is below must not.

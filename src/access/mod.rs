@@ -1,21 +1,43 @@
 //! Who may: a handle on a repository is the permission to use it.
 //!
-//! The floors above get a [`Repository`] or [`WritableRepository`] only from
-//! [`Profile`], which is asked before the store is.
+//! The floors above get a [`Repository`] or [`WritableRepository`] only from a
+//! [`Visit`], which is asked before the store is. What it goes by is one pure
+//! function, [`Standing::rule`].
 
+mod authenticator;
+mod grant;
+mod grants;
+mod identity;
+mod passwords;
 mod profiles;
 mod rules;
+mod slug;
+mod standing;
+mod text_pattern;
+mod visit;
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::oci::{Pattern, RepoName};
-use crate::registry::{Catalog, Registry, RegistryError, Repository, WritableRepository};
+use crate::oci::{Pattern, RepoName, Tag};
+use crate::registry::{Registry, Repository, WritableRepository};
 
+pub use authenticator::{Authenticator, Presented, Unidentified};
+pub use grant::{Grant, Part, Verb};
+pub use grants::Grants;
+pub use identity::{Identity, Who, claims};
+pub use passwords::{InvalidPasswordHash, PasswordHash, User};
 pub use profiles::Profiles;
 pub use rules::{FallbackRule, ImageRule, Rules};
+pub use slug::slug;
+pub use standing::{PART_SEPARATOR, Rule, Ruling, Standing};
+pub use text_pattern::{InvalidTextPattern, TextPattern};
+pub use visit::{Denied, Destination, Refused, Visit};
 
-/// A store with its credentials, and who may use it.
+/// What events go by that tell who did what.
+pub const AUDIT: &str = "longshore.audit";
+
+/// A store with its credentials, and what everybody may do with it.
 #[derive(Debug)]
 pub struct Profile {
     name: String,
@@ -37,23 +59,8 @@ pub enum Access {
     Write,
 }
 
-/// Something that may not be done. The message says what to change.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "anonymous clients may not {} {name}; this server is set to anonymous = \"{allowed}\"",
-    if *.wanted == Access::Write { "push to" } else { "pull from" }
-)]
-pub struct Denied {
-    /// The repository.
-    pub name: RepoName,
-    /// What was to be done with it.
-    pub wanted: Access,
-    /// What may be done with it.
-    pub allowed: Access,
-}
-
 impl Profile {
-    /// The profile `name` over `registry`, with `anonymous` for whoever does not say who they are.
+    /// The profile `name` over `registry`, with `anonymous` for everybody, also who does not say who they are.
     #[must_use]
     pub fn new(name: String, registry: Arc<Registry>, anonymous: Access) -> Self {
         Self { name, registry, anonymous, images: Vec::new(), map: Vec::new(), rules: Rules::default() }
@@ -83,48 +90,28 @@ impl Profile {
         &self.name
     }
 
-    /// The repository `name`, to read from.
-    ///
-    /// # Errors
-    ///
-    /// [`Denied`] when the client may not.
-    pub fn read(&self, name: RepoName) -> Result<Repository, Denied> {
-        let name = self.allow(name, Access::Read)?;
-        let answering = self.rules.answering(&name, |other| self.read_alone(other.clone()).ok());
-        Ok(self.repository(name).answering(answering))
+    /// The repository `name`, to read from; `may_read` says which tags of which images may stand in for others.
+    fn readable(&self, name: &RepoName, may_read: impl Fn(&RepoName, &Tag) -> bool) -> Repository {
+        let stands_in = |other: &RepoName| self.repository(other).answering(self.rules.alone(other));
+        self.repository(name).answering(self.rules.answering(name, may_read, stands_in))
     }
 
-    /// The repository `name`, which stands in for another one. A client gets no more of it than by its own name.
-    fn read_alone(&self, name: RepoName) -> Result<Repository, Denied> {
-        let name = self.allow(name, Access::Read)?;
-        let answering = self.rules.alone(&name);
-        Ok(self.repository(name).answering(answering))
+    fn repository(&self, name: &RepoName) -> Repository {
+        self.registry.repository(self.kept_as(name)).called(name.clone())
     }
 
-    fn repository(&self, name: RepoName) -> Repository {
-        self.registry.repository(self.kept_as(&name)).called(name)
+    /// What `identity` may do with `image`, by `grants`.
+    fn standing<'a>(&'a self, grants: &'a Grants, image: &RepoName, identity: &'a Identity) -> Standing<'a> {
+        Standing::new(grants, self.anonymous, identity, image).with_separator(self.separator(image))
     }
 
-    /// The repository `name`, to read from and write to.
-    ///
-    /// # Errors
-    ///
-    /// [`Denied`] when the client may not.
-    pub fn write(&self, name: RepoName) -> Result<WritableRepository, Denied> {
-        let name = self.allow(name, Access::Write)?;
-        Ok(self.registry.writable_repository(self.kept_as(&name)).called(name))
+    /// What stands between a tag of the image `name` and its parts, if tags have parts there.
+    fn separator(&self, name: &RepoName) -> Option<&str> {
+        self.rules.alone(name).parts.are_on.then_some(&self.rules.parts.separator)
     }
 
-    /// The repositories after `last` that the client may read from, `most` of them at most.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError`]: they could not be listed.
-    pub async fn catalog(&self, last: Option<&RepoName>, most: usize) -> Result<Catalog, RegistryError> {
-        match self.anonymous {
-            Access::None => Ok(Catalog { names: Vec::new(), is_truncated: false }),
-            Access::Read | Access::Write => self.registry.catalog(last, most).await,
-        }
+    fn writable(&self, name: &RepoName) -> WritableRepository {
+        self.registry.writable_repository(self.kept_as(name)).called(name.clone())
     }
 
     /// The image that `name` is kept as.
@@ -132,11 +119,6 @@ impl Profile {
         let matching = self.map.iter().filter(|(pattern, _)| pattern.matches(name));
         let deciding = matching.max_by(|(left, _), (right, _)| left.specificity(right));
         deciding.map_or(name, |(_, image)| image).clone()
-    }
-
-    fn allow(&self, name: RepoName, wanted: Access) -> Result<RepoName, Denied> {
-        let allowed = self.anonymous;
-        if wanted <= allowed { Ok(name) } else { Err(Denied { name, wanted, allowed }) }
     }
 }
 

@@ -3,33 +3,49 @@
 
 use std::sync::Arc;
 
-use super::Profile;
+use super::{Access, Grants, Identity, Part, Profile, Verb, Visit};
 use crate::oci::{Pattern, RepoName};
 use crate::registry::{Catalog, RegistryError};
 
 /// The profile of the images that are no other's.
 const DEFAULT: &str = "default";
 
-/// The profiles that are in force together.
+/// The profiles that are in force together, and who may do what with their images.
 #[derive(Debug)]
-pub struct Profiles(Vec<Arc<Profile>>);
+pub struct Profiles {
+    all: Vec<Arc<Profile>>,
+    grants: Grants,
+}
 
 impl Profiles {
     /// These, each of another name; no two with patterns that mean the same image and are equally specific.
     #[must_use]
     pub fn new(profiles: impl IntoIterator<Item = Arc<Profile>>) -> Self {
-        Self(profiles.into_iter().collect())
+        Self { all: profiles.into_iter().collect(), grants: Grants::default() }
+    }
+
+    /// The same, with `grants` for those who say who they are.
+    #[must_use]
+    pub fn with_grants(self, grants: Grants) -> Self {
+        Self { grants, ..self }
+    }
+
+    /// What `identity`, a client of a listener that is `listener`'s, may do with `image`, if that is anybody's.
+    #[must_use]
+    pub fn visit<'a>(&'a self, listener: Option<&str>, image: RepoName, identity: &'a Identity) -> Option<Visit<'a>> {
+        let profile = self.of(listener, &image)?;
+        Some(Visit::new(profile, &self.grants, image, identity))
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Profile>> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// The one that is called `name`.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Arc<Profile>> {
-        self.0.iter().find(|profile| profile.name == name)
+        self.all.iter().find(|profile| profile.name == name)
     }
 
     /// The one that `image` belongs to, for a client of a listener that is `listener`'s, if it is anybody's.
@@ -38,24 +54,30 @@ impl Profiles {
         if let Some(name) = listener {
             return self.named(name);
         }
-        let matching = self.0.iter().flat_map(|profile| profile.images.iter().map(move |pattern| (pattern, profile)));
+        let matching = self.all.iter().flat_map(|profile| profile.images.iter().map(move |pattern| (pattern, profile)));
         let deciding = matching
             .filter(|(pattern, _)| pattern.matches(image))
             .max_by(|(left, _): &(&Pattern, _), (right, _)| left.specificity(right));
         deciding.map(|(_, profile)| profile).or_else(|| self.named(DEFAULT))
     }
 
-    /// The images after `last` that a client of that listener may read from, `most` of them at most.
+    /// The images after `last` that `identity`, a client of that listener, may read from, `most` of them at most.
     ///
     /// # Errors
     ///
     /// [`RegistryError`]: they could not be listed.
-    pub async fn catalog(&self, listener: Option<&str>, last: Option<&RepoName>, most: usize) -> Result<Catalog, RegistryError> {
+    pub async fn catalog(
+        &self,
+        listener: Option<&str>,
+        identity: &Identity,
+        last: Option<&RepoName>,
+        most: usize,
+    ) -> Result<Catalog, RegistryError> {
         let mut last = last.cloned();
         loop {
-            let page = self.page(listener, last.as_ref(), most).await?;
+            let page = self.page(listener, identity, last.as_ref(), most).await?;
             let end = page.end;
-            // Names that are another's in every profile make a page of nothing, which is not the last.
+            // Names that are another's in every profile, or may not be seen, make a page of nothing, which is not the last.
             if !page.catalog.names.is_empty() || end.is_none() {
                 return Ok(page.catalog);
             }
@@ -63,10 +85,19 @@ impl Profiles {
         }
     }
 
-    async fn page(&self, listener: Option<&str>, last: Option<&RepoName>, most: usize) -> Result<Page, RegistryError> {
+    async fn page(
+        &self,
+        listener: Option<&str>,
+        identity: &Identity,
+        last: Option<&RepoName>,
+        most: usize,
+    ) -> Result<Page, RegistryError> {
         let (mut names, mut end) = (Vec::new(), None::<RepoName>);
-        for profile in self.0.iter().filter(|profile| listener.is_none_or(|name| profile.name == name)) {
-            let page = profile.catalog(last, most).await?;
+        let has_grants = self.grants.iter().any(|grant| grant.who.means(identity));
+        let is_seen = |profile: &&Arc<Profile>| has_grants || profile.anonymous > Access::None;
+        let of_listener = self.all.iter().filter(|profile| listener.is_none_or(|name| profile.name == name));
+        for profile in of_listener.filter(is_seen) {
+            let page = profile.registry.catalog(last, most).await?;
             if page.is_truncated
                 && let Some(its_end) = page.names.last()
             {
@@ -76,7 +107,9 @@ impl Profiles {
                 };
             }
             let is_its = |name: &RepoName| self.of(listener, name).is_some_and(|owner| Arc::ptr_eq(owner, profile));
-            names.extend(page.names.into_iter().filter(is_its));
+            let may_read =
+                |name: &RepoName| profile.standing(&self.grants, name, identity).rule(Verb::Read, Part::Shared).is_allowed();
+            names.extend(page.names.into_iter().filter(|name| is_its(name) && may_read(name)));
         }
         names.sort_by(|left: &RepoName, right| left.components().cmp(right.components()));
         names.retain(|name| end.as_ref().is_none_or(|end| !is_after(name, end)));

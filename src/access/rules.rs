@@ -39,15 +39,21 @@ pub struct FallbackRule {
 }
 
 impl Rules {
-    /// How pulls of `image` are answered. `read` gives the other images that the client may read; it gets no more from a fallback.
-    pub(super) fn answering(&self, image: &RepoName, read: impl Fn(&RepoName) -> Option<Repository>) -> Answering {
+    /// How pulls of `image` are answered. Only what the client may read by its own name, by `may_read`, stands in for anything;
+    /// where that is of another image, it is found in what `repository` has of it.
+    pub(super) fn answering(
+        &self,
+        image: &RepoName,
+        may_read: impl Fn(&RepoName, &Tag) -> bool,
+        repository: impl Fn(&RepoName) -> Repository,
+    ) -> Answering {
         let mut fallbacks: Vec<_> = self.fallbacks.iter().filter(|rule| rule.image.matches(image)).collect();
         // The most specific first.
         fallbacks.sort_by(|one, other| other.image.specificity(&one.image).then_with(|| other.tag.specificity(&one.tag)));
         let target = |(other, tag): &(Option<RepoName>, Tag)| {
-            let is_other = other.as_ref().filter(|other| *other != image);
-            let repository = is_other.map(|other| read(other).ok_or(())).transpose().ok()?;
-            Some(Target { repository, tag: tag.clone() })
+            let other = other.as_ref().filter(|other| *other != image);
+            let may_read = may_read(other.unwrap_or(image), tag);
+            may_read.then(|| Target { repository: other.map(&repository), tag: tag.clone() })
         };
         let fallback = |rule: &FallbackRule| Fallback {
             tag: rule.tag.clone(),
@@ -113,10 +119,12 @@ mod tests {
             fallback("other", "*", &[(None, "f")]),
         ];
         let rules = Rules { fallbacks, ..Rules::default() };
-        let told = rules.answering(&"org/app".parse().unwrap(), |_| None).fallbacks.into_iter().map(|fallback| {
-            let to: Vec<_> = fallback.to.iter().map(|target| target.tag.as_str()).collect();
-            format!("{} {}", fallback.tag, to.join(" "))
-        });
+        let image: RepoName = "org/app".parse().unwrap();
+        let told =
+            rules.answering(&image, |other, _| *other == image, |_| unreachable!()).fallbacks.into_iter().map(|fallback| {
+                let to: Vec<_> = fallback.to.iter().map(|target| target.tag.as_str()).collect();
+                format!("{} {}", fallback.tag, to.join(" "))
+            });
 
         assert_eq!(told.collect::<Vec<_>>(), ["cache-* e", "* c", "cache-x a"]);
     }

@@ -3,12 +3,13 @@
 
 use std::error::Error;
 
-use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
+use super::authorization::CHALLENGE;
 use super::body::{ResponseBody, full};
-use crate::access::Denied;
+use crate::access::{Denied, Refused, Unidentified};
 use crate::oci::{ErrorCode, InvalidChunkRange, InvalidDigest, InvalidMediaType, InvalidName, InvalidReference};
 use crate::registry::{InvalidUploadId, MAX_MANIFEST_BYTES, RegistryError};
 use crate::secrets::Mask;
@@ -49,6 +50,16 @@ pub(super) enum ApiError {
     ManifestTooLarge,
     #[error(transparent)]
     Denied(#[from] Denied),
+    #[error("say who you are: this takes a user name and password, or a token")]
+    Unauthorized,
+    #[error(transparent)]
+    Unidentified(#[from] Unidentified),
+    #[error("the Authorization header makes no sense")]
+    Authorization,
+    #[error(
+        "passwords and tokens are not taken over plain HTTP from beyond this machine; use TLS, or set access.allow_plain_http"
+    )]
+    PlainHttp,
     #[error("blob unknown: {0}")]
     BlobUnknown(crate::oci::Digest),
     #[error("manifest unknown: {0}")]
@@ -58,6 +69,15 @@ pub(super) enum ApiError {
     /// With headers that say where the upload stands, which goes on.
     #[error("{refusal}")]
     Misplaced { refusal: RegistryError, position: Box<HeaderMap> },
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Denied(denied) => denied.into(),
+            Refused::Registry(error) => error.into(),
+        }
+    }
 }
 
 impl ApiError {
@@ -70,8 +90,11 @@ impl ApiError {
             Self::MethodNotAllowed(_) => (S::METHOD_NOT_ALLOWED, Code::Unsupported), // code-13
             Self::HeadersTooLarge { .. } => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::Unsupported),
             Self::UnknownHost { .. } => (S::MISDIRECTED_REQUEST, Code::Denied),
-            Self::ForeignOrigin | Self::Denied(_) => (S::FORBIDDEN, Code::Denied), // code-12
-            Self::Name(_) => (S::BAD_REQUEST, Code::NameInvalid),                  // code-8
+            Self::Denied(Denied::Unseen(_)) => (S::NOT_FOUND, Code::NameUnknown), // code-9
+            Self::Denied(Denied::Absent(_)) => (S::NOT_FOUND, Code::ManifestUnknown), // code-7
+            Self::ForeignOrigin | Self::PlainHttp | Self::Denied(_) => (S::FORBIDDEN, Code::Denied), // code-12
+            Self::Unauthorized | Self::Unidentified(_) | Self::Authorization => (S::UNAUTHORIZED, Code::Unauthorized), // code-11
+            Self::Name(_) => (S::BAD_REQUEST, Code::NameInvalid),                 // code-8
             Self::Reference(InvalidReference::Digest(_)) | Self::Digest(_) | Self::DigestMissing => {
                 (S::BAD_REQUEST, Code::DigestInvalid) // code-4
             }
@@ -125,6 +148,9 @@ impl ApiError {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self {
+            Self::Unauthorized | Self::Unidentified(_) | Self::Authorization => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+            }
             Self::MethodNotAllowed(methods) => {
                 headers.insert(ALLOW, HeaderValue::from_static(methods));
             }

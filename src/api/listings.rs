@@ -8,7 +8,7 @@ use super::body::{ResponseBody, full};
 use super::error::ApiError;
 use super::headers::{OCI_FILTERS_APPLIED, insert};
 use super::query::{escaped, next_page, query_value};
-use crate::access::Profiles;
+use crate::access::{Identity, Profiles, Visit};
 use crate::oci::{Digest, InvalidReference, MediaType, RepoName, Tag};
 use crate::registry::Repository;
 
@@ -16,13 +16,14 @@ use crate::registry::Repository;
 /// hundred thousand tags an answer of all of them helps nobody, and clients follow `Link`.
 const PAGE: usize = 1000;
 
-/// end-8: the tags of a repository.
-pub(super) async fn tags(repository: &Repository, query: &str) -> Result<Response<ResponseBody>, ApiError> {
+/// end-8: the tags of a repository that the client may read.
+pub(super) async fn tags(visit: &Visit<'_>, query: &str) -> Result<Response<ResponseBody>, ApiError> {
     let last = query_value(query, "last").filter(|last| !last.is_empty());
     let last: Option<Tag> = last.map(|last| last.parse()).transpose().map_err(InvalidReference::Tag)?;
     let most = number(query)?;
-    let name = repository.name();
-    let page = repository.list_tags(last.as_ref(), most).await?.ok_or_else(|| ApiError::NameUnknown(name.clone()))?;
+    let (repository, name) = (visit.read()?, visit.image());
+    let may_read = |tag: &str| tag.parse().is_ok_and(|tag| visit.may_read(&tag));
+    let page = repository.list_tags(last.as_ref(), most, may_read).await?.ok_or_else(|| ApiError::NameUnknown(name.clone()))?;
     let mut response = json_response(&json!({"name": name.as_str(), "tags": page.tags}), "application/json");
     if let Some(last) = page.tags.last().filter(|_| page.is_truncated) {
         link(response.headers_mut(), &format!("/v2/{name}/tags/list?n={most}"), last);
@@ -55,16 +56,17 @@ pub(super) async fn referrers(
     Ok(response)
 }
 
-/// The repositories there are; Docker registry API, "Listing Repositories".
+/// The repositories there are for `identity`; Docker registry API, "Listing Repositories".
 pub(super) async fn catalog(
     profiles: &Profiles,
     listener: Option<&str>,
+    identity: &Identity,
     query: &str,
 ) -> Result<Response<ResponseBody>, ApiError> {
     let last = query_value(query, "last").filter(|last| !last.is_empty());
     let last: Option<RepoName> = last.map(|last| last.parse()).transpose()?;
     let most = number(query)?;
-    let page = profiles.catalog(listener, last.as_ref(), most).await?;
+    let page = profiles.catalog(listener, identity, last.as_ref(), most).await?;
     let names: Vec<_> = page.names.iter().map(RepoName::as_str).collect();
     let mut response = json_response(&json!({"repositories": names}), "application/json");
     if let Some(last) = names.last().filter(|_| page.is_truncated) {

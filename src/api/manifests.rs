@@ -10,8 +10,9 @@ use super::headers::{
 };
 use super::query::query_values;
 use super::{Call, bare};
+use crate::access::{Destination, Visit};
 use crate::oci::{InvalidReference, MediaType, Reference, Tag};
-use crate::registry::{ManifestInfo, Repository, WritableRepository};
+use crate::registry::{ManifestInfo, Repository, WritableRepository, discard_manifest};
 
 /// Most tags in one push by digest. The specification asks for 10; a URL holds not many more.
 const MAX_TAGS: usize = 50;
@@ -46,18 +47,22 @@ pub(super) async fn get(
 
 /// end-7: stores a manifest by tag or digest.
 pub(super) async fn put(
-    repository: &WritableRepository,
+    visit: &Visit<'_>,
     reference: &Reference,
     call: Call,
     memory: &ManifestMemory,
 ) -> Result<Response<ResponseBody>, ApiError> {
     let media_type: MediaType = text(&call.headers, CONTENT_TYPE).unwrap_or_default().parse()?;
     let tags = tags(&call.query, reference)?;
+    let destination = visit.write_at(reference, &tags).await?;
     let bytes = memory.collect(call.body, content_length(&call.headers)).await?;
-    let written = repository.write_manifest(reference, &tags, media_type, bytes).await?;
+    let written = match destination {
+        Destination::Kept(repository) => repository.write_manifest(reference, &tags, media_type, bytes).await?,
+        Destination::Discarded(denied) => discard_manifest(reference, media_type, &bytes)?.ok_or(denied)?,
+    };
     let mut response = bare(StatusCode::CREATED);
     let headers = response.headers_mut();
-    insert_location(headers, format!("/v2/{}/manifests/{}", repository.name(), written.digest));
+    insert_location(headers, format!("/v2/{}/manifests/{}", visit.image(), written.digest));
     insert_digest(headers, &written.digest);
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     if let Some(subject) = written.subject {

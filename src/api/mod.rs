@@ -3,9 +3,11 @@
 //! Requests become calls on a repository here, and outcomes become statuses;
 //! no floor below knows HTTP.
 
+mod authorization;
 mod blobs;
 mod body;
 mod counted;
+mod discards;
 mod error;
 mod headers;
 mod host;
@@ -26,7 +28,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 
-use crate::access::{Profile, Profiles};
+use crate::access::{AUDIT, Authenticator, Denied, Destination, Identity, Presented, Profile, Profiles, Visit};
 use crate::metrics::{self, Direction, Metrics, ProfileMetrics};
 use crate::oci::RepoName;
 use crate::registry::Repository;
@@ -56,10 +58,11 @@ pub struct Api {
     is_draining: AtomicBool,
 }
 
-/// The profiles that new requests are about. Those that run go on with what they began with.
+/// What new requests go by. Those that run go on with what they began with.
 #[derive(Debug)]
 struct InForce {
     profiles: Profiles,
+    authenticator: Authenticator,
     counts: HashMap<String, ProfileMetrics>,
     /// Of requests that are about none.
     others: ProfileMetrics,
@@ -84,6 +87,13 @@ impl Entrance {
     }
 }
 
+/// Who sends a request, and where it came in.
+struct Caller<'a> {
+    in_force: &'a InForce,
+    listener: Option<&'a str>,
+    identity: &'a Identity,
+}
+
 /// A request and what is known besides it.
 struct Call {
     headers: HeaderMap,
@@ -95,7 +105,7 @@ impl Api {
     /// An API over `profiles`, for clients that call this server by one of `hosts`; it counts in `metrics` and shows them.
     #[must_use]
     pub fn new(profiles: Profiles, hosts: Hosts, metrics: Metrics) -> Self {
-        let in_force = RwLock::new(Arc::new(InForce::of(profiles, &metrics)));
+        let in_force = RwLock::new(Arc::new(InForce::of(profiles, Authenticator::default(), &metrics)));
         let manifests = ManifestMemory::new();
         Self { in_force, hosts, manifests, metrics, mask: Mask::default(), is_draining: AtomicBool::new(false) }
     }
@@ -106,9 +116,9 @@ impl Api {
         Self { mask, ..self }
     }
 
-    /// From now on new requests are about these; those that run go on with what they began with.
-    pub fn replace_profiles(&self, profiles: Profiles) {
-        let in_force = Arc::new(InForce::of(profiles, &self.metrics));
+    /// From now on new requests are about these, from whom `authenticator` knows; those that run go on with what they began with.
+    pub fn put_in_force(&self, profiles: Profiles, authenticator: Authenticator) {
+        let in_force = Arc::new(InForce::of(profiles, authenticator, &self.metrics));
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = in_force;
     }
 
@@ -164,16 +174,26 @@ impl Api {
         self.hosts.check(&call.headers, authority, local)?;
         match (entrance, route?) {
             (Entrance::Admin, Route::Metrics) => Ok(self.metrics()),
-            (Entrance::Registry(_), Route::Version) => Ok(version()),
-            (Entrance::Registry(profile), Route::Catalog) => {
-                listings::catalog(&in_force.profiles, profile.as_deref(), &call.query).await
+            (Entrance::Admin, _) => Err(ApiError::NotFound),
+            (Entrance::Registry(listener), route) => {
+                let identity = in_force.identify(&call.headers, local).await?;
+                let caller = Caller { in_force, listener: listener.as_deref(), identity: &identity };
+                let answer = self.registry(&caller, route, call).await;
+                answer.map_err(|error| caller.refused(error))
             }
-            (Entrance::Registry(_), Route::Repository(name, endpoint)) => {
-                let profile = in_force.profile(entrance, &name)?;
-                let from = |name: RepoName| in_force.mountable(entrance, profile, name);
-                self.dispatch(profile, name, endpoint, call, &from).await
+        }
+    }
+
+    async fn registry(&self, caller: &Caller<'_>, route: Route, call: Call) -> Result<Response<ResponseBody>, ApiError> {
+        match route {
+            Route::Version => caller.version(),
+            Route::Catalog => listings::catalog(&caller.in_force.profiles, caller.listener, caller.identity, &call.query).await,
+            Route::Repository(name, endpoint) => {
+                let visit = caller.visit(name)?;
+                let from = |name: RepoName| caller.mountable(visit.profile(), name);
+                self.dispatch(&visit, endpoint, call, &from).await
             }
-            _ => Err(ApiError::NotFound),
+            Route::Health | Route::Ready | Route::Metrics => Err(ApiError::NotFound),
         }
     }
 
@@ -196,49 +216,90 @@ impl Api {
 
     async fn dispatch(
         &self,
-        profile: &Profile,
-        name: RepoName,
+        visit: &Visit<'_>,
         endpoint: Endpoint,
         call: Call,
         from: &(dyn Fn(RepoName) -> Option<Repository> + Sync),
     ) -> Result<Response<ResponseBody>, ApiError> {
         match endpoint {
-            Endpoint::StatBlob(digest) => blobs::stat(&profile.read(name)?, &digest, &call.headers).await,
-            Endpoint::GetBlob(digest) => blobs::get(&profile.read(name)?, &digest, &call.headers).await,
-            Endpoint::StatManifest(reference) => manifests::stat(&profile.read(name)?, &reference, &call.headers).await,
-            Endpoint::GetManifest(reference) => manifests::get(&profile.read(name)?, &reference, &call.headers).await,
-            Endpoint::PutManifest(reference) => manifests::put(&profile.write(name)?, &reference, call, &self.manifests).await,
-            Endpoint::DeleteManifest(reference) => manifests::delete(&profile.write(name)?, &reference).await,
-            Endpoint::DeleteBlob(digest) => blobs::delete(&profile.write(name)?, &digest).await,
-            Endpoint::ListTags => listings::tags(&profile.read(name)?, &call.query).await,
-            Endpoint::ListReferrers(subject) => listings::referrers(&profile.read(name)?, &subject, &call.query).await,
-            Endpoint::StartUpload => uploads::start(&profile.write(name)?, from, call).await,
-            Endpoint::AppendUpload(id) => uploads::append(&profile.write(name)?, id, call).await,
-            Endpoint::FinishUpload(id) => uploads::finish(&profile.write(name)?, id, call).await,
-            Endpoint::UploadStatus(id) => uploads::status(&profile.write(name)?, id).await,
-            Endpoint::CancelUpload(id) => uploads::cancel(&profile.write(name)?, id).await,
+            Endpoint::StatBlob(digest) => blobs::stat(&visit.read()?, &digest, &call.headers).await,
+            Endpoint::GetBlob(digest) => blobs::get(&visit.read()?, &digest, &call.headers).await,
+            Endpoint::StatManifest(reference) => manifests::stat(&visit.read_at(&reference)?, &reference, &call.headers).await,
+            Endpoint::GetManifest(reference) => manifests::get(&visit.read_at(&reference)?, &reference, &call.headers).await,
+            Endpoint::PutManifest(reference) => manifests::put(visit, &reference, call, &self.manifests).await,
+            Endpoint::DeleteManifest(reference) => manifests::delete(&visit.delete_at(&reference)?, &reference).await,
+            Endpoint::DeleteBlob(digest) => blobs::delete(&visit.delete_blobs()?, &digest).await,
+            Endpoint::ListTags => listings::tags(visit, &call.query).await,
+            Endpoint::ListReferrers(subject) => listings::referrers(&visit.read()?, &subject, &call.query).await,
+            Endpoint::StartUpload => match visit.upload()? {
+                Destination::Kept(repository) => uploads::start(&repository, from, call).await,
+                Destination::Discarded(_) => discards::start(visit.image(), call).await,
+            },
+            Endpoint::FinishUpload(id) => match visit.upload()? {
+                Destination::Kept(repository) => uploads::finish(&repository, id, call).await,
+                Destination::Discarded(_) => discards::finish(visit.image(), call).await,
+            },
+            Endpoint::AppendUpload(id) => uploads::append(&visit.keep()?, id, call).await,
+            Endpoint::UploadStatus(id) => uploads::status(&visit.keep()?, id).await,
+            Endpoint::CancelUpload(id) => uploads::cancel(&visit.keep()?, id).await,
+        }
+    }
+}
+
+impl<'a> Caller<'a> {
+    /// end-1: yes, this is a registry. A client that could say who it is is asked to, or it would never learn that it can.
+    fn version(&self) -> Result<Response<ResponseBody>, ApiError> {
+        match self.identity {
+            Identity::Anonymous if self.in_force.authenticator.is_offered() => Err(ApiError::Unauthorized),
+            _ => Ok(version()),
+        }
+    }
+
+    /// What the client may do with an image.
+    fn visit(&self, image: RepoName) -> Result<Visit<'a>, ApiError> {
+        self.in_force.profiles.visit(self.listener, image.clone(), self.identity).ok_or_else(|| {
+            tracing::warn!(repository = %image, "no profile has this image, and there is no profile default");
+            ApiError::NameUnknown(image)
+        })
+    }
+
+    /// The repository `name`, if it is in `profile` too and the client may read it.
+    fn mountable(&self, profile: &Arc<Profile>, name: RepoName) -> Option<Repository> {
+        let its = self.in_force.profiles.visit(self.listener, name, self.identity)?;
+        its.read().ok().filter(|_| Arc::ptr_eq(its.profile(), profile))
+    }
+
+    /// What the client is told of `error`, which is said to the log where it is a refusal.
+    fn refused(&self, error: ApiError) -> ApiError {
+        let ApiError::Denied(denied) = &error else { return error };
+        if let Denied::Absent(_) = denied {
+            return error;
+        }
+        tracing::info!(target: AUDIT, event = "denied", identity = %self.identity, reason = %denied, "request denied");
+        match self.identity {
+            Identity::Anonymous if self.in_force.authenticator.is_offered() => ApiError::Unauthorized,
+            _ => error,
         }
     }
 }
 
 impl InForce {
-    fn of(profiles: Profiles, metrics: &Metrics) -> Self {
+    fn of(profiles: Profiles, authenticator: Authenticator, metrics: &Metrics) -> Self {
         let counts = profiles.iter().map(|profile| (profile.name().to_owned(), metrics.profile(profile.name()))).collect();
-        Self { profiles, counts, others: metrics.profile(NO_PROFILE) }
+        Self { profiles, authenticator, counts, others: metrics.profile(NO_PROFILE) }
     }
 
-    /// The profile that a request is about.
-    fn profile(&self, entrance: &Entrance, image: &RepoName) -> Result<&Arc<Profile>, ApiError> {
-        self.profiles.of(entrance.profile(), image).ok_or_else(|| {
-            tracing::warn!(repository = %image, "no profile has this image, and there is no profile default");
-            ApiError::NameUnknown(image.clone())
-        })
-    }
-
-    /// The repository `name`, if it is in `profile` too and the client may read it.
-    fn mountable(&self, entrance: &Entrance, profile: &Arc<Profile>, name: RepoName) -> Option<Repository> {
-        let its = self.profiles.of(entrance.profile(), &name).filter(|its| Arc::ptr_eq(its, profile))?;
-        its.read(name).ok()
+    /// Who sends a request with these `headers`, which came in on the local address `local`.
+    async fn identify(&self, headers: &HeaderMap, local: IpAddr) -> Result<Identity, ApiError> {
+        if !self.authenticator.is_offered() {
+            return Ok(Identity::Anonymous);
+        }
+        let presented = authorization::presented(headers)?;
+        let is_nothing = matches!(presented, Presented::Nothing);
+        if !is_nothing && !self.authenticator.allows_plain_http() && !local.to_canonical().is_loopback() {
+            return Err(ApiError::PlainHttp);
+        }
+        Ok(self.authenticator.identify(&presented).await?)
     }
 
     fn counts(&self, entrance: &Entrance, image: Option<&RepoName>) -> &ProfileMetrics {

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 
 use super::SetupError;
 use super::running::{environment, layout, s3_clients};
-use crate::access::{self, Access, Profiles};
+use crate::access::{self, Access, Identity, Profiles};
 use crate::config::{Config, Profile};
 use crate::credentials::Surroundings;
 use crate::oci::{RepoName, Tag};
@@ -67,15 +67,15 @@ pub async fn explain(config: Config, image: RepoName, tag: Option<Tag>, mask: Ma
         profiles.push(Arc::new(opened(stated, &config, &mask).await.map_err(|mistake| setup(stated, mistake))?));
     }
     let profiles = Profiles::new(profiles);
-    let profile = profiles.of(None, &image).ok_or_else(|| ExplainError::NoProfile(image.clone()))?;
     let no_profile = || ExplainError::NoProfile(image.clone());
-    let stated = config.profiles.iter().find(|stated| stated.name == profile.name()).ok_or_else(no_profile)?;
+    let visit = profiles.visit(None, image.clone(), &Identity::Anonymous).ok_or_else(no_profile)?;
+    let stated = config.profiles.iter().find(|stated| stated.name == visit.profile().name()).ok_or_else(no_profile)?;
     let store = stated.store.to_string();
     let failed = |error| match error {
         RegistryError::Store(StoreError::Misconfigured(mistake)) => setup(stated, mistake),
         error => ExplainError::Failed { store: store.clone(), error },
     };
-    let repository = profile.read(image.clone()).map_err(|_| no_profile())?;
+    let repository = visit.read().map_err(|_| no_profile())?;
     let is_one = tag.is_some();
     let (tags, is_cut) = match tag {
         Some(tag) => (vec![tag], false),
@@ -103,7 +103,7 @@ async fn explained(repository: &Repository, tag: Tag) -> (Tag, Result<Explanatio
 
 /// The tags of a repository, and whether there are more.
 async fn tags(repository: &Repository) -> Result<(Vec<Tag>, bool), RegistryError> {
-    let Some(page) = repository.list_tags(None, MOST_TAGS).await? else { return Ok((Vec::new(), false)) };
+    let Some(page) = repository.list_tags(None, MOST_TAGS, |_| true).await? else { return Ok((Vec::new(), false)) };
     Ok((page.tags.iter().filter_map(|tag| tag.parse().ok()).collect(), page.is_truncated))
 }
 

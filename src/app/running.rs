@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{SetupError, SetupErrors, rules};
-use crate::access::{self, Access, Profiles};
+use crate::access::{self, Access, Authenticator, Grants, Profiles};
 use crate::api::{Api, Hosts};
 use crate::config::{Anonymous, Config, Layout, Profile, S3Clients, Server, Store, StoreLimits};
 use crate::credentials::{Environment, Reread, Surroundings};
@@ -207,7 +207,10 @@ impl Running {
         }
         let anonymous = access(config.access.anonymous);
         let profiles = stands.iter().map(|stand| Arc::new(profile(&stand.stated, Arc::clone(&stand.registry), anonymous)));
-        self.api.replace_profiles(Profiles::new(profiles));
+        let authenticator = Authenticator::new(config.access.users.clone());
+        let authenticator = authenticator.over_plain_http(config.access.allow_plain_http);
+        let grants = Grants::new(config.access.grants.clone());
+        self.api.put_in_force(Profiles::new(profiles).with_grants(grants), authenticator);
         *self.stands() = stands;
         changed.into_iter().collect()
     }
@@ -291,7 +294,8 @@ async fn probe(store: &dyn ObjectStore, profile: &str) -> Result<(), Misconfigur
     }
 }
 
-fn access(anonymous: Anonymous) -> Access {
+/// What everybody may.
+pub(super) fn access(anonymous: Anonymous) -> Access {
     match anonymous {
         Anonymous::None => Access::None,
         Anonymous::Read => Access::Read,

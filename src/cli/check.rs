@@ -8,7 +8,7 @@ use super::say;
 
 /// Says what would be served; by now the configuration is known to be fine.
 pub fn run(config: &Config) -> ExitCode {
-    let (listening, may) = (listening(&config.server), may(config.access));
+    let (listening, may) = (listening(&config.server), may(&config.access));
     say(&format_args!("configuration is fine\n{}; {listening}; {may}", stores(&config.profiles)));
     config.warnings.iter().for_each(|warning| say(&format_args!("warning: {warning}")));
     ExitCode::SUCCESS
@@ -31,7 +31,11 @@ fn listening(server: &Server) -> String {
     format!("listening on {}", addresses.collect::<Vec<_>>().join(" and "))
 }
 
-/// What clients without credentials may do.
-fn may(access: Access) -> String {
-    format!("anonymous clients: {}", access.anonymous)
+/// What clients without credentials may do, and how many others there are.
+fn may(access: &Access) -> String {
+    let anonymous = format!("anonymous clients: {}", access.anonymous);
+    match (access.users.len(), access.grants.len()) {
+        (0, 0) => anonymous,
+        (users, grants) => format!("{anonymous}; users: {users}; grants: {grants}"),
+    }
 }

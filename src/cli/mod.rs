@@ -3,6 +3,7 @@
 //! 0 is success, 1 what went wrong at run time, 2 a mistake in words,
 //! settings, credentials or set-up that a person must mend.
 
+mod can;
 mod check;
 mod config;
 mod explain;
@@ -12,6 +13,7 @@ mod prompt;
 mod reload;
 mod secret;
 mod serve;
+mod slug;
 mod sweep;
 mod welcome;
 mod words;
@@ -47,6 +49,8 @@ pub fn run() -> ExitCode {
         Command::Explain(asked) => configured(&flags, settings::load_unserved, |config| explain::run(config, &asked)),
         Command::Policy(asked) => configured(&flags, settings::load_unserved, |config| policy::run(&config, &asked)),
         Command::Secret(asked) => secret::run(asked, flags),
+        Command::Can(asked) => configured(&flags, settings::load, |config| can::run(&config, &asked)),
+        Command::Slug(git_ref) => slug::run(&git_ref),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
-use crate::app::{Rights, Sweep};
+use crate::app::{Deed, Rights, Sweep};
 use crate::config::{Fallback, Flags, Kind, SETTINGS, Setting, is_store_word};
 use crate::oci::{RepoName, Tag};
 use crate::secrets::SecretName;
@@ -37,6 +37,12 @@ const JSON: &str = "json";
 const PROFILE: &str = "profile";
 const READ_ONLY: &str = "read-only";
 
+/// The arguments of `can`, and its flag for what a token says.
+const IDENTITY: &str = "identity";
+const DEED: &str = "deed";
+const OBJECT: &str = "object";
+const CLAIMS: &str = "claims";
+
 /// What comes after the name of a secret, which nothing may.
 const VALUE: &str = "value";
 
@@ -60,6 +66,23 @@ pub enum Command {
     Policy(OfProfile),
     /// Work on a file of sealed secrets.
     Secret(OnSecrets),
+    /// Tell whether somebody may do something.
+    Can(Asked),
+    /// Tell what stands for a ref in a tag.
+    Slug(String),
+}
+
+/// Whether somebody may do something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Who.
+    pub identity: String,
+    /// The file with what the issuer's token says.
+    pub claims: Option<PathBuf>,
+    /// What is to be done.
+    pub deed: Deed,
+    /// With which image and tag.
+    pub object: String,
 }
 
 /// What is to be explained, and how.
@@ -125,6 +148,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Words, cla
         Some(("explain", after)) => Command::Explain(of_image(after)?),
         Some(("policy", after)) => Command::Policy(of_profile(after)),
         Some(("secret", after)) => Command::Secret(on_secrets(after)?),
+        Some(("can", after)) => Command::Can(asked(after)),
+        Some(("slug", after)) => Command::Slug(word(after, "ref")),
         Some(("sweep", after)) if after.get_flag(DRY_RUN) => Command::Sweep(Sweep::Look),
         Some(("sweep", _)) => Command::Sweep(Sweep::Remove),
         _ => Command::Serve,
@@ -150,6 +175,22 @@ fn of_image(matches: &ArgMatches) -> Result<OfImage, clap::Error> {
 fn of_profile(matches: &ArgMatches) -> OfProfile {
     let rights = if matches.get_flag(READ_ONLY) { Rights::Read } else { Rights::Write };
     OfProfile { profile: matches.get_one::<String>(PROFILE).cloned().unwrap_or_default(), rights }
+}
+
+/// What the words after `can` ask for.
+fn asked(matches: &ArgMatches) -> Asked {
+    let deed = match matches.get_one::<String>(DEED).map(String::as_str) {
+        Some("push") => Deed::Push,
+        Some("delete") => Deed::Delete,
+        _ => Deed::Pull,
+    };
+    let claims = matches.get_one::<PathBuf>(CLAIMS).cloned();
+    Asked { identity: word(matches, IDENTITY), claims, deed, object: word(matches, OBJECT) }
+}
+
+/// A word that must be there.
+fn word(matches: &ArgMatches, name: &str) -> String {
+    matches.get_one::<String>(name).cloned().unwrap_or_default()
 }
 
 /// What the words after `secret` ask for. What may be a secret in the wrong place is not repeated.
@@ -194,6 +235,8 @@ fn grammar() -> clap::Command {
         .subcommand(explain())
         .subcommand(policy())
         .subcommand(secret())
+        .subcommand(can())
+        .subcommand(slug())
         .after_help(AFTER)
 }
 
@@ -216,6 +259,26 @@ fn policy() -> clap::Command {
         .about("Prints the least that a profile's keys must be allowed: a policy for IAM, or commands for Google's")
         .args([profile, read_only])
         .args(arguments())
+}
+
+/// Whether somebody may do something.
+fn can() -> clap::Command {
+    let identity = Arg::new(IDENTITY).value_name("IDENTITY").required(true);
+    let identity = identity.help("anonymous, the name of a user, or that of an issuer with --claims");
+    let deed = Arg::new(DEED).value_name("push|pull|delete").required(true).value_parser(["push", "pull", "delete"]);
+    let object = Arg::new(OBJECT).value_name("IMAGE:TAG").required(true).help("Such as org/app:cache-main");
+    let claims = Arg::new(CLAIMS).long(CLAIMS).value_name("FILE").value_parser(value_parser!(PathBuf));
+    let claims = claims.help("What the issuer's token says, in JSON");
+    clap::Command::new("can")
+        .about("Says whether somebody may do something, and which rule decides: 0 is yes, 1 no")
+        .args([identity, deed.hide_possible_values(true).help("What is to be done"), object, claims])
+        .args(arguments().into_iter().filter(|argument| argument.get_id() != "store"))
+}
+
+/// What stands for a ref in a tag.
+fn slug() -> clap::Command {
+    let git_ref = Arg::new("ref").value_name("REF").required(true).help("Such as refs/heads/main");
+    clap::Command::new("slug").about("Prints what {ref_slug} is for a ref").arg(git_ref)
 }
 
 /// What may be done with sealed secrets.
@@ -338,7 +401,7 @@ fn once<T>(name: &str, values: Vec<T>) -> Result<Vec<T>, clap::Error> {
 /// A word that is neither a command nor a store.
 fn unknown(word: &str) -> clap::Error {
     let message = format!(
-        "{word:?} is neither a command nor a store\n\n  commands: serve, check, sweep, config, policy, secret\n  stores:   s3://bucket/prefix, gs://bucket/prefix, /some/dir, ./dir"
+        "{word:?} is neither a command nor a store\n\n  commands: serve, check, sweep, config, policy, secret, can, slug\n  stores:   s3://bucket/prefix, gs://bucket/prefix, /some/dir, ./dir"
     );
     grammar().error(ErrorKind::InvalidSubcommand, message)
 }

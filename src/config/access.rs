@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::host;
 use super::layers::{DEFAULT, Layers};
+use super::people::People;
 use super::problem::Place;
-use super::setting::{ADMIN_LISTEN, ANONYMOUS, DRAIN, HOSTS, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting};
+use super::setting::{ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting};
 use super::store::StoreKind;
 use super::{Access, Anonymous, Listener, Profile, Server};
 
@@ -66,10 +67,25 @@ pub fn refuse_what_leads_nowhere(layers: &mut Layers, server: &Server, profiles:
     }
 }
 
-/// What clients may do. It must be stated where the wrong guess would let strangers write into builds.
-pub fn access(layers: &mut Layers, server: Option<&Server>, stores: &[StoreKind]) -> Option<Access> {
+/// Who may do what: `people` of their own, and everybody else.
+pub fn access(layers: &mut Layers, anonymous: Option<Anonymous>, people: People) -> Option<Access> {
+    let allow_plain_http = layers.read(&ALLOW_PLAIN_HTTP, |text| match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be true or false"),
+    });
+    let People { users, grants, .. } = people;
+    Some(Access { anonymous: anonymous?, allow_plain_http: allow_plain_http?, users, grants })
+}
+
+/// What clients may do who do not say who they are. It must be stated where the wrong guess would let strangers write into
+/// builds; nothing, where anything is stated of others, as `has_people` tells.
+pub fn anonymous(layers: &mut Layers, server: Option<&Server>, stores: &[StoreKind], has_people: bool) -> Option<Anonymous> {
     if layers.words(&ANONYMOUS).is_some() {
-        return Some(Access { anonymous: stated(layers)? });
+        return stated(layers);
+    }
+    if has_people {
+        return Some(Anonymous::None);
     }
     let is_bucket = stores.iter().any(|store| matches!(store, StoreKind::Bucket(_)));
     let is_loopback = server.is_none_or(|server| server.listeners.iter().all(|listener| listener.address.ip().is_loopback()));
@@ -78,7 +94,7 @@ pub fn access(layers: &mut Layers, server: Option<&Server>, stores: &[StoreKind]
     } else if !is_loopback {
         layers.refuse(&ANONYMOUS, NETWORK_NEEDS_A_WORD);
     }
-    Some(Access { anonymous: Anonymous::Write })
+    Some(Anonymous::Write)
 }
 
 /// What somebody said clients may do.

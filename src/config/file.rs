@@ -11,6 +11,7 @@ use super::layers::{Layer, Source, Word};
 use super::problem::{Place, Problems, did_you_mean, nearest};
 use super::setting::{CREDENTIALS, KEYS_FROM, Kind, LISTEN, SETTINGS, Setting};
 use super::sources::{File, Sources};
+use super::tables::{Cell, Row, TABLES, Tables};
 
 /// The long form of `server.listen`: a table for each address.
 const LISTENERS: &str = "server.listeners";
@@ -40,6 +41,8 @@ pub struct Stated {
     pub layer: Layer,
     /// About each profile that they name.
     pub profiles: Vec<FileProfile>,
+    /// What people fill as they like.
+    pub tables: Tables,
 }
 
 /// What a file states about one profile.
@@ -54,7 +57,7 @@ pub struct FileProfile {
 
 /// What the files state. Problems never repeat a line of them, since that may hold a secret.
 pub fn read(sources: &Sources, problems: &mut Problems) -> Result<Stated, NotToml> {
-    let mut stated = Stated { layer: Layer::new(Source::File), profiles: Vec::new() };
+    let mut stated = Stated { layer: Layer::new(Source::File), profiles: Vec::new(), tables: Tables::new() };
     let mut outcome = Ok(());
     if let Some(file) = &sources.file {
         outcome = Reader::of(file, &mut stated, problems).file();
@@ -152,6 +155,7 @@ impl<'a> Reader<'a> {
                 }
                 (Some(setting), _) => self.setting(setting, value, place),
                 (None, _) if known == LISTENERS => self.listeners(value, place),
+                (None, _) if TABLES.iter().any(|(name, _)| *name == known) => self.rows(&known, value, place),
                 (None, DeValue::Table(table)) if section.known == PROFILES => self.profile(key.get_ref(), &typed, table, place),
                 (None, DeValue::Table(table)) if section.known == PROFILE && VARIABLES.contains(&&**key.get_ref()) => {
                     self.variables(&typed, table);
@@ -278,6 +282,43 @@ impl<'a> Reader<'a> {
             }
         }
         words
+    }
+
+    /// Takes in a table that people fill as they like, or a list of them.
+    fn rows(&mut self, name: &str, value: &Spanned<DeValue<'_>>, place: Place) {
+        let Some((name, is_list)) = TABLES.iter().find(|(table, _)| *table == name) else { return };
+        let items: Option<Vec<_>> = match value.get_ref() {
+            DeValue::Array(items) if *is_list => {
+                let row = |item: &Spanned<DeValue<'_>>| self.row(name, item.get_ref(), self.place(name, item));
+                items.iter().map(row).collect()
+            }
+            table if !is_list => self.row(name, table, place.clone()).map(|row| vec![row]),
+            _ => None,
+        };
+        let form = if *is_list { format!("tables, each under [[{name}]]") } else { format!("a table, [{name}]") };
+        match items {
+            Some(rows) => drop(self.stated.tables.insert(name, rows)),
+            None => self.problems.push(place, format!("must be {form}, not {}", kind_of(value.get_ref()))),
+        }
+    }
+
+    /// A table as it stands; `None` if it is none.
+    fn row(&self, name: &str, value: &DeValue<'_>, place: Place) -> Option<Row> {
+        let DeValue::Table(table) = value else { return None };
+        let cell = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+            let typed = join(name, key.get_ref());
+            let place = self.place(&typed, key);
+            let cell = match value.get_ref() {
+                DeValue::String(text) => Cell::Text(text.to_string()),
+                DeValue::Array(items) => {
+                    self.words(items.iter(), &place).map_or(Cell::Other("a list of other things"), Cell::List)
+                }
+                table @ DeValue::Table(_) => self.row(&typed, table, place.clone()).map_or(Cell::Other("a table"), Cell::Table),
+                other => Cell::Other(kind_of(other)),
+            };
+            (key.get_ref().to_string(), place, cell)
+        };
+        Some(Row { place, cells: table.iter().map(cell).collect() })
     }
 
     /// Takes in the long form of `server.listen`.
@@ -416,7 +457,7 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::setting::{Fallback, PATH, SSE_CUSTOMER_KEY};
+    use crate::config::setting::{Fallback, HTPASSWD, PATH, SSE_CUSTOMER_KEY};
     use crate::config::tests::loaded;
 
     /// The example with every key in force, except those that stand in place of others.
@@ -466,7 +507,7 @@ mod tests {
         let secrets = ["CACHE_KEY", "CACHE_TOKEN", "EXTERNAL_ID", "TEAM_B_HMAC"].map(|name| format!("LONGSHORE_SECRET_{name}"));
         let secrets: Vec<_> = secrets.iter().map(|name| (name.as_str(), "secret")).collect();
         // The keys of one profile come from one source, and those of another stand in its own table.
-        let example = example(&[PATH, SSE_CUSTOMER_KEY]).replacen("\ncredentials = \"default\"\n", "\n", 1);
+        let example = example(&[PATH, SSE_CUSTOMER_KEY, HTPASSWD]).replacen("\ncredentials = \"default\"\n", "\n", 1);
         loaded(&[], &secrets, &example).unwrap();
     }
 

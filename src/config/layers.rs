@@ -13,6 +13,7 @@ use super::file::{self, FileProfile};
 use super::problem::{Place, Problems};
 use super::setting::{Fallback, Kind, SETTINGS, Setting};
 use super::sources::{Environment, Sources};
+use super::tables::Tables;
 use super::units;
 use crate::secrets::Secrets;
 
@@ -125,6 +126,8 @@ pub struct Gathered {
     pub server: Layers,
     /// Each profile. There is always one.
     pub profiles: Vec<Layers>,
+    /// What people fill as they like.
+    pub tables: Tables,
 }
 
 impl Gathered {
@@ -136,11 +139,12 @@ impl Gathered {
     pub fn of(sources: &Sources) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let Ok(file) = file::read(sources, &mut problems) else { return Err(problems) };
+        let tables = file.tables;
         let own = [sources.flags.layer(), environment::longshore(&sources.environment, &mut problems)];
         let mut profiles: Vec<_> = file.profiles.into_iter().map(|profile| Layers::of_profile(profile, &mut problems)).collect();
         add_default(&mut profiles, &own, &sources.environment, &mut problems);
         let stack = own.into_iter().chain([file.layer, defaults()]).collect();
-        Ok(Self { server: Layers { stack, problems, profile: DEFAULT.into(), secrets: Secrets::default() }, profiles })
+        Ok(Self { server: Layers { stack, problems, profile: DEFAULT.into(), secrets: Secrets::default() }, profiles, tables })
     }
 }
 

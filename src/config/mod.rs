@@ -29,6 +29,7 @@ mod host;
 mod layers;
 mod layout;
 mod objects;
+mod people;
 mod problem;
 mod profile;
 mod report;
@@ -37,7 +38,9 @@ mod secrets;
 mod setting;
 mod sources;
 mod store;
+mod tables;
 mod units;
+mod users;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -46,6 +49,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::access::{Grant, User};
 use crate::oci::{Pattern, RepoName, Tag, TagPattern};
 use crate::secrets::Secrets;
 use crate::store::S3Settings;
@@ -141,10 +145,16 @@ pub struct Listener {
 }
 
 /// Who may do what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// What clients without credentials may do.
     pub anonymous: Anonymous,
+    /// Whether passwords are taken over plain HTTP from beyond this machine.
+    pub allow_plain_http: bool,
+    /// Who has a password.
+    pub users: Vec<User>,
+    /// Who may do what, besides.
+    pub grants: Vec<Grant>,
 }
 
 /// What clients without credentials may do.
@@ -314,7 +324,7 @@ fn load_for(sources: &Sources, purpose: Purpose) -> Result<Config, Problems> {
 
 /// The configuration, and what it was made of.
 fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Problems> {
-    let Gathered { server: mut layers, profiles: mut stated } = Gathered::of(sources)?;
+    let Gathered { server: mut layers, profiles: mut stated, tables } = Gathered::of(sources)?;
     let log = log(&mut layers);
     let server = access::server(&mut layers);
     let store = limits(&mut layers);
@@ -330,22 +340,26 @@ fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Probl
     }
     profile::refuse_ties(&mut layers, &profiles);
     rules::refuse_strangers(&mut layers, &profiles);
-    let access = match purpose {
+    let people = people::people(&mut layers, &tables, &secrets, &mut warnings);
+    let has_people = people::are_stated(&layers, &tables);
+    let anonymous = match purpose {
         Purpose::Serving => {
             if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated.len()) {
                 access::refuse_what_leads_nowhere(&mut layers, server, &profiles);
+                people::warn_of_no_profile(&people.grants, &profiles, &server.listeners, &mut warnings);
             }
-            access::access(&mut layers, server.as_ref(), &kinds)
+            access::anonymous(&mut layers, server.as_ref(), &kinds, has_people)
         }
-        Purpose::StoreOnly => access::access(&mut layers, None, &[]),
+        Purpose::StoreOnly => access::anonymous(&mut layers, None, &[], has_people),
     };
-    let files = [sources.paths(), secrets.files()].concat();
+    let files = [sources.paths(), secrets.files(), people.files.clone()].concat();
+    let access = access::access(&mut layers, anonymous, people);
     let config = || {
         let (log, server, access, store) = (log?, server?, access?, store?);
         Some(Config { log, server, access, store, profiles, secrets, warnings, files })
     };
     match config() {
-        Some(config) if layers.problems.is_empty() => Ok((config, Gathered { server: layers, profiles: stated })),
+        Some(config) if layers.problems.is_empty() => Ok((config, Gathered { server: layers, profiles: stated, tables })),
         _ => Err(layers.problems),
     }
 }

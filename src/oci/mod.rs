@@ -17,6 +17,7 @@ pub use error_code::ErrorCode;
 pub use manifest::{Descriptor, InvalidManifest, Manifest, ManifestKind};
 pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepoName};
+pub(crate) use pattern::meets;
 pub use pattern::{InvalidPattern, Pattern};
 pub use range::{ByteRange, ChunkRange, InvalidChunkRange, InvalidRange};
 pub use tag::{InvalidReference, InvalidTag, Reference, Tag};

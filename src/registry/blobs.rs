@@ -279,7 +279,12 @@ pub(super) fn sent(body: Body) -> Chunks {
 }
 
 /// Pours `body` into `upload`; fine only if it is what was announced. The number of bytes poured.
-async fn receive(body: Chunks, upload: &mut dyn Upload, expected: &Digest, length: Option<u64>) -> Result<u64, RegistryError> {
+pub(super) async fn receive(
+    body: Chunks,
+    upload: &mut dyn Upload,
+    expected: &Digest,
+    length: Option<u64>,
+) -> Result<u64, RegistryError> {
     let mut hasher = Hasher::new(expected.algorithm());
     let received = pour(body, upload, &mut hasher, length).await?;
     match hasher.finish() {

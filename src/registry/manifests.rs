@@ -251,10 +251,7 @@ impl WritableRepository {
         media_type: MediaType,
         bytes: Bytes,
     ) -> Result<Written, RegistryError> {
-        let digest = match reference {
-            Reference::Tag(_) => Digest::sha256(&bytes),
-            Reference::Digest(expected) => matching(expected, &bytes)?,
-        };
+        let digest = digest_of(reference, &bytes)?;
         let manifest = Manifest::parse(media_type, &bytes)?;
         self.require_content(&manifest).await?;
 
@@ -395,6 +392,14 @@ impl WritableRepository {
             ManifestKind::Index(children) => self.missing(wanted(children), true).await,
         };
         if missing.is_empty() { Ok(()) } else { Err(RegistryError::ManifestBlobUnknown(missing)) }
+    }
+}
+
+/// The address of a manifest that is pushed as `reference`.
+pub(super) fn digest_of(reference: &Reference, bytes: &[u8]) -> Result<Digest, RegistryError> {
+    match reference {
+        Reference::Tag(_) => Ok(Digest::sha256(bytes)),
+        Reference::Digest(expected) => matching(expected, bytes),
     }
 }
 

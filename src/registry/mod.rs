@@ -7,6 +7,7 @@ mod answers;
 mod blobs;
 mod catalog;
 mod corrupt;
+mod discard;
 mod error;
 mod exports;
 mod index;
@@ -60,6 +61,7 @@ pub use answers::{
 };
 pub use blobs::Blob;
 pub use catalog::Catalog;
+pub use discard::{discard_blob, discard_manifest};
 pub use error::RegistryError;
 pub use keys::Layout;
 pub use manifests::{MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};

@@ -32,24 +32,36 @@ impl Tags {
 }
 
 impl Repository {
-    /// The tags after `last`, `most` of them at most and never more than a
-    /// thousand; `None` when there is no such repository.
+    /// The tags after `last` that are `wanted`, `most` of them at most and never
+    /// more than a thousand; `None` when there is no such repository.
     ///
-    /// Costs one request to the store, whichever page it is, and one more where `type=s3` clients have caches there.
+    /// Costs one request to the store, whichever page it is, and another for every thousand in a row that nobody wants;
+    /// and as many again where `type=s3` clients have caches there.
     ///
     /// # Errors
     ///
     /// [`RegistryError::Store`]: they could not be listed.
-    pub async fn list_tags(&self, last: Option<&Tag>, most: usize) -> Result<Option<Tags>, RegistryError> {
-        let (pushed, of_s3) = try_join(self.list_pushed(last), self.list_of_s3(last)).await?;
-        let mut page = pushed.and(of_s3);
-        if page.tags.is_empty() && last.is_none() && !self.exists().await? {
-            return Ok(None);
+    pub async fn list_tags(
+        &self,
+        last: Option<&Tag>,
+        most: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Option<Tags>, RegistryError> {
+        let (mut last, most) = (last.cloned(), most.min(PAGE));
+        loop {
+            let (pushed, of_s3) = try_join(self.list_pushed(last.as_ref()), self.list_of_s3(last.as_ref())).await?;
+            let Tags { mut tags, is_truncated } = pushed.and(of_s3);
+            if tags.is_empty() && last.is_none() && !self.exists().await? {
+                return Ok(None);
+            }
+            last = tags.last().filter(|_| is_truncated && most > 0).and_then(|tag| tag.parse().ok());
+            tags.retain(|tag| wanted(tag));
+            if !tags.is_empty() || last.is_none() {
+                let is_truncated = is_truncated || tags.len() > most;
+                tags.truncate(most);
+                return Ok(Some(Tags { tags, is_truncated }));
+            }
         }
-        let most = most.min(PAGE);
-        page.is_truncated |= page.tags.len() > most;
-        page.tags.truncate(most);
-        Ok(Some(page))
     }
 
     async fn list_pushed(&self, last: Option<&Tag>) -> Result<Tags, RegistryError> {
@@ -58,6 +70,15 @@ impl Repository {
         let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
         let found = page.objects.iter().filter_map(|object| object.key.as_str().strip_prefix(&prefix));
         Ok(Tags { tags: found.map(str::to_owned).collect(), is_truncated: page.is_truncated })
+    }
+
+    /// Whether there is any tag.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Store`]: they could not be listed.
+    pub async fn has_tags(&self) -> Result<bool, RegistryError> {
+        Ok(!self.store().list(&self.keys.tags(), None, self.patience().bytes).await?.objects.is_empty())
     }
 
     /// Whether anything was ever pushed here and is there still.

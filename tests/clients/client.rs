@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -76,6 +77,20 @@ impl Program {
 
     /// What the program puts out; panics with what it says when it fails.
     pub async fn run(&self, arguments: &[impl AsRef<OsStr>]) -> String {
+        let (what, output) = self.output(arguments).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{what}: {}\n{said}", output.status);
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// What the program says when it fails, as it must.
+    pub async fn fail(&self, arguments: &[impl AsRef<OsStr>]) -> String {
+        let (what, output) = self.output(arguments).await;
+        assert!(!output.status.success(), "{what} does not fail");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    async fn output(&self, arguments: &[impl AsRef<OsStr>]) -> (String, Output) {
         let mut command = Command::new(&self.path);
         command.args(&self.arguments).args(arguments).env_clear().kill_on_drop(true);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -83,9 +98,7 @@ impl Program {
         let command = command.current_dir(self.home()).stdin(std::process::Stdio::null());
         let output = tokio::time::timeout(PATIENCE, command.output()).await;
         let output = output.unwrap_or_else(|_| panic!("{command:?} hangs")).expect("it starts");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
-        String::from_utf8(output.stdout).expect("text")
+        (format!("{command:?}"), output)
     }
 
     /// What the program puts out, line by line.

@@ -14,6 +14,7 @@ mod crane;
 mod docker;
 mod images;
 mod large;
+mod logins;
 mod oras;
 mod regctl;
 mod skopeo;

@@ -10,6 +10,7 @@ mod chunks;
 mod corrupt;
 mod deaths;
 mod grammar;
+mod identities;
 mod listings;
 mod manifests;
 mod masked;

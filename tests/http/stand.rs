@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use longshore::access::{Access, Profile, Profiles};
+use longshore::access::{Access, Authenticator, Grants, Profile, Profiles};
 use longshore::api::{Api, Entrance, Hosts};
 use longshore::metrics::Metrics;
 use longshore::oci::Digest;
@@ -36,6 +36,8 @@ pub struct Stand {
     pub admin: SocketAddrV4,
     pub store: Arc<dyn ObjectStore>,
     pub running: JoinHandle<()>,
+    /// What is behind it, to wait for.
+    pub registry: Arc<Registry>,
     stop: DropGuard,
 }
 
@@ -52,12 +54,35 @@ impl Stand {
 
     /// A server of `registry`, which is over `store`.
     pub fn of(registry: Registry, store: Arc<dyn ObjectStore>, anonymous: Access) -> Self {
+        Self::over(registry, store, anonymous, Grants::default(), Authenticator::default())
+    }
+
+    /// A server whose clients may say who they are, and may what `grants` say.
+    pub fn guarded(
+        store: Arc<dyn ObjectStore>,
+        anonymous: Access,
+        patience: Patience,
+        grants: Grants,
+        authenticator: Authenticator,
+    ) -> Self {
+        Self::over(Registry::new(Arc::clone(&store), patience), store, anonymous, grants, authenticator)
+    }
+
+    fn over(
+        registry: Registry,
+        store: Arc<dyn ObjectStore>,
+        anonymous: Access,
+        grants: Grants,
+        authenticator: Authenticator,
+    ) -> Self {
         let registry = Arc::new(registry);
+        let settling = Arc::clone(&registry);
         let profile = Profile::new("default".to_owned(), Arc::clone(&registry), anonymous);
         let mask = Mask::default();
         mask.add(&SECRET.into());
-        let api = Api::new(Profiles::new([Arc::new(profile)]), Hosts::new(["longshore.test".to_owned()]), Metrics::new(10));
+        let api = Api::new(Profiles::new([]), Hosts::new(["longshore.test".to_owned()]), Metrics::new(10));
         let api = Arc::new(api.with_mask(mask));
+        api.put_in_force(Profiles::new([Arc::new(profile)]).with_grants(grants), authenticator);
         let ((listener, address), (admin_listener, admin)) = (listen(), listen());
         let listeners = vec![(listener, Entrance::Registry(None)), (admin_listener, Entrance::Admin)];
         let limits = Limits { connections: 64, drain: PATIENCE };
@@ -66,7 +91,7 @@ impl Stand {
         let running = tokio::spawn(async move {
             server::serve(listeners, api, limits, token.cancelled_owned(), || registry.has_open_exports()).await;
         });
-        Self { address, admin, store, running, stop }
+        Self { address, admin, store, running, registry: settling, stop }
     }
 
     /// Tells the server to stop, as SIGTERM does.

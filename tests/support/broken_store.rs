@@ -109,6 +109,11 @@ impl BrokenStore {
         open(&self.book).rules.clear();
     }
 
+    /// How often anything was called.
+    pub fn all_calls(&self) -> usize {
+        open(&self.book).calls.len()
+    }
+
     /// How often `operation` was called.
     pub fn calls(&self, operation: Operation) -> usize {
         self.calls_for(operation, "")

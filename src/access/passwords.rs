@@ -1,0 +1,298 @@
+//! Users with passwords.
+//!
+//! A check is made to take long, so it is made off the event loop, a few at a
+//! time, and its outcome is remembered for a minute: by a keyed hash, so that
+//! no password is kept. Who is not known is checked like one who is, or how
+//! long a refusal takes would tell their names.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::{hmac, rand::SystemRandom};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::Identity;
+
+/// How long the outcome of a check is good for.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// Most outcomes that are remembered.
+const MAX_REMEMBERED: usize = 4096;
+
+/// How many checks run at once; each keeps a processor busy.
+const AT_ONCE: usize = 2;
+
+/// Most bytes of a password: bcrypt looks at no more.
+const MAX_BYTES: usize = 72;
+
+/// The work of a hash that is taken: 2 to the power of it. More would let one request take seconds.
+const COSTS: std::ops::RangeInclusive<u32> = 4..=14;
+
+/// What a password must hash to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(Box<str>);
+
+/// Why a text is no hash of a password. Nothing of it is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPasswordHash {
+    /// Something else, perhaps the password.
+    #[error("is no bcrypt hash, such as htpasswd -nB USER makes: $2y$10$ and 53 characters")]
+    Form,
+    /// Too much or too little work.
+    #[error("has a cost that is not between {} and {}", COSTS.start(), COSTS.end())]
+    Cost,
+}
+
+/// One who has a password here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// What they are called.
+    pub name: Arc<str>,
+    /// What their password hashes to.
+    pub hash: PasswordHash,
+    /// The groups that they are in.
+    pub groups: Vec<Box<str>>,
+}
+
+/// The users and what was found out about passwords.
+pub(super) struct Passwords {
+    users: HashMap<Arc<str>, (PasswordHash, Identity)>,
+    /// Of all users: one of them stands in for that of somebody who is not known.
+    hashes: Vec<PasswordHash>,
+    key: Option<hmac::Key>,
+    remembered: Mutex<HashMap<[u8; 32], Outcome>>,
+    turns: Arc<Semaphore>,
+}
+
+/// Who it was, if anybody, and until when that is good.
+#[derive(Clone)]
+struct Outcome {
+    identity: Option<Identity>,
+    until: Instant,
+}
+
+/// Who somebody is by their password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Checked {
+    /// `None` for a wrong password, or nobody who is known.
+    pub(super) identity: Option<Identity>,
+    /// Whether it was checked just now.
+    pub(super) is_news: bool,
+}
+
+impl Passwords {
+    pub(super) fn of(users: Vec<User>) -> Self {
+        let hashes = users.iter().map(|user| user.hash.clone()).collect();
+        let identity = |User { name, hash, groups }: User| {
+            let identity = Identity::User { name: Arc::clone(&name), groups: groups.into() };
+            (name, (hash, identity))
+        };
+        Self {
+            users: users.into_iter().map(identity).collect(),
+            hashes,
+            // Without randomness nothing is remembered.
+            key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok(),
+            remembered: Mutex::default(),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// Who `name` with `password` is.
+    pub(super) async fn check(&self, name: &str, password: &SecretString) -> Checked {
+        let mark = self.mark(name, password);
+        let recall = || mark.and_then(|mark| self.recall(&mark)).map(|identity| Checked { identity, is_news: false });
+        if let Some(checked) = recall() {
+            return checked;
+        }
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        // Of several who ask the same at once, the others need not find out again.
+        if let Some(checked) = recall() {
+            return checked;
+        }
+        let (hash, identity) = self.candidate(name, mark.as_ref());
+        let password = password.clone();
+        let checking = tokio::task::spawn_blocking(move || {
+            let is_right = hash.is_of(&password);
+            drop(turn);
+            is_right
+        });
+        let is_right = checking.await.unwrap_or(false);
+        let identity = identity.filter(|_| is_right);
+        mark.into_iter().for_each(|mark| self.remember(mark, identity.clone()));
+        Checked { identity, is_news: true }
+    }
+
+    /// What the password is checked against, and who it would be.
+    fn candidate(&self, name: &str, mark: Option<&[u8; 32]>) -> (PasswordHash, Option<Identity>) {
+        if let Some((hash, identity)) = self.users.get(name) {
+            return (hash.clone(), Some(identity.clone()));
+        }
+        let index = mark.map_or(0, |mark| usize::from(mark[0])) % self.hashes.len().max(1);
+        (self.hashes.get(index).cloned().unwrap_or(PasswordHash("".into())), None)
+    }
+
+    /// What stands for both where they are remembered.
+    fn mark(&self, name: &str, password: &SecretString) -> Option<[u8; 32]> {
+        let mut context = hmac::Context::with_key(self.key.as_ref()?);
+        context.update(&(name.len() as u64).to_be_bytes());
+        context.update(name.as_bytes());
+        context.update(password.expose_secret().as_bytes());
+        context.sign().as_ref().try_into().ok()
+    }
+
+    fn recall(&self, mark: &[u8; 32]) -> Option<Option<Identity>> {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.get(mark).filter(|outcome| Instant::now() < outcome.until).map(|outcome| outcome.identity.clone())
+    }
+
+    fn remember(&self, mark: [u8; 32], identity: Option<Identity>) {
+        let now = Instant::now();
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.retain(|_, outcome| now < outcome.until);
+        }
+        if remembered.len() >= MAX_REMEMBERED {
+            // Who guesses must not push out who knows.
+            remembered.retain(|_, outcome| outcome.identity.is_some());
+        }
+        if remembered.len() < MAX_REMEMBERED {
+            remembered.insert(mark, Outcome { identity, until: now + REMEMBERED });
+        }
+    }
+}
+
+impl PasswordHash {
+    /// Whether it is what `password` hashes to.
+    fn is_of(&self, password: &SecretString) -> bool {
+        let bytes = password.expose_secret().as_bytes();
+        let looked_at = &bytes[..bytes.len().min(MAX_BYTES)];
+        let is_right = bcrypt::verify(looked_at, &self.0).unwrap_or(false);
+        is_right && bytes.len() <= MAX_BYTES
+    }
+}
+
+impl FromStr for PasswordHash {
+    type Err = InvalidPasswordHash;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = || {
+            let (version, rest) = text.strip_prefix('$')?.split_once('$')?;
+            let (cost, rest) = rest.split_once('$')?;
+            let is_base64 = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '/';
+            let is_whole = ["2a", "2b", "2y"].contains(&version) && rest.len() == 53 && rest.chars().all(is_base64);
+            let cost = cost.parse::<u32>().ok().filter(|_| cost.len() == 2)?;
+            is_whole.then_some(cost)
+        };
+        let cost = form().ok_or(InvalidPasswordHash::Form)?;
+        if COSTS.contains(&cost) { Ok(Self(text.into())) } else { Err(InvalidPasswordHash::Cost) }
+    }
+}
+
+/// A hash can be tried against guesses.
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash")
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.users.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str, password: &str) -> User {
+        let hash = bcrypt::hash_with_salt(password, 4, [7; 16]).unwrap().to_string();
+        User { name: name.into(), hash: hash.parse().unwrap(), groups: Vec::new() }
+    }
+
+    async fn check(passwords: &Passwords, name: &str, password: &str) -> (Option<String>, bool) {
+        let Checked { identity, is_news } = passwords.check(name, &password.into()).await;
+        (identity.map(|identity| identity.to_string()), is_news)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_found_out_is_remembered_for_a_minute_whatever_it_was() {
+        let passwords = Passwords::of(vec![user("alice", "right"), user("bob", "other")]);
+        let alice = || Some("user alice".to_owned());
+        for (name, password, expected) in
+            [("alice", "right", alice()), ("alice", "wrong", None), ("carol", "right", None), ("bob", "right", None)]
+        {
+            assert_eq!(check(&passwords, name, password).await, (expected.clone(), true), "{name} {password}");
+            assert_eq!(check(&passwords, name, password).await, (expected, false), "{name} {password}");
+        }
+
+        tokio::time::advance(REMEMBERED).await;
+
+        assert_eq!(check(&passwords, "alice", "right").await, (alice(), true));
+    }
+
+    #[test]
+    fn who_is_not_known_is_checked_like_one_who_is() {
+        let passwords = Passwords::of(vec![user("alice", "right")]);
+
+        let (known, is_known) = passwords.candidate("alice", None);
+        let (unknown, is_nobody) = passwords.candidate("carol", passwords.mark("carol", &"right".into()).as_ref());
+
+        assert_eq!(known, unknown);
+        assert!(is_known.is_some() && is_nobody.is_none());
+        assert!(unknown.is_of(&"right".into()), "it is a real check");
+    }
+
+    #[tokio::test]
+    async fn a_password_is_all_of_it() {
+        let long = "x".repeat(72);
+        let passwords = Passwords::of(vec![user("alice", &long)]);
+
+        assert!(check(&passwords, "alice", &long).await.0.is_some());
+        assert_eq!(check(&passwords, "alice", &format!("{long}y")).await.0, None);
+        assert_eq!(check(&passwords, "alic", &format!("e{long}")).await.0, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_guesses_does_not_push_out_who_knows() {
+        let passwords = Passwords::of(vec![user("alice", "right")]);
+        check(&passwords, "alice", "right").await;
+
+        for guess in 0..2 * MAX_REMEMBERED as u32 {
+            let mut mark = [0; 32];
+            mark[..4].copy_from_slice(&guess.to_be_bytes());
+            passwords.remember(mark, None);
+        }
+
+        assert!(passwords.remembered.lock().unwrap().len() <= MAX_REMEMBERED);
+        assert!(!check(&passwords, "alice", "right").await.1, "remembered still");
+    }
+
+    #[test]
+    fn only_a_hash_that_takes_some_work_and_not_too_much_is_one() {
+        let hash = |version: &str, cost: &str| format!("${version}${cost}${}", "a".repeat(53));
+        for (text, expected) in [
+            (hash("2y", "10"), Ok(())),
+            (hash("2a", "04"), Ok(())),
+            (hash("2b", "14"), Ok(())),
+            (hash("2b", "15"), Err(InvalidPasswordHash::Cost)),
+            (hash("2b", "03"), Err(InvalidPasswordHash::Cost)),
+            (hash("2x", "10"), Err(InvalidPasswordHash::Form)),
+            (hash("2y", "4"), Err(InvalidPasswordHash::Form)),
+            (hash("2y", "10") + "a", Err(InvalidPasswordHash::Form)),
+            ("$apr1$salt$hash".into(), Err(InvalidPasswordHash::Form)),
+            ("password".into(), Err(InvalidPasswordHash::Form)),
+        ] {
+            assert_eq!(text.parse::<PasswordHash>().map(drop), expected, "{text}");
+        }
+    }
+}

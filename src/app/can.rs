@@ -1,0 +1,125 @@
+//! What somebody may do, and the rule that decides it, without serving anybody.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::running::access;
+use crate::access::{Grants, Identity, Part, Rule, Ruling, Standing, Verb, claims};
+use crate::config::Config;
+use crate::oci::{RepoName, Tag};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Setting a tag.
+    Push,
+    /// Reading what it names.
+    Pull,
+    /// Removing it.
+    Delete,
+}
+
+/// Somebody, something, and what is to be done with it, in the words of whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// `anonymous`, the name of a user, or that of an issuer where there are claims.
+    pub identity: String,
+    /// What the issuer's token says, in JSON.
+    pub claims: Option<String>,
+    /// What is to be done.
+    pub deed: Deed,
+    /// `IMAGE:TAG`.
+    pub object: String,
+}
+
+/// Whether it may be done, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it may.
+    pub is_allowed: bool,
+    /// The answer and the rule that decides, in a line.
+    pub text: String,
+}
+
+/// A question that has no answer. The message says what to write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoQuestion(String);
+
+/// Who may what, as `config` has it.
+///
+/// # Errors
+///
+/// The question makes no sense.
+pub fn can(config: &Config, question: &Question) -> Result<Decision, NoQuestion> {
+    let identity = identity(config, question)?;
+    let (image, tag) = object(&question.object)?;
+    let is_had = |name: &str, images: &[crate::oci::Pattern]| name == "default" || images.iter().any(|it| it.matches(&image));
+    let Some(profile) = config.profiles.iter().find(|profile| is_had(&profile.name, &profile.images)) else {
+        return Ok(Decision { is_allowed: false, text: format!("denied: no profile has the image {image}") });
+    };
+    let grants = Grants::new(config.access.grants.clone());
+    let standing =
+        Standing::new(&grants, access(config.access.anonymous), &identity, &image).with_separator(Some(&profile.parts.separator));
+    let part = Part::Tag(&tag);
+    let ruling = standing.rule(question.deed.verb(), part);
+    let more = match (question.deed, ruling) {
+        (Deed::Push, Ruling::Allowed(_)) if !standing.rule(Verb::Create, part).is_allowed() => {
+            "; but not as the first tag of the image, which takes create"
+        }
+        _ => "",
+    };
+    Ok(Decision { is_allowed: ruling.is_allowed(), text: format!("{}{more}", told(ruling, question.deed)) })
+}
+
+fn told(ruling: Ruling<'_>, deed: Deed) -> String {
+    let by = |what: &str, rule: Rule<'_>| format!("{what} by {rule}");
+    match (ruling, deed) {
+        (Ruling::Allowed(rule), _) => by("allowed", rule),
+        (Ruling::Instead(rule), Deed::Pull) => by("denied, and told to be absent,", rule),
+        (Ruling::Instead(rule), _) => by("taken and not kept", rule),
+        (Ruling::Denied, _) => "denied: no grant allows it".to_owned(),
+    }
+}
+
+/// Who is asked about.
+fn identity(config: &Config, question: &Question) -> Result<Identity, NoQuestion> {
+    let name = question.identity.as_str();
+    if let Some(text) = &question.claims {
+        let Ok(Value::Object(fields)) = serde_json::from_str(text) else {
+            return Err(NoQuestion("the claims are no object of JSON".into()));
+        };
+        return Ok(Identity::Issued { issuer: name.into(), claims: Arc::new(claims(&fields)) });
+    }
+    if name == "anonymous" {
+        return Ok(Identity::Anonymous);
+    }
+    let user = config.access.users.iter().find(|user| *user.name == *name);
+    let user = user.ok_or_else(|| NoQuestion(format!("no user is called {name:?}; an issuer takes --claims FILE beside it")))?;
+    Ok(Identity::User { name: Arc::clone(&user.name), groups: user.groups.clone().into() })
+}
+
+fn object(text: &str) -> Result<(RepoName, Tag), NoQuestion> {
+    let (image, tag) = text.rsplit_once(':').ok_or_else(|| NoQuestion(format!("{text:?} is no IMAGE:TAG")))?;
+    let image = image.parse().map_err(|error| NoQuestion(format!("{image:?}: {error}")))?;
+    let tag = tag.parse().map_err(|error| NoQuestion(format!("{tag:?}: {error}")))?;
+    Ok((image, tag))
+}
+
+impl Deed {
+    fn verb(self) -> Verb {
+        match self {
+            Self::Push => Verb::Write,
+            Self::Pull => Verb::Read,
+            Self::Delete => Verb::Delete,
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

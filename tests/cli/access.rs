@@ -1,0 +1,187 @@
+//! Who may do what: what `can`, `slug` and `check` say of it, and changing it while it serves.
+
+use std::fs;
+use std::time::Duration;
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use http::Request;
+
+use crate::support::client::send;
+use crate::support::longshore::{Launch, Longshore};
+use crate::support::scratch;
+use crate::{file, longshore};
+
+/// How long a change of the settings may take to be in force.
+const SOON: Duration = Duration::from_secs(20);
+
+const GRANTS: &str = "[access]\nanonymous = \"none\"\n[access.users]\nalice = \"<right>\"\nbob = \"<right>\"\n\
+    [access.groups]\nops = [\"alice\"]\n\
+    [[access.grants]]\nwho = { group = \"ops\" }\nimages = [\"org/**\"]\nallow = [\"read\", \"write\", \"delete\", \"create\"]\n\
+    [[access.grants]]\nwho = { user = \"bob\" }\nimages = [\"org/*\"]\ntags = [\"cache-{user}\"]\nallow = [\"read\", \"write\"]\n\
+    [[access.grants]]\nwho = { user = \"bob\" }\nimages = [\"org/*\"]\ntags = [\"cache-main\"]\nallow = [\"read\"]\npush = \"discard\"\n\
+    [[access.grants]]\nwho = { user = \"bob\" }\nimages = [\"org/*\"]\ntags = [\"old\"]\nallow = [\"delete\"]\npull = \"skip\"\n";
+
+/// `text` with hashes in place of the passwords in angle brackets.
+fn hashed(text: &str) -> String {
+    let hash = |password: &str| bcrypt::hash_with_salt(password, 4, [7; 16]).expect("it is short").to_string();
+    text.replace("<right>", &hash("right")).replace("<other>", &hash("other"))
+}
+
+#[test]
+fn can_says_the_answer_and_the_rule_that_decides() {
+    let (_folder, path) = file(&hashed(GRANTS));
+    for (words, status, said) in [
+        (
+            ["alice", "push", "org/app:t"],
+            0,
+            "allowed by grant 1: who { group = \"ops\" }, images org/**, tags *, allow read write delete create\n",
+        ),
+        (
+            ["bob", "push", "org/app:cache-bob"],
+            0,
+            "allowed by grant 2: who { user = \"bob\" }, images org/*, tags cache-{user}, allow read write; but not as the first tag of the image, which takes create\n",
+        ),
+        (
+            ["bob", "push", "org/app:cache-main"],
+            1,
+            "taken and not kept by grant 3: who { user = \"bob\" }, images org/*, tags cache-main, allow read, push discard\n",
+        ),
+        (["bob", "push", "org/app:cache-bob--x"], 1, "denied: no grant allows it\n"),
+        (
+            ["bob", "pull", "org/app:cache-main"],
+            0,
+            "allowed by grant 3: who { user = \"bob\" }, images org/*, tags cache-main, allow read, push discard\n",
+        ),
+        (
+            ["bob", "pull", "org/app:old"],
+            1,
+            "denied, and told to be absent, by grant 4: who { user = \"bob\" }, images org/*, tags old, allow delete, pull skip\n",
+        ),
+        (
+            ["bob", "delete", "org/app:old"],
+            0,
+            "allowed by grant 4: who { user = \"bob\" }, images org/*, tags old, allow delete, pull skip\n",
+        ),
+        (["bob", "pull", "org/a/b:cache-main"], 1, "denied: no grant allows it\n"),
+        (["anonymous", "pull", "org/app:t"], 1, "denied: no grant allows it\n"),
+    ] {
+        let outcome = longshore(&[&["can"], &words[..], &["--config", &path]].concat(), &[]);
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (Some(status), said), "{words:?} {}", outcome.stderr);
+    }
+    let open = longshore(&["can", "anonymous", "push", "app:t"], &[]);
+    assert_eq!((open.status, open.stdout.as_str()), (Some(0), "allowed by access.anonymous = \"write\"\n"));
+}
+
+#[test]
+fn a_question_that_makes_no_sense_is_a_mistake() {
+    let (_folder, path) = file(&hashed(GRANTS));
+    for (words, said) in [
+        (&["carol", "pull", "org/app:t"][..], "no user is called \"carol\"; an issuer takes --claims FILE beside it"),
+        (&["bob", "pull", "org/app"], "\"org/app\" is no IMAGE:TAG"),
+        (&["bob", "pull", "Org:t"], "\"Org\": a repository name"),
+        (&["bob", "pull", "org/app:.t"], "\".t\": a tag has"),
+        (&["bob", "fetch", "org/app:t"], "invalid value 'fetch'"),
+        (&["github", "pull", "org/app:t", "--claims", "/no/such/file"], "the claims cannot be read"),
+        (&["github", "pull", "org/app:t", "--claims", &path], "the claims are no object of JSON"),
+    ] {
+        let outcome = longshore(&[&["can"], words, &["--config", &path]].concat(), &[]);
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (Some(2), ""), "{words:?}");
+        assert!(outcome.stderr.contains(said), "{words:?}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn slug_says_what_stands_for_a_ref() {
+    for (git_ref, slug) in [("refs/heads/main", "main\n"), ("refs/pull/7/merge", "pr-7\n"), ("refs/tags/v1", "tag-v1\n")] {
+        let outcome = longshore(&["slug", git_ref], &[]);
+        assert_eq!((outcome.status, outcome.stdout.as_str(), outcome.stderr.as_str()), (Some(0), slug, ""));
+    }
+    let outcome = longshore(&["slug", "main"], &[]);
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (Some(2), ""));
+    assert!(outcome.stderr.contains("such as refs/heads/main"), "{}", outcome.stderr);
+}
+
+#[test]
+fn check_counts_users_and_grants_and_warns_of_what_can_never_match() {
+    let (_folder, path) = file(&hashed(&GRANTS.replace("user = \"bob\"", "user = \"bo\"")));
+
+    let outcome = longshore(&["check", "--config", &path], &[]);
+
+    assert!(outcome.stdout.contains("anonymous clients: none; users: 2; grants: 4\n"), "{}", outcome.stdout);
+    assert!(
+        outcome.stdout.contains("warning: grant 2 can never match: no user is so (who { user = \"bo\" }"),
+        "{}",
+        outcome.stdout
+    );
+}
+
+/// What `longshore` answers to somebody with a password, or without.
+async fn status(longshore: &Longshore, user: &str, password: &str, line: &str) -> u16 {
+    let (method, path) = line.split_once(' ').expect("a line");
+    let mut request = Request::builder().method(method).uri(path);
+    if !user.is_empty() {
+        let encoded = BASE64.encode(format!("{user}:{password}").as_bytes());
+        request = request.header("authorization", format!("Basic {encoded}"));
+    }
+    send(longshore.address, request.body(Bytes::new()).expect("a request")).await.status.as_u16()
+}
+
+#[tokio::test]
+async fn users_and_grants_that_change_are_in_force_without_a_restart() {
+    let folder = scratch("access");
+    let (config, htpasswd) = (folder.path().join("config.toml"), folder.path().join("htpasswd"));
+    let text = |tag: &str| {
+        format!(
+            "[access]\nanonymous = \"none\"\nhtpasswd = \"{}\"\n[[access.grants]]\nwho = {{ user = \"carol\" }}\nimages = [\"app\"]\n\
+             tags = [\"{tag}\"]\nallow = [\"read\"]\n[profiles.default]\nstore = \"{}\"\n",
+            htpasswd.display(),
+            folder.path().join("store").display()
+        )
+    };
+    fs::write(&htpasswd, hashed("carol:<right>\n")).expect("it is written");
+    fs::write(&config, text("a")).expect("it is written");
+    let launch = Launch::bare(&["--config", config.to_str().expect("plain")]).listening();
+    let longshore = launch.keeping("the password", "right-of-carol").start().await;
+    let (a, b) = ("GET /v2/app/manifests/a", "GET /v2/app/manifests/b");
+    assert_eq!(status(&longshore, "", "", a).await, 401);
+    assert_eq!(status(&longshore, "carol", "right", a).await, 404, "nothing is there");
+    assert_eq!(status(&longshore, "carol", "right", b).await, 403);
+
+    fs::write(&config, text("b")).expect("it is written");
+    longshore.line_with("settings reloaded", SOON).await;
+    assert_eq!(status(&longshore, "carol", "right", a).await, 403);
+    assert_eq!(status(&longshore, "carol", "right", b).await, 404);
+
+    fs::write(&htpasswd, hashed("carol:<other>\n")).expect("it is written");
+    longshore.hang_up();
+    crate::support::eventually("the password has changed", SOON, || async {
+        (status(&longshore, "carol", "right", b).await == 401).then_some(())
+    })
+    .await;
+    assert_eq!(status(&longshore, "carol", "other", b).await, 404);
+
+    fs::write(&htpasswd, "carol:MARK\n").expect("it is written");
+    longshore.line_with("settings not reloaded", SOON).await;
+    assert_eq!(status(&longshore, "carol", "other", b).await, 404, "a mistake changes nothing");
+    assert!(!longshore.log().contains("MARK"), "{}", longshore.log());
+}
+
+#[tokio::test]
+async fn every_refusal_has_its_line_in_the_log_and_no_password_has() {
+    let folder = scratch("access");
+    let config = folder.path().join("config.toml");
+    let store = format!("[profiles.default]\nstore = \"{}\"\n", folder.path().join("store").display());
+    fs::write(&config, hashed(GRANTS) + &store).expect("it is written");
+    let launch = Launch::bare(&["--config", config.to_str().expect("plain"), "--log-level", "trace"]).listening();
+    let longshore = launch.keeping("a wrong password", "MARK-wrong").start().await;
+
+    assert_eq!(status(&longshore, "bob", "MARK-wrong", "GET /v2/").await, 401);
+    longshore.line_with("event=\"login\" identity=user bob result=\"refused\"", SOON).await;
+    assert_eq!(status(&longshore, "bob", "right", "PUT /v2/org/app/manifests/other").await, 400, "no media type");
+    assert_eq!(status(&longshore, "bob", "right", "DELETE /v2/org/app/manifests/other").await, 403);
+    longshore.line_with("event=\"login\" identity=user bob result=\"accepted\"", SOON).await;
+    longshore.line_with("event=\"denied\" identity=user bob reason=user bob may not delete other of org/app", SOON).await;
+    assert_eq!(status(&longshore, "", "", "DELETE /v2/org/app/manifests/other").await, 401);
+    longshore.line_with("event=\"denied\" identity=anonymous", SOON).await;
+}
