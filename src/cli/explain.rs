@@ -10,6 +10,7 @@ use tokio::runtime::Builder;
 
 use crate::app::{
     self, ExplainError, Explained, Explanation, Finding, FoundByS3, Outcome, Seen, SeenByS3, ServedCache, Steps, Story, Told,
+    What,
 };
 use crate::config::Config;
 use crate::oci::Digest;
@@ -134,6 +135,12 @@ fn sentences(Explanation { story, cache, is_left_alone, of_s3, .. }: &Explanatio
     if !story.no_room.is_empty() {
         told.push(format!("Even so not all of it has room: {}.", story.no_room));
     }
+    if cache.is_some_and(|cache| cache.steps.are_of_last_stage()) {
+        told.push(
+            "Most steps have no layers: it was most likely exported with mode=min; with mode=max all stages have theirs."
+                .to_owned(),
+        );
+    }
     for Told { name, found, .. } in &story.sources {
         told.extend(found.as_ref().and_then(|found| of_source(name, found)));
     }
@@ -180,8 +187,8 @@ fn outcome(story: &Story, cache: Option<ServedCache>) -> String {
 }
 
 /// How much a cache knows.
-fn known(Steps { records, results }: Steps) -> String {
-    format!("{}, {results} of them with layers", number(records, "step"))
+fn known(Steps { made, results, .. }: Steps) -> String {
+    format!("{}, {results} of them with layers", number(made, "step"))
 }
 
 /// What of it the store has lost.
@@ -225,17 +232,23 @@ fn of_source(name: &str, found: &Finding) -> Option<String> {
 
 /// A source, in columns.
 fn made_of(told: &Told, now: SystemTime, ink: Ink) -> Vec<String> {
-    let Told { name, digest, pushed, blobs, gone, found } = told;
+    let Told { name, what, digest, pushed, blobs, gone, found } = told;
     let bytes: u64 = blobs.values().sum();
     let held = format!("{}, {}", number(blobs.len(), "blob"), size(bytes));
     let steps = found
         .as_ref()
         .filter(|found| found.error.is_none())
-        .map_or_else(String::new, |found| format!("{}, {} usable", number(found.steps.records, "step"), found.usable.records));
+        .map_or_else(String::new, |found| format!("{}, {} usable", number(found.steps.made, "step"), found.usable.made));
     let config = found.as_ref().map_or_else(String::new, |found| format!("config {}", size(found.config_bytes as u64)));
+    let what = match what {
+        What::Cache => "cache",
+        What::Image => "image",
+        What::OfS3 => "of type=s3",
+        What::Other => "something else",
+    };
     let gone = if gone.is_empty() { String::new() } else { ink.red(&format!("{} gone", gone.len())) };
     let pushed = format!("pushed {}", age(*pushed, now).map_or_else(|| "just now".to_owned(), |age| format!("{age} ago")));
-    vec![name.clone(), digest.to_string(), pushed, held, steps, config, gone]
+    vec![name.clone(), what.to_owned(), digest.to_string(), pushed, held, steps, config, gone]
 }
 
 /// A blob, in columns.
@@ -319,7 +332,8 @@ fn tag_in_json(tag: &str, explanation: &Explanation, now: SystemTime) -> Value {
         "typeS3": of_s3.as_ref().map(of_s3_in_json),
         "standsIn": story.stands_in,
         "cache": cache.map(|cache| json!({
-            "configBytes": cache.config_bytes, "steps": cache.steps.records, "stepsWithLayers": cache.steps.results,
+            "configBytes": cache.config_bytes, "steps": cache.steps.made, "stepsWithLayers": cache.steps.results,
+            "mode": if cache.steps.are_of_last_stage() { "min" } else { "max" },
         })),
         "sources": story.sources.iter().map(source_in_json).collect::<Vec<_>>(),
         "passedOver": story.passed_over.iter().map(|it| json!({"name": it.name, "why": it.why.to_string()})).collect::<Vec<_>>(),
@@ -349,8 +363,8 @@ fn source_in_json(told: &Told) -> Value {
         "bytes": told.blobs.values().sum::<u64>(),
         "gone": told.gone.iter().map(Digest::to_string).collect::<Vec<_>>(),
         "configBytes": found.map(|found| found.config_bytes),
-        "steps": found.map(|found| found.steps.records),
-        "stepsUsable": found.map(|found| found.usable.records),
+        "steps": found.map(|found| found.steps.made),
+        "stepsUsable": found.map(|found| found.usable.made),
         "error": found.and_then(|found| found.error.clone()),
         "leftOut": found.map(|found| found.left_out.to_string()),
     })
