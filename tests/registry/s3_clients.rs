@@ -157,7 +157,7 @@ async fn each_tag_is_a_name_of_its_own_beside_the_blobs_of_its_image() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_costs_three_requests_and_none_where_nobody_wants_it() {
+async fn it_costs_two_requests_and_none_where_nobody_wants_it() {
     let harbour = Harbour::new();
     let cost = async |replica: &Replica| {
         // Marks are written once.
@@ -172,7 +172,7 @@ async fn it_costs_three_requests_and_none_where_nobody_wants_it() {
 
     let without = cost(&plain).await;
 
-    assert_eq!(cost(&harbour.arranged(writing)).await, without + 3);
+    assert_eq!(cost(&harbour.arranged(writing)).await, without + 2);
 }
 
 #[tokio::test(start_paused = true)]
