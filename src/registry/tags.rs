@@ -35,8 +35,8 @@ impl Repository {
     /// The tags after `last` that are `wanted`, `most` of them at most and never
     /// more than a thousand; `None` when there is no such repository.
     ///
-    /// Costs one request to the store, whichever page it is, and another for every thousand in a row that nobody wants;
-    /// and as many again where `type=s3` clients have caches there.
+    /// Costs one request to the store, whichever page it is, one more where `type=s3` clients have caches there, and the
+    /// same for every thousand in a row that nobody wants.
     ///
     /// # Errors
     ///
@@ -50,26 +50,19 @@ impl Repository {
         let (mut last, most) = (last.cloned(), most.min(PAGE));
         loop {
             let (pushed, of_s3) = try_join(self.list_pushed(last.as_ref()), self.list_of_s3(last.as_ref())).await?;
-            let Tags { mut tags, is_truncated } = pushed.and(of_s3);
-            if tags.is_empty() && last.is_none() && !self.exists().await? {
+            let mut page = pushed.and(of_s3);
+            if page.tags.is_empty() && last.is_none() && !self.exists().await? {
                 return Ok(None);
             }
-            last = tags.last().filter(|_| is_truncated && most > 0).and_then(|tag| tag.parse().ok());
-            tags.retain(|tag| wanted(tag));
-            if !tags.is_empty() || last.is_none() {
-                let is_truncated = is_truncated || tags.len() > most;
-                tags.truncate(most);
-                return Ok(Some(Tags { tags, is_truncated }));
+            last = page.tags.last().and_then(|tag| tag.parse().ok());
+            page.tags.retain(|tag| wanted(tag));
+            let is_last = !page.is_truncated || last.is_none();
+            page.is_truncated |= page.tags.len() > most;
+            page.tags.truncate(most);
+            if !page.tags.is_empty() || is_last || most == 0 {
+                return Ok(Some(page));
             }
         }
-    }
-
-    async fn list_pushed(&self, last: Option<&Tag>) -> Result<Tags, RegistryError> {
-        let prefix = self.keys.tags();
-        let after = last.map(|tag| self.keys.tag(tag));
-        let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
-        let found = page.objects.iter().filter_map(|object| object.key.as_str().strip_prefix(&prefix));
-        Ok(Tags { tags: found.map(str::to_owned).collect(), is_truncated: page.is_truncated })
     }
 
     /// Whether there is any tag.
@@ -79,6 +72,14 @@ impl Repository {
     /// [`RegistryError::Store`]: they could not be listed.
     pub async fn has_tags(&self) -> Result<bool, RegistryError> {
         Ok(!self.store().list(&self.keys.tags(), None, self.patience().bytes).await?.objects.is_empty())
+    }
+
+    async fn list_pushed(&self, last: Option<&Tag>) -> Result<Tags, RegistryError> {
+        let prefix = self.keys.tags();
+        let after = last.map(|tag| self.keys.tag(tag));
+        let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
+        let found = page.objects.iter().filter_map(|object| object.key.as_str().strip_prefix(&prefix));
+        Ok(Tags { tags: found.map(str::to_owned).collect(), is_truncated: page.is_truncated })
     }
 
     /// Whether anything was ever pushed here and is there still.
