@@ -347,6 +347,7 @@ fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Probl
             if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated.len()) {
                 access::refuse_what_leads_nowhere(&mut layers, server, &profiles);
                 people::warn_of_no_profile(&people.grants, &profiles, &server.listeners, &mut warnings);
+                layout::warn_of_shared_layers(&people.grants, &profiles, &mut warnings);
             }
             access::anonymous(&mut layers, server.as_ref(), &kinds, has_people)
         }
