@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::answers::Config;
 use super::reading::whole;
-use super::{RegistryError, Repository, StoredManifest, Tags, WritableRepository, late};
+use super::{Kind, RegistryError, Repository, StoredManifest, Tags, WritableRepository, late};
 use crate::buildkit::{Cache, Contents, InvalidConfig, MAX_CONFIG_BYTES, Read, S3Name, S3Read};
 use crate::oci::{Digest, Tag};
 use crate::store::{Key, ObjectMeta, StoreError};
@@ -82,9 +82,14 @@ impl Disregarded {
 }
 
 impl Repository {
+    /// The clients that have caches of this image; none where it is there to be run.
+    fn s3_clients(&self) -> Option<&S3Clients> {
+        self.registry.s3_clients.as_ref().filter(|_| self.answering.kind != Some(Kind::Image))
+    }
+
     /// Where `type=s3` clients have the cache that is `tag` here; `None` where that is none of theirs.
     pub(super) fn s3_key(&self, tag: &Tag) -> Option<Key> {
-        let clients = self.registry.s3_clients.as_ref()?;
+        let clients = self.s3_clients()?;
         let is_theirs = clients.name.tells_tags() || clients.tag == *tag;
         is_theirs.then(|| self.keys.s3_manifest(&clients.name.of(&self.image, tag)))?
     }
@@ -128,7 +133,7 @@ impl Repository {
 
     /// The tags after `last` under which such clients have caches, as far as one request tells.
     pub(super) async fn list_of_s3(&self, last: Option<&Tag>) -> Result<Tags, RegistryError> {
-        let Some(S3Clients { name, tag, .. }) = &self.registry.s3_clients else { return Ok(Tags::default()) };
+        let Some(S3Clients { name, tag, .. }) = self.s3_clients() else { return Ok(Tags::default()) };
         let patience = self.patience().bytes;
         if !name.tells_tags() {
             let is_next = last.is_none_or(|last| last < tag);
@@ -176,7 +181,7 @@ impl WritableRepository {
     /// Whatever comes of it, the push has succeeded. It waits a little, so that who imports the cache right after it finds
     /// it there; what takes longer goes on in the background.
     pub(super) async fn write_for_s3_clients<'a>(&self, tags: impl Iterator<Item = &'a Tag>, manifest: &StoredManifest) {
-        if self.registry.s3_clients.as_ref().is_none_or(|clients| !clients.write) {
+        if self.s3_clients().is_none_or(|clients| !clients.write) {
             return;
         }
         let writing = tags.filter_map(|tag| Some((tag.clone(), self.s3_key(tag)?))).map(|(tag, key)| {
@@ -210,8 +215,7 @@ impl WritableRepository {
     /// Removes what was written for `type=s3` clients of `tag`, which is about to go; what they wrote themselves stays.
     pub(super) async fn withdraw_from_s3_clients(&self, tag: &Tag) -> Result<(), RegistryError> {
         let patience = self.patience().bytes;
-        let Some(key) = self.s3_key(tag).filter(|_| self.registry.s3_clients.as_ref().is_some_and(|clients| clients.write))
-        else {
+        let Some(key) = self.s3_key(tag).filter(|_| self.s3_clients().is_some_and(|clients| clients.write)) else {
             return Ok(());
         };
         if let Some((_, Ok((_, S3Read { written_for: Some(_), .. })))) = self.find_s3(&key, patience).await? {
