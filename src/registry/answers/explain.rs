@@ -85,7 +85,7 @@ impl Repository {
 
     async fn seen_by_s3(&self, tag: &Tag) -> Result<Option<SeenByS3>, RegistryError> {
         let Some(key) = self.s3_key(tag) else { return Ok(None) };
-        let found = match self.find_s3(&key, self.patience().pull).await? {
+        let found = match self.find_s3(&key, self.patience().bytes).await? {
             None => FoundByS3::Nothing,
             Some((_, Err(error))) => FoundByS3::NoCache(error.to_string()),
             Some((meta, Ok((_, read)))) => read.written_for.map_or(FoundByS3::Exported(meta.last_modified), FoundByS3::Pushed),

@@ -45,6 +45,7 @@ use gather::Gathered;
 use look::Looked;
 use source::Source;
 
+pub(super) use config::Config;
 pub use decide::{Finding, Steps};
 pub use explain::{Explanation, FoundByS3, Seen, SeenByS3, ServedCache};
 pub use gather::{PassedOver, Why};
