@@ -48,7 +48,8 @@ impl Repository {
         let finding = async {
             match self.find_blob(digest, asker).await?.filter(|found| can_be(digest, found.size)) {
                 Some(found) => Ok(self.keep_young(digest, found).await.map(|found| found.size)),
-                None if asker == Asker::Push => Ok(None),
+                // Who is no importer asks before a push, more often than not, and reads what was made here without asking.
+                None if asker != Asker::Import => Ok(None),
                 None => {
                     let derived = self.store().head(&self.keys.derived(digest), self.patience().push).await?;
                     Ok(derived.map(|meta| meta.size))

@@ -50,6 +50,8 @@ fn a_layer_that_is_gone_is_a_step_that_runs_again_in_every_form_of_cache() {
 
             assert_rerun_from_the_second(&exported, &imported, &format!("{form}, {version:?}"));
             assert!(replica.log().contains("layers of a cache are gone"), "{}", replica.log());
+            let told = quay.explained("org/app:cache");
+            assert!(told.contains("1 blob is gone from the store") && told.contains("will run again"), "{told}");
         }
     });
 }
@@ -74,6 +76,8 @@ fn an_image_of_which_a_layer_is_gone_has_a_cache_still() {
             let imported = made(version.cold().await, &project, |build| build.import_cache(&cache)).await;
 
             assert_rerun_from_the_second(&exported, &imported, &format!("inline, {is_attested}, {version:?}"));
+            let told = quay.explained("org/app:latest");
+            assert!(told.contains("1 blob is gone from the store"), "{told}");
         }
     });
 }
@@ -145,6 +149,8 @@ fn jobs_that_export_at_once_through_two_replicas_are_one_cache() {
                 result_of(cold().await, &project, |build| build.target(&format!("job-{job}")).import_cache(&cache)).await;
             assert_eq!(imported, *exported, "job {job}");
         }
+        let told = quay.explained("org/app:cache");
+        assert!(told.contains("gets the union of 3 caches"), "{told}");
     });
 }
 
@@ -171,6 +177,8 @@ fn a_new_branch_begins_with_mains_cache_and_goes_on_with_its_own() {
         let of_main = export(&project, &format!("{main},mode=max")).await;
         let tag = quay.objects().await["org/app/_oci/tags/cache-main"].clone();
 
+        let told = quay.explained("org/app:cache-branch");
+        assert!(told.contains("by its fallback org/app:cache-main stands in for it"), "{told}");
         project.change_source();
         quay.front.forget();
         let first =
@@ -229,6 +237,8 @@ fn an_image_without_a_cache_begins_with_that_of_another_that_is_listed() {
         let imported = import(&project, &quay.cache("org/new:cache-x")).await;
 
         assert_eq!(imported, of_base);
+        let told = quay.explained("org/new:cache-x");
+        assert!(told.contains("by its fallback org/base:cache stands in for it"), "{told}");
         let is_of_new = |key: &&String| key.starts_with("org/new/");
         assert_eq!(quay.objects().await.keys().filter(is_of_new).count(), 0, "nothing is copied");
         let without_marks = |objects: std::collections::BTreeMap<String, String>| {
@@ -256,6 +266,8 @@ fn a_cache_of_the_last_stage_alone_is_noticed_when_it_is_pushed() {
         export(&project, &format!("{},mode=max", quay.cache("org/app:max"))).await;
 
         assert!(line.contains("tag=min"), "{line}");
+        let told = ["min", "max"].map(|tag| quay.explained(&format!("org/app:{tag}")));
+        assert_eq!(told.map(|page| page.contains("exported with mode=min")), [true, false]);
         assert_eq!(quay.longshore.log().matches(notice).count(), 1);
     });
 }

@@ -127,7 +127,7 @@ async fn import_through_an_outage(mode: Mode) {
     let gone = quay.back().trip(2, Action::Become(mode), is_it);
 
     let outage = async {
-        gone.sprung(Duration::from_secs(60)).await;
+        gone.sprung(Duration::from_secs(180)).await;
         tokio::time::sleep(DARK).await;
         quay.back().become_(Mode::Open).await;
     };

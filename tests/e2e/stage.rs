@@ -176,6 +176,15 @@ impl Quay {
         self.launch.beside().start().await
     }
 
+    /// What `longshore explain` says of `image`.
+    pub fn explained(&self, image: &str) -> String {
+        let told = self.launch.call(&["explain", image], "");
+        let page = String::from_utf8(told.stdout).expect("text");
+        assert!(told.status.success(), "{page}{}", String::from_utf8_lossy(&told.stderr));
+        println!("{page}");
+        page
+    }
+
     /// Removes an object behind Longshore's back.
     pub async fn lose(&self, key: &str) {
         match &self.hold {
