@@ -6,9 +6,11 @@ use super::host;
 use super::layers::{DEFAULT, Layers};
 use super::people::People;
 use super::problem::Place;
-use super::setting::{ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting};
+use super::setting::{
+    ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, IMAGES, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting,
+};
 use super::store::StoreKind;
-use super::{Access, Anonymous, Listener, Profile, Server};
+use super::{Access, Anonymous, Listener, Server};
 
 /// Why anonymous access to a bucket must be stated.
 const BUCKET_NEEDS_A_WORD: &str =
@@ -51,18 +53,18 @@ fn listeners(layers: &mut Layers, setting: &Setting, taken: &[Listener]) -> Opti
 }
 
 /// Tells of listeners that name a profile there is not, and of profiles that nobody could ever reach.
-pub fn refuse_what_leads_nowhere(layers: &mut Layers, server: &Server, profiles: &[Profile]) {
+pub fn refuse_what_leads_nowhere(layers: &mut Layers, server: &Server, profiles: &[Layers]) {
     let named: Vec<&str> = server.listeners.iter().filter_map(|listener| listener.profile.as_deref()).collect();
-    for name in named.iter().filter(|name| !profiles.iter().any(|profile| profile.name == **name)) {
+    for name in named.iter().filter(|name| !profiles.iter().any(|stated| stated.profile == **name)) {
         layers.refuse(&LISTEN, format!("there is no profile {name}"));
     }
     if server.admin_listeners.iter().any(|listener| listener.profile.is_some()) {
         layers.refuse(&ADMIN_LISTEN, "no profile has a part in this one");
     }
-    let is_reached =
-        |profile: &Profile| profile.name == DEFAULT || !profile.images.is_empty() || named.contains(&profile.name.as_str());
-    for profile in profiles.iter().filter(|profile| !is_reached(profile)) {
-        let place = Place::unstated(&format!("profiles.{}", profile.name));
+    let has_images = |stated: &Layers| stated.words(&IMAGES).is_some_and(|words| !words.is_empty());
+    let is_reached = |stated: &Layers| stated.profile == DEFAULT || has_images(stated) || named.contains(&&*stated.profile);
+    for Layers { profile, .. } in profiles.iter().filter(|stated| !is_reached(stated)) {
+        let place = Place::unstated(&format!("profiles.{profile}"));
         layers.problems.push(place, "has no images, and no listener names it: nothing would ever use it");
     }
 }
@@ -79,8 +81,13 @@ pub fn access(layers: &mut Layers, anonymous: Option<Anonymous>, people: People)
 }
 
 /// What clients may do who do not say who they are. It must be stated where the wrong guess would let strangers write into
-/// builds; nothing, where anything is stated of others, as `has_people` tells.
-pub fn anonymous(layers: &mut Layers, server: Option<&Server>, stores: &[StoreKind], has_people: bool) -> Option<Anonymous> {
+/// builds, by whichever of `servers` they come in; nothing, where anything is stated of others, as `has_people` tells.
+pub fn anonymous<'a>(
+    layers: &mut Layers,
+    servers: impl IntoIterator<Item = &'a Server>,
+    stores: &[StoreKind],
+    has_people: bool,
+) -> Option<Anonymous> {
     if layers.words(&ANONYMOUS).is_some() {
         return stated(layers);
     }
@@ -88,10 +95,10 @@ pub fn anonymous(layers: &mut Layers, server: Option<&Server>, stores: &[StoreKi
         return Some(Anonymous::None);
     }
     let is_bucket = stores.iter().any(|store| matches!(store, StoreKind::Bucket(_)));
-    let is_loopback = server.is_none_or(|server| server.listeners.iter().all(|listener| listener.address.ip().is_loopback()));
+    let is_loopback = |server: &Server| server.listeners.iter().all(|listener| listener.address.ip().is_loopback());
     if is_bucket {
         layers.refuse(&ANONYMOUS, BUCKET_NEEDS_A_WORD);
-    } else if !is_loopback {
+    } else if !servers.into_iter().all(is_loopback) {
         layers.refuse(&ANONYMOUS, NETWORK_NEEDS_A_WORD);
     }
     Some(Anonymous::Write)
@@ -142,6 +149,23 @@ mod tests {
             assert_eq!(loaded(&flags, &KEYS, "").unwrap().access.anonymous, anonymous);
         }
         assert!(loaded(&[("anonymous", "all")], &[], "").unwrap_err().contains("\"all\": must be one of none, read, write"));
+    }
+
+    // The port goes on being open to others until the next start.
+    #[test]
+    fn a_word_that_is_taken_back_must_not_open_the_listeners_in_force() {
+        let wide = loaded(&[("listen", "0.0.0.0:1"), ("anonymous", "none")], &[], "").unwrap().server;
+        let sources = |words| crate::config::Sources {
+            file: Some(crate::config::File { path: "config.toml".into(), text: words, is_exposed: false }),
+            environment: [("HOME", "/home/user")].into_iter().collect(),
+            ..Default::default()
+        };
+
+        let refused = crate::config::load_beside(&sources(String::new()), &wide).unwrap_err().to_string();
+
+        assert!(refused.contains("access.anonymous") && refused.contains("listens beyond loopback"), "{refused}");
+        let stated = crate::config::load_beside(&sources("[access]\nanonymous = \"read\"".into()), &wide).unwrap();
+        assert_eq!(stated.access.anonymous, Anonymous::Read);
     }
 
     // Whoever mends the keys first should not find out only then that a word is missing.

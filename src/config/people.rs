@@ -34,7 +34,7 @@ pub struct People {
 }
 
 /// All that the file states of people. What is wrong with it is told, and left out.
-pub fn people(layers: &mut Layers, tables: &Tables, secrets: &Secrets, warnings: &mut Vec<String>) -> People {
+pub fn people(layers: &mut Layers, tables: &Tables, secrets: Option<&Secrets>, warnings: &mut Vec<String>) -> People {
     let mut problems = Problems::default();
     let groups = groups(tables, &mut problems);
     let mut users = users(tables, secrets, &mut problems);

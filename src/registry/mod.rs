@@ -56,8 +56,8 @@ use used::Marks;
 
 pub use crate::buildkit::IMPORT_LIMIT;
 pub use answers::{
-    Answering, Explanation, Fallback, Finding, Kind, Outcome, Parts, PassedOver, Seen, ServedCache, Steps, Story, Target, Told,
-    Why,
+    Answering, Explanation, Fallback, Finding, FoundByS3, Kind, Outcome, Parts, PassedOver, Seen, SeenByS3, ServedCache, Steps,
+    Story, Target, Told, What, Why,
 };
 pub use blobs::Blob;
 pub use catalog::Catalog;
@@ -319,6 +319,12 @@ impl WritableRepository {
     #[must_use]
     pub fn called(self, name: RepoName) -> Self {
         Self(self.0.called(name))
+    }
+
+    /// The same, for what `answering` says that it is for.
+    #[must_use]
+    pub fn answering(self, answering: Answering) -> Self {
+        Self(self.0.answering(answering))
     }
 }
 

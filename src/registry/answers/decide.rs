@@ -79,7 +79,7 @@ pub struct Steps {
 }
 
 impl Steps {
-    pub(super) fn of(cache: &Cache) -> Self {
+    pub(in crate::registry) fn of(cache: &Cache) -> Self {
         let records = cache.config().records();
         let made = records.iter().filter(|record| !record.inputs.is_empty()).count();
         let results = records.iter().filter(|record| !record.results.is_empty()).count();

@@ -148,9 +148,6 @@ impl Repository {
     }
 
     async fn read_source_of_s3(&self, tag: &Tag, until: Instant) -> Result<Option<Source>, RegistryError> {
-        if self.answering.kind == Some(Kind::Image) {
-            return Ok(None);
-        }
         let reading = timeout_at(until, self.read_s3_cache(tag, self.patience().pull));
         let found = reading.await.unwrap_or_else(|_| Err(late().into()))?;
         Ok(found.map(|cache| self.source(tag, cache.last_modified, Content::OfS3(cache))))

@@ -45,12 +45,13 @@ use gather::Gathered;
 use look::Looked;
 use source::Source;
 
+pub(super) use config::Config;
 pub use decide::{Finding, Steps};
-pub use explain::{Explanation, Seen, ServedCache};
+pub use explain::{Explanation, FoundByS3, Seen, SeenByS3, ServedCache};
 pub use gather::{PassedOver, Why};
 pub(super) use memory::Memory;
 pub use rules::{Answering, Fallback, Kind, Parts, Target};
-pub use story::{Outcome, Story, Told};
+pub use story::{Outcome, Story, Told, What};
 
 /// How many caches are worked on at once, by all who ask: it takes a processor, and three times their size in memory.
 const AT_ONCE: usize = 2;
@@ -128,7 +129,7 @@ impl Repository {
 
     async fn answer(&self, tag: &Tag, asker: Asker) -> Result<Option<Served>, RegistryError> {
         let (time, removals) = (Time::of(self.patience().pull), self.registry.recent.removals());
-        let gathered = self.find(tag, asker, time.end_of(Step::Gathering)).await?;
+        let gathered = self.gather_answer(tag, asker, time).await?;
         let Some(first) = gathered.sources.first() else { return Ok(None) };
         let served = match self.look_over(&gathered, asker, time.end_of(Step::Looking)).await {
             None => first.content.manifest().map(Served::whole),
@@ -144,15 +145,16 @@ impl Repository {
         Ok(served)
     }
 
-    /// What there is to answer with: under the tag and its parts, or where it falls back to.
-    async fn find(&self, tag: &Tag, asker: Asker, until: Instant) -> Result<Gathered, RegistryError> {
-        let mut gathered = self.gather(tag, asker, until).await?;
-        if gathered.sources.is_empty() && self.answering.kind != Some(Kind::Image) {
-            let passed_over = gathered.passed_over;
-            gathered = self.fall_back(tag, asker, until).await?;
-            gathered.passed_over.extend(passed_over);
+    /// What `tag` can be answered with, or what stands in for it.
+    async fn gather_answer(&self, tag: &Tag, asker: Asker, time: Time) -> Result<Gathered, RegistryError> {
+        let until = time.end_of(Step::Gathering);
+        let gathered = self.gather(tag, asker, until).await?;
+        if !gathered.sources.is_empty() || self.answering.kind == Some(Kind::Image) {
+            return Ok(gathered);
         }
-        Ok(gathered)
+        let mut stand_in = self.fall_back(tag, asker, until).await?;
+        stand_in.passed_over.extend(gathered.passed_over);
+        Ok(stand_in)
     }
 
     /// What comes of what was looked over.
@@ -167,7 +169,7 @@ impl Repository {
     }
 }
 
-/// Permits to work on caches.
+/// Permits to make new forms of caches.
 pub(super) fn permits() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(AT_ONCE))
 }

@@ -8,7 +8,7 @@ use super::decide::{Decision, Evidence, Finding, Verdict};
 use super::gather::{Gathered, PassedOver};
 use super::look::Looked;
 use super::memory::Known;
-use super::source::Source;
+use super::source::{Content, Source};
 use crate::buildkit::LeftOut;
 use crate::metrics::CacheWork;
 use crate::oci::{Digest, Tag};
@@ -36,6 +36,8 @@ pub struct Story {
 pub struct Told {
     /// As a client would ask for it.
     pub name: String,
+    /// What it is.
+    pub what: What,
     /// Its digest.
     pub digest: Digest,
     /// When it was pushed.
@@ -46,6 +48,19 @@ pub struct Told {
     pub gone: BTreeSet<Digest>,
     /// What was found in it; `None` where nobody looked: there is no cache in it, or it is known from before.
     pub found: Option<Finding>,
+}
+
+/// What a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A cache.
+    Cache,
+    /// An image, which may have a cache in it.
+    Image,
+    /// A cache that a client of `type=s3` wrote.
+    OfS3,
+    /// Something else.
+    Other,
 }
 
 /// What came of what was found.
@@ -79,9 +94,20 @@ impl From<&Known> for Outcome {
 
 impl Told {
     fn of(source: &Source) -> Self {
-        let blobs = source.content.blobs().into_iter().map(|wanted| (wanted.digest, wanted.size)).collect();
-        let gone = BTreeSet::new();
-        Self { name: source.to_string(), digest: source.content.digest(), pushed: source.pushed, blobs, gone, found: None }
+        Self {
+            name: source.to_string(),
+            what: match source.content {
+                Content::Cache(..) => What::Cache,
+                Content::Image(..) | Content::Images(..) => What::Image,
+                Content::OfS3(_) => What::OfS3,
+                Content::Other(_) => What::Other,
+            },
+            digest: source.content.digest(),
+            pushed: source.pushed,
+            blobs: source.content.blobs().into_iter().map(|wanted| (wanted.digest, wanted.size)).collect(),
+            gone: BTreeSet::new(),
+            found: None,
+        }
     }
 }
 
