@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore::oci::Reference;
-use longshore::registry::{Asker, Belief};
+use longshore::registry::{Answering, Asker, Belief, Fallback, Target};
 use longshore::store::{Clock, ObjectStore};
 use tokio::time::Instant;
 
@@ -139,4 +139,22 @@ async fn who_pulls_an_image_to_run_it_pays_for_nothing_else() {
 
     assert_eq!((head, get), ([1, 0, 0, 0], [1, 0, 0, 0]));
     assert_eq!(manifest.unwrap().unwrap().digest, digest(&image.manifest));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stands_in_from_another_image_costs_a_look_more_and_its_config_is_read_once() {
+    let harbour = Harbour::new();
+    let other = harbour.replica();
+    let base = other.registry.writable_repository("base".parse().unwrap());
+    Cache::of(&["one", "two"]).push(&base, "cache").await;
+    let one = harbour.replica();
+    let repository = Some(one.registry.repository("base".parse().unwrap()));
+    let to = vec![Target { repository, tag: "cache".parse().unwrap() }];
+    let fallbacks = vec![Fallback { tag: "*".parse().unwrap(), to, is_union: false }];
+    let app = one.answering(Answering { fallbacks, ..Answering::default() });
+
+    let (cold, _) = cost(&harbour, import(&app, "x")).await;
+    let (warm, _) = cost(&harbour, import(&app, "x")).await;
+
+    assert_eq!((cold, warm), ([3, 3, 0, 0], [2, 2, 0, 0]));
 }

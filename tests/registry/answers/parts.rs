@@ -170,3 +170,17 @@ async fn what_many_ask_for_at_once_is_made_once() {
     let made = harbour.store.calls_for(crate::broken_store::Operation::Put, "_oci/derived/");
     assert!(made <= 4, "{made}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_is_older_than_its_parts_is_left_out_before_them() {
+    let harbour = Harbour::new();
+    let one = harbour.replica();
+    for tag in ["cache", "cache--a", "cache--b"] {
+        Cache::of(&[tag]).push(&one.app, tag).await;
+        tokio::time::advance(HOUR).await;
+    }
+    let max_bytes = Cache::of(&["a"]).config.len() as u64 * 5 / 2;
+    let small = one.answering(Answering { parts: Parts { max_bytes, ..Parts::default() }, ..Answering::default() });
+
+    assert_eq!(import(&small, "cache").await.unwrap().names(), steps(&["cache--a", "cache--b"]));
+}
