@@ -8,11 +8,14 @@ mod authenticator;
 mod grant;
 mod grants;
 mod identity;
+mod memory;
+mod passes;
 mod passwords;
 mod profiles;
 mod slug;
 mod standing;
 mod text_pattern;
+mod tokens;
 mod visit;
 
 use std::fmt;
@@ -21,15 +24,17 @@ use std::sync::Arc;
 use crate::oci::{Pattern, RepoName};
 use crate::registry::{Registry, Repository, WritableRepository};
 
-pub use authenticator::{Authenticator, Presented, Unidentified};
+pub use authenticator::{Authenticator, Known, Presented, Unidentified};
 pub use grant::{Grant, Part, Verb};
 pub use grants::Grants;
 pub use identity::{Identity, Who, claims};
+pub use passes::{Action, Passes, Scope};
 pub use passwords::{InvalidPasswordHash, PasswordHash, User};
 pub use profiles::Profiles;
 pub use slug::slug;
 pub use standing::{PART_SEPARATOR, Rule, Ruling, Standing};
 pub use text_pattern::{InvalidTextPattern, TextPattern};
+pub use tokens::{Algorithm, Fetch, InvalidAlgorithm, InvalidKeySet, Issuer, KeyRing, KeySet, is_safe_url};
 pub use visit::{Denied, Destination, Refused, Visit};
 
 /// What events go by that tell who did what.

@@ -52,9 +52,9 @@ pub(super) async fn put(
     call: Call,
     memory: &ManifestMemory,
 ) -> Result<Response<ResponseBody>, ApiError> {
-    let media_type: MediaType = text(&call.headers, CONTENT_TYPE).unwrap_or_default().parse()?;
     let tags = tags(&call.query, reference)?;
     let destination = visit.write_at(reference, &tags).await?;
+    let media_type: MediaType = text(&call.headers, CONTENT_TYPE).unwrap_or_default().parse()?;
     let bytes = memory.collect(call.body, content_length(&call.headers)).await?;
     let written = match destination {
         Destination::Kept(repository) => repository.write_manifest(reference, &tags, media_type, bytes).await?,

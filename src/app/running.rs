@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use secrecy::SecretString;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{SetupError, SetupErrors};
-use crate::access::{self, Access, Authenticator, Grants, Profiles};
+use crate::access::{self, Access, Authenticator, Fetch, Grants, KeyRing, Passes, Profiles};
 use crate::api::{Api, Hosts};
 use crate::config::{Anonymous, Config, Profile, Server, Store, StoreLimits};
-use crate::credentials::{Environment, Reread, Surroundings};
+use crate::credentials::{Environment, Http, Reread, Surroundings};
 use crate::metrics::{Metrics, ProfileMetrics};
 use crate::registry::{Belief, Patience, Registry};
 use crate::secrets::{Mask, SecretName, Secrets};
@@ -39,6 +40,20 @@ pub struct Running {
     stands: Mutex<Vec<Stand>>,
     /// One change at a time.
     changing: AsyncMutex<()>,
+    /// The keys of those who vouch for jobs, which outlive a change.
+    ring: KeyRing,
+}
+
+/// Fetches the keys of issuers.
+#[derive(Default)]
+struct FromIssuers(OnceLock<Http>);
+
+#[async_trait]
+impl Fetch for FromIssuers {
+    async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
+        // Whom the system trusts is read when it is first needed.
+        self.0.get_or_init(Http::plain).get(url).await.map(Vec::from)
+    }
 }
 
 /// Settings that hold until the process ends.
@@ -81,8 +96,17 @@ impl Running {
         let api = Arc::new(api.with_mask(mask.clone()));
         let fixed = Fixed { server: config.server.clone(), store: config.store };
         let environment = environment();
-        let running =
-            Self { api, metrics, memory, environment, mask, fixed, stands: Mutex::default(), changing: AsyncMutex::default() };
+        let running = Self {
+            api,
+            metrics,
+            memory,
+            environment,
+            mask,
+            fixed,
+            stands: Mutex::default(),
+            changing: AsyncMutex::default(),
+            ring: KeyRing::new(Arc::new(FromIssuers::default())),
+        };
         let stands = running.stands_of(&config).await?;
         running.put_in_force(&config, stands);
         Ok(running)
@@ -201,6 +225,9 @@ impl Running {
             Arc::new(profile.with_images(images.clone()).with_map(map.clone()))
         });
         let authenticator = Authenticator::new(config.access.users.clone());
+        let authenticator = authenticator.with_issuers(config.access.issuers.clone(), &self.ring);
+        let passes = config.access.tokens.as_ref().map(|tokens| Passes::new(tokens.realm.clone(), &tokens.keys));
+        let authenticator = authenticator.with_passes(passes);
         let authenticator = authenticator.over_plain_http(config.access.allow_plain_http);
         let grants = Grants::new(config.access.grants.clone());
         self.api.put_in_force(Profiles::new(profiles).with_grants(grants), authenticator);

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::host;
 use super::layers::{DEFAULT, Layers};
 use super::people::People;
 use super::problem::Place;
-use super::setting::{ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting};
+use super::setting::{
+    ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting, TOKEN_KEY,
+    TOKEN_OLD_KEY, TOKEN_REALM,
+};
 use super::store::StoreKind;
-use super::{Access, Anonymous, Listener, Profile, Server};
+use super::{Access, Anonymous, Listener, Profile, Server, TokenService};
+use crate::secrets::{Secrets, Template};
 
 /// Why anonymous access to a bucket must be stated.
 const BUCKET_NEEDS_A_WORD: &str =
@@ -68,14 +74,47 @@ pub fn refuse_what_leads_nowhere(layers: &mut Layers, server: &Server, profiles:
 }
 
 /// Who may do what: `people` of their own, and everybody else.
-pub fn access(layers: &mut Layers, anonymous: Option<Anonymous>, people: People) -> Option<Access> {
+pub fn access(layers: &mut Layers, anonymous: Option<Anonymous>, people: People, secrets: &Secrets) -> Option<Access> {
     let allow_plain_http = layers.read(&ALLOW_PLAIN_HTTP, |text| match text {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => Err("must be true or false"),
     });
-    let People { users, grants, .. } = people;
-    Some(Access { anonymous: anonymous?, allow_plain_http: allow_plain_http?, users, grants })
+    let tokens = tokens(layers, secrets);
+    let People { users, issuers, grants, .. } = people;
+    Some(Access { anonymous: anonymous?, allow_plain_http: allow_plain_http?, users, issuers, tokens, grants })
+}
+
+/// Where tokens are fetched and what they are signed with, both of which it takes.
+fn tokens(layers: &mut Layers, secrets: &Secrets) -> Option<TokenService> {
+    let realm = layers.read(&TOKEN_REALM, |text| match text.split_once("://") {
+        Some(("http" | "https", rest)) if is_plain_url(rest) => Ok(text.to_owned()),
+        _ => Err("is a URL such as https://cache.example/token"),
+    });
+    let mut keys = Vec::new();
+    for setting in [TOKEN_KEY, TOKEN_OLD_KEY] {
+        keys.extend(layers.read(&setting, |text| key(text, secrets)));
+    }
+    for (stated, other) in [(TOKEN_REALM, TOKEN_KEY), (TOKEN_KEY, TOKEN_REALM), (TOKEN_OLD_KEY, TOKEN_KEY)] {
+        if layers.word(&stated).is_some() && layers.word(&other).is_none() {
+            layers.refuse(&stated, format!("needs {} beside it", other.key));
+        }
+    }
+    realm.filter(|_| !keys.is_empty()).map(|realm| TokenService { realm, keys })
+}
+
+fn is_plain_url(rest: &str) -> bool {
+    !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic()) && !rest.contains(['"', '@', '#', ',', '\\'])
+}
+
+/// A key that nobody guesses.
+fn key(text: &str, secrets: &Secrets) -> Result<SecretString, String> {
+    let template = text.parse::<Template>().map_err(|error| error.to_string())?;
+    let key = template.resolve(secrets).map_err(|error| error.to_string())?;
+    match key.expose_secret().len() {
+        0..32 => Err("has less than 32 bytes; openssl rand -hex 32 makes one".into()),
+        _ => Ok(key),
+    }
 }
 
 /// What clients may do who do not say who they are. It must be stated where the wrong guess would let strangers write into
@@ -169,6 +208,29 @@ mod tests {
         .map(|file| loaded(&[], &[], file).unwrap().server.listeners);
 
         assert_eq!(short, long);
+    }
+
+    #[test]
+    fn tokens_take_a_realm_and_a_key_that_nobody_guesses() {
+        let table = |text: &str| format!("[access.token]\n{text}");
+        let (realm, long) = ("realm = \"https://cache.example/token\"\n", "k".repeat(32));
+        for (text, expected) in [
+            (format!("{realm}key = \"{long}\""), Ok(1)),
+            (format!("{realm}key = \"{long}\"\nprevious_key = \"{long}\""), Ok(2)),
+            (String::new(), Ok(0)),
+            (realm.to_owned(), Err("access.token.realm  line 2  needs access.token.key beside it")),
+            (format!("key = \"{long}\""), Err("access.token.key  line 2  needs access.token.realm beside it")),
+            (format!("{realm}key = \"MARK\""), Err("has less than 32 bytes; openssl rand")),
+            (format!("{realm}key = \"{{{{secret:NONE}}}}\""), Err("secret NONE is in none of the sources")),
+            (format!("realm = \"cache.example\"\nkey = \"{long}\""), Err("is a URL such as")),
+            (format!("realm = \"https://a\\\",x=\\\"\"\nkey = \"{long}\""), Err("is a URL such as")),
+        ] {
+            match (loaded(&[], &[], &table(&text)), expected) {
+                (Ok(config), Ok(keys)) => assert_eq!(config.access.tokens.map_or(0, |tokens| tokens.keys.len()), keys, "{text}"),
+                (Err(told), Err(why)) => assert!(told.contains(why) && !told.contains("MARK"), "{text}: {told}"),
+                (outcome, _) => panic!("{text}: {:?}", outcome.map(|config| config.access)),
+            }
+        }
     }
 
     #[test]

@@ -454,8 +454,9 @@ mod tests {
     #[test]
     fn the_example_loads_as_it_is_and_in_force() {
         loaded(&[], &[], include_str!("../../config.example.toml")).unwrap();
-        let secrets = ["CACHE_KEY", "CACHE_TOKEN", "EXTERNAL_ID", "TEAM_B_HMAC"].map(|name| format!("LONGSHORE_SECRET_{name}"));
-        let secrets: Vec<_> = secrets.iter().map(|name| (name.as_str(), "secret")).collect();
+        let secrets = ["CACHE_KEY", "CACHE_TOKEN", "EXTERNAL_ID", "TEAM_B_HMAC", "TOKEN_KEY", "TOKEN_OLD_KEY"]
+            .map(|name| format!("LONGSHORE_SECRET_{name}"));
+        let secrets: Vec<_> = secrets.iter().map(|name| (name.as_str(), "thirty-two-bytes-of-a-secret-and-more")).collect();
         // The keys of one profile come from one source, and those of another stand in its own table.
         let example = example(&[PATH, SSE_CUSTOMER_KEY, HTPASSWD]).replacen("\ncredentials = \"default\"\n", "\n", 1);
         loaded(&[], &secrets, &example).unwrap();

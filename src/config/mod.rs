@@ -26,6 +26,7 @@ mod credentials;
 mod environment;
 mod file;
 mod host;
+mod issuers;
 mod layers;
 mod objects;
 mod people;
@@ -47,7 +48,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::access::{Grant, User};
+use crate::access::{Grant, Issuer, User};
 use crate::oci::{Pattern, RepoName};
 use crate::secrets::Secrets;
 use crate::store::S3Settings;
@@ -58,6 +59,7 @@ pub use report::InForce;
 pub use setting::{Fallback, Kind, SETTINGS, Setting};
 pub use sources::{Environment, File, Flags, Sources};
 pub use store::is_store_word;
+pub use units::written_time;
 
 /// A whole configuration, checked and with every default filled in.
 #[derive(Clone, Debug)]
@@ -142,7 +144,7 @@ pub struct Listener {
 }
 
 /// Who may do what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Access {
     /// What clients without credentials may do.
     pub anonymous: Anonymous,
@@ -150,8 +152,21 @@ pub struct Access {
     pub allow_plain_http: bool,
     /// Who has a password.
     pub users: Vec<User>,
+    /// Who vouches for jobs.
+    pub issuers: Vec<Issuer>,
+    /// Where clients fetch tokens, if they do.
+    pub tokens: Option<TokenService>,
     /// Who may do what, besides.
     pub grants: Vec<Grant>,
+}
+
+/// Where clients fetch tokens to show in place of passwords.
+#[derive(Clone, Debug)]
+pub struct TokenService {
+    /// The URL, as they reach it.
+    pub realm: String,
+    /// What tokens are signed with; the first signs.
+    pub keys: Vec<SecretString>,
 }
 
 /// What clients without credentials may do.
@@ -293,7 +308,8 @@ fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Probl
         Purpose::StoreOnly => access::anonymous(&mut layers, None, &[], has_people),
     };
     let files = [sources.paths(), secrets.files(), people.files.clone()].concat();
-    let access = access::access(&mut layers, anonymous, people);
+    let access = access::access(&mut layers, anonymous, people, &secrets);
+    secrets::tell_of_literals(&mut layers, &mut warnings);
     let config = || {
         let (log, server, access, store) = (log?, server?, access?, store?);
         Some(Config { log, server, access, store, profiles, secrets, warnings, files })
@@ -365,7 +381,8 @@ impl Config {
     #[must_use]
     pub fn secret_values(&self) -> Vec<SecretString> {
         let stated = self.profiles.iter().flat_map(|profile| profile.store.literals());
-        self.secrets.values().into_iter().chain(stated).collect()
+        let keys = self.access.tokens.iter().flat_map(|tokens| tokens.keys.clone());
+        self.secrets.values().into_iter().chain(stated).chain(keys).collect()
     }
 }
 

@@ -178,7 +178,7 @@ async fn every_refusal_has_its_line_in_the_log_and_no_password_has() {
 
     assert_eq!(status(&longshore, "bob", "MARK-wrong", "GET /v2/").await, 401);
     longshore.line_with("event=\"login\" identity=user bob result=\"refused\"", SOON).await;
-    assert_eq!(status(&longshore, "bob", "right", "PUT /v2/org/app/manifests/other").await, 400, "no media type");
+    assert_eq!(status(&longshore, "bob", "right", "PUT /v2/org/app/manifests/cache-bob").await, 403, "no first tag");
     assert_eq!(status(&longshore, "bob", "right", "DELETE /v2/org/app/manifests/other").await, 403);
     longshore.line_with("event=\"login\" identity=user bob result=\"accepted\"", SOON).await;
     longshore.line_with("event=\"denied\" identity=user bob reason=user bob may not delete other of org/app", SOON).await;

@@ -9,6 +9,7 @@ mod broken_off;
 mod bucket;
 mod costs;
 mod faults;
+mod identities;
 mod leaks;
 mod outage;
 mod permissions;

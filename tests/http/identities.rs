@@ -15,16 +15,16 @@ use crate::client::Answer;
 use crate::stand::{PATIENCE, Stand, code, message};
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-const READ: &[Verb] = &[Verb::Read];
+pub const READ: &[Verb] = &[Verb::Read];
 const WRITE: &[Verb] = &[Verb::Read, Verb::Write];
-const ALL: &[Verb] = &[Verb::Read, Verb::Write, Verb::Delete, Verb::Create];
+pub const ALL: &[Verb] = &[Verb::Read, Verb::Write, Verb::Delete, Verb::Create];
 
-fn user(name: &str) -> User {
+pub fn user(name: &str) -> User {
     let hash = bcrypt::hash_with_salt(format!("{name}-secret"), 4, [7; 16]).unwrap().to_string();
     User { name: name.into(), hash: hash.parse().unwrap(), groups: Vec::new() }
 }
 
-fn grant(user: &str, image: &str, tag: &str, allow: &[Verb]) -> Grant {
+pub fn grant(user: &str, image: &str, tag: &str, allow: &[Verb]) -> Grant {
     Grant {
         who: Who::User { name: Some(TextPattern::on_claim(user).unwrap()), group: None },
         images: vec![TextPattern::on_image(image).unwrap()],
@@ -35,16 +35,16 @@ fn grant(user: &str, image: &str, tag: &str, allow: &[Verb]) -> Grant {
     }
 }
 
-fn anonymously(line: &str) -> http::request::Builder {
+pub fn anonymously(line: &str) -> http::request::Builder {
     let (method, path) = line.split_once(' ').unwrap();
     Request::builder().method(method).uri(path)
 }
 
-fn as_user(name: &str, line: &str) -> http::request::Builder {
+pub fn as_user(name: &str, line: &str) -> http::request::Builder {
     with_password(name, &format!("{name}-secret"), line)
 }
 
-fn with_password(name: &str, password: &str, line: &str) -> http::request::Builder {
+pub fn with_password(name: &str, password: &str, line: &str) -> http::request::Builder {
     anonymously(line).header("authorization", format!("Basic {}", BASE64.encode(format!("{name}:{password}").as_bytes())))
 }
 
@@ -161,6 +161,13 @@ async fn tags_are_written_by_whom_they_are_granted_to_and_parts_as_their_whole()
             "" => assert_eq!(answer.status, StatusCode::CREATED, "{reference}: {answer:?}"),
             told => assert_eq!((answer.status.as_u16(), code(&answer), message(&answer)), (403, "DENIED".into(), told.into())),
         }
+    }
+    // Who is about to push looks first, and asks why it is refused.
+    for method in ["HEAD", "GET"] {
+        let looking = as_user("bob", &format!("{method} /v2/org/app/manifests/other")).header("user-agent", "buildkit/v0.32.2");
+        let refused = stand.send(looking.header("accept", format!("{IMAGE}, */*")).body("").unwrap()).await;
+        assert_eq!(refused.status.as_u16(), 403, "{refused:?}");
+        assert!(method == "HEAD" || message(&refused) == "user bob may not write other of org/app", "{refused:?}");
     }
     // A push by digest sets no tag that is not granted, either.
     let manifest = stand.send(as_user("bob", "GET /v2/org/app/manifests/cache-main").body("").unwrap()).await;
