@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["app", "config", "secrets"]),
-    ("app", &["server", "api", "access", "registry", "store", "oci", "config", "metrics", "secrets", "credentials"]),
-    ("server", &["api"]),
+    ("app", &["server", "api", "access", "registry", "store", "oci", "config", "metrics", "secrets", "credentials", "tls"]),
+    ("server", &["api", "tls"]),
+    ("tls", &[]),
     ("api", &["access", "registry", "store", "oci", "metrics", "secrets"]),
     ("access", &["registry", "oci"]),
     ("registry", &["store", "oci", "buildkit", "metrics"]),
@@ -22,8 +23,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &["oci"]),
     ("secrets", &[]),
     ("credentials", &["secrets", "metrics"]),
-    // What a store needs to know, the kinds there are, where keys come from, values that refer to secrets, and who may do what.
-    ("config", &["oci", "store", "secrets", "credentials", "access"]),
+    // What a store needs to know, the kinds there are, where keys come from, values that refer to secrets, who may do what, and TLS.
+    ("config", &["oci", "store", "secrets", "credentials", "access", "tls"]),
 ];
 
 /// Crates that stop at a floor: what is above it speaks them, what is below must not.

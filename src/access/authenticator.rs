@@ -1,6 +1,7 @@
 //! Who somebody is, by what they present.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -33,6 +34,12 @@ pub struct Known {
 }
 
 impl Known {
+    /// One who has shown a certificate with `names` in it.
+    #[must_use]
+    pub fn certified(names: Arc<[String]>) -> Self {
+        Self::always(Identity::Certified(names))
+    }
+
     /// Somebody who is always that, for whatever they want.
     pub(super) fn always(identity: Identity) -> Self {
         Self { identity, until: u64::MAX, scope: None }

@@ -101,6 +101,8 @@ impl Passes {
         let until = until.min(now + LIFETIME.as_secs());
         let holder = match identity {
             Identity::Anonymous => Holder::Anonymous,
+            // A connection that shows a certificate needs no other word.
+            Identity::Certified(_) => return None,
             Identity::User { name, .. } => Holder::User(name.to_string()),
             Identity::Issued { issuer, claims } => Holder::Issued(issuer.to_string(), (**claims).clone()),
         };

@@ -3,6 +3,7 @@
 //! Requests become calls on a repository here, and outcomes become statuses;
 //! no floor below knows HTTP.
 
+mod audit;
 mod authorization;
 mod blobs;
 mod body;
@@ -37,6 +38,7 @@ use crate::metrics::{self, Direction, Metrics, ProfileMetrics};
 use crate::oci::RepoName;
 use crate::registry::Repository;
 use crate::secrets::Mask;
+use audit::Change;
 use authorization::Unknown;
 use body::{ManifestMemory, empty, full};
 use counted::Counted;
@@ -92,6 +94,26 @@ impl Entrance {
     }
 }
 
+/// The other end of a connection, as far as it matters.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The address that it came to.
+    pub local: IpAddr,
+    /// How it speaks.
+    pub wire: Wire,
+}
+
+/// How the two sides of a connection speak.
+#[derive(Clone, Debug)]
+pub enum Wire {
+    /// So that anybody on the way can listen.
+    Plain,
+    /// So that nobody can.
+    Encrypted,
+    /// So that nobody can, and the client has shown a certificate with these names.
+    Certified(Arc<[String]>),
+}
+
 /// Who sends a request, and where it came in.
 struct Caller<'a> {
     in_force: &'a InForce,
@@ -138,8 +160,18 @@ impl Api {
         self.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// Answers `request`, which came in by `entrance` on the local address `local`.
+    /// Answers `request`, which came in by `entrance` in the open, on the local address `local`.
     pub async fn answer(&self, request: Request<RequestBody>, entrance: &Entrance, local: IpAddr) -> Response<ResponseBody> {
+        self.answer_to(request, entrance, &Peer { local, wire: Wire::Plain }).await
+    }
+
+    /// Tells of a client with which there was no agreement on how to speak.
+    pub fn tell_of_no_agreement(&self, reason: &str) {
+        tracing::info!(target: AUDIT, event = "login", identity = "a connection", result = "refused", reason, "no agreement on TLS");
+    }
+
+    /// Answers `request`, which came in by `entrance` from `peer`.
+    pub async fn answer_to(&self, request: Request<RequestBody>, entrance: &Entrance, peer: &Peer) -> Response<ResponseBody> {
         let began = Instant::now();
         let in_force = self.in_force();
         let (parts, body) = request.into_parts();
@@ -153,7 +185,7 @@ impl Api {
         let counts = in_force.counts(entrance, image.as_ref());
         let body = counted(body, image.as_ref(), counts, Direction::Received);
         let call = Call { headers: parts.headers, query, body };
-        let answering = self.route(call, route, &in_force, entrance, host.as_deref(), local);
+        let answering = self.route(call, route, &in_force, entrance, host.as_deref(), peer);
         let answer = tracing::Instrument::instrument(answering, span).await;
         let mut response = answer.unwrap_or_else(|error| error.into_response(&self.mask));
         let headers = response.headers_mut();
@@ -172,19 +204,19 @@ impl Api {
         in_force: &InForce,
         entrance: &Entrance,
         authority: Option<&str>,
-        local: IpAddr,
+        peer: &Peer,
     ) -> Result<Response<ResponseBody>, ApiError> {
         if let Some(answer) = self.state(&route) {
             return Ok(answer);
         }
         headers::check_size(&call.headers)?;
-        self.hosts.check(&call.headers, authority, local)?;
+        self.hosts.check(&call.headers, authority, peer.local)?;
         match (entrance, route?) {
             (Entrance::Admin, Route::Metrics) => Ok(self.metrics()),
             (Entrance::Admin, _) => Err(ApiError::NotFound),
             (Entrance::Registry(listener), route) => {
                 let scope = route.scope();
-                let known = in_force.identify(&call.headers, local, scope.as_deref()).await?;
+                let known = in_force.identify(&call.headers, peer, scope.as_deref()).await?;
                 let caller = Caller { in_force, listener: listener.as_deref(), known: &known, scope: scope.as_deref() };
                 let answer = self.registry(&caller, route, call).await;
                 answer.map_err(|error| caller.refused(error))
@@ -209,7 +241,10 @@ impl Api {
                     caller.check_scope(|scope| scope.has(visit.image(), action))?;
                 }
                 let from = |name: RepoName| caller.mountable(visit.profile(), name);
-                self.dispatch(&visit, endpoint, call, &from).await
+                let change = Change::of(&endpoint, &call.headers).filter(|_| caller.in_force.authenticator.is_offered());
+                let answer = self.dispatch(&visit, endpoint, call, &from).await;
+                change.into_iter().for_each(|change| change.tell(&caller.known.identity, &visit, &answer));
+                answer
             }
             Route::Health | Route::Ready | Route::Metrics => Err(ApiError::NotFound),
         }
@@ -346,15 +381,17 @@ impl InForce {
         Self { profiles, authenticator, counts, others: metrics.profile(NO_PROFILE) }
     }
 
-    /// Who sends a request with these `headers`, which came in on the local address `local`, to do what takes a token for `scope`.
-    async fn identify(&self, headers: &HeaderMap, local: IpAddr, scope: Option<&str>) -> Result<Known, ApiError> {
+    /// Who sends a request with these `headers` from `peer`, to do what takes a token for `scope`.
+    async fn identify(&self, headers: &HeaderMap, peer: &Peer, scope: Option<&str>) -> Result<Known, ApiError> {
         let presented = match self.authenticator.is_offered() {
             true => authorization::presented(headers).map_err(|unknown| self.unauthorized(unknown, scope))?,
             false => Presented::Nothing,
         };
-        let is_nothing = matches!(presented, Presented::Nothing);
-        if !is_nothing && !self.authenticator.allows_plain_http() && !local.to_canonical().is_loopback() {
-            return Err(ApiError::PlainHttp);
+        match (&presented, &peer.wire) {
+            (Presented::Nothing, Wire::Certified(names)) => return Ok(Known::certified(Arc::clone(names))),
+            (Presented::Nothing, _) | (_, Wire::Encrypted | Wire::Certified(_)) => {}
+            _ if self.authenticator.allows_plain_http() || peer.local.to_canonical().is_loopback() => {}
+            _ => return Err(ApiError::PlainHttp),
         }
         let known = self.authenticator.identify(&presented).await;
         known.map_err(|unidentified| self.unauthorized(unidentified.into(), scope))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::credentials::{Environment, Http, Reread, Surroundings};
 use crate::metrics::{Metrics, ProfileMetrics};
 use crate::registry::{Belief, Patience, Registry};
 use crate::secrets::{Mask, SecretName, Secrets};
+use crate::server::TlsDoor;
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
 
 /// How long the start waits for a store to say that it is set up right.
@@ -40,9 +42,14 @@ pub struct Running {
     stands: Mutex<Vec<Stand>>,
     /// One change at a time.
     changing: AsyncMutex<()>,
+    /// The listeners that speak TLS.
+    doors: Doors,
     /// The keys of those who vouch for jobs, which outlive a change.
     ring: KeyRing,
 }
+
+/// How clients are greeted, by the address that they come to.
+pub(super) type Doors = Vec<(SocketAddr, Arc<TlsDoor>)>;
 
 /// Fetches the keys of issuers.
 #[derive(Default)]
@@ -60,7 +67,17 @@ impl Fetch for FromIssuers {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fixed {
     server: Server,
+    has_tls: Vec<bool>,
     store: StoreLimits,
+}
+
+impl Fixed {
+    /// Those of `config`. Certificates change while it serves; whether there are any does not.
+    fn of(config: &Config) -> Self {
+        let mut server = config.server.clone();
+        let has_tls = server.listeners.iter_mut().map(|listener| listener.tls.take().is_some()).collect();
+        Self { server, has_tls, store: config.store }
+    }
 }
 
 /// A profile in force, with what it was made of.
@@ -86,7 +103,7 @@ pub struct Reloaded {
 
 impl Running {
     /// Opens the stores of all profiles, and asks each whether it is set up right.
-    pub(super) async fn start(config: Config, mask: Mask) -> Result<Self, SetupErrors> {
+    pub(super) async fn start(config: Config, doors: Doors, mask: Mask) -> Result<Self, SetupErrors> {
         hide(&mask, &config, Vec::new());
         let metrics = Metrics::new(config.server.metrics_images);
         let memory = Arc::new(MemoryBudget::new(config.store.upload_memory));
@@ -94,7 +111,7 @@ impl Running {
         metrics.watch_memory(move || held.held());
         let api = Api::new(Profiles::new([]), Hosts::new(config.server.hosts.clone()), metrics.clone());
         let api = Arc::new(api.with_mask(mask.clone()));
-        let fixed = Fixed { server: config.server.clone(), store: config.store };
+        let fixed = Fixed::of(&config);
         let environment = environment();
         let running = Self {
             api,
@@ -105,6 +122,7 @@ impl Running {
             fixed,
             stands: Mutex::default(),
             changing: AsyncMutex::default(),
+            doors,
             ring: KeyRing::new(Arc::new(FromIssuers::default())),
         };
         let stands = running.stands_of(&config).await?;
@@ -127,7 +145,7 @@ impl Running {
         let is_kept = |stand: &Stand| before.iter().any(|old| Arc::ptr_eq(&old.registry, &stand.registry));
         let opened = stands.iter().filter(|stand| !is_kept(stand)).map(|stand| stand.stated.name.clone()).collect();
         let closed = names(&before).difference(&names(&stands)).cloned().collect();
-        let fixed = Fixed { server: config.server.clone(), store: config.store };
+        let fixed = Fixed::of(&config);
         let secrets = self.put_in_force(&config, stands);
         Ok(Reloaded { opened, closed, secrets, needs_restart: fixed != self.fixed })
     }
@@ -230,6 +248,14 @@ impl Running {
         let authenticator = authenticator.with_passes(passes);
         let authenticator = authenticator.over_plain_http(config.access.allow_plain_http);
         let grants = Grants::new(config.access.grants.clone());
+        for listener in &config.server.listeners {
+            let door = self.doors.iter().find(|(address, _)| *address == listener.address).map(|(_, door)| door);
+            if let (Some(door), Some(tls)) = (door, &listener.tls)
+                && door.replace(tls.clone())
+            {
+                tracing::info!(address = %listener.address, "certificate changed over");
+            }
+        }
         self.api.put_in_force(Profiles::new(profiles).with_grants(grants), authenticator);
         *self.stands() = stands;
         changed.into_iter().collect()
@@ -314,7 +340,8 @@ mod tests {
         const STORE: &str =
             "[profiles.default]\nstore = \"s3://cache\"\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"id\"\n";
         let mask = Mask::default();
-        let running = Running::start(config(&format!("{STORE}secret_access_key = \"in-force\"")), mask.clone()).await.unwrap();
+        let running =
+            Running::start(config(&format!("{STORE}secret_access_key = \"in-force\"")), Vec::new(), mask.clone()).await.unwrap();
         let broken = "[profiles.a]\nimages = [\"a\"]\nstore = \"/dev/null/a\"\n";
 
         let refused = running.reload(config(&format!("{STORE}secret_access_key = \"refused\"\n{broken}"))).await;

@@ -1,5 +1,6 @@
 //! How clients reach us, and what they may do once they have.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -7,14 +8,16 @@ use secrecy::{ExposeSecret, SecretString};
 use super::host;
 use super::layers::{DEFAULT, Layers};
 use super::people::People;
-use super::problem::Place;
+use super::problem::{Place, Problems};
 use super::setting::{
     ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting, TOKEN_KEY,
     TOKEN_OLD_KEY, TOKEN_REALM,
 };
 use super::store::StoreKind;
+use super::tables::{LISTENER_TLS, Row, Tables, rows};
 use super::{Access, Anonymous, Listener, Profile, Server, TokenService};
 use crate::secrets::{Secrets, Template};
+use crate::tls::{Tls, TlsFiles};
 
 /// Why anonymous access to a bucket must be stated.
 const BUCKET_NEEDS_A_WORD: &str =
@@ -28,8 +31,14 @@ and whoever can write the cache of main runs code in main's builds.
 State --anonymous none, read or write: what clients without credentials may do.";
 
 /// How clients reach us.
-pub fn server(layers: &mut Layers) -> Option<Server> {
-    let listeners = listeners(layers, &LISTEN, &[]);
+pub fn server(layers: &mut Layers, tables: &Tables, files: &mut Vec<PathBuf>) -> Option<Server> {
+    let mut listeners = listeners(layers, &LISTEN, &[]);
+    for row in rows(tables, LISTENER_TLS) {
+        let (address, tls) = tls(row, files, &mut layers.problems);
+        let its: Vec<_> = host::listeners(&address).into_iter().flatten().map(|listener| listener.address).collect();
+        let of_it = listeners.iter_mut().flatten().filter(|listener| its.contains(&listener.address));
+        of_it.for_each(|listener| listener.tls.clone_from(&tls));
+    }
     let admin_listeners = listeners.as_ref().and_then(|taken| self::listeners(layers, &ADMIN_LISTEN, taken));
     let hosts = layers.read_all(&HOSTS, host::host);
     let drain = layers.duration(&DRAIN, &(Duration::ZERO..=Duration::from_hours(1)));
@@ -43,6 +52,27 @@ pub fn server(layers: &mut Layers) -> Option<Server> {
         max_connections: max_connections?,
         metrics_images: metrics_images?,
     })
+}
+
+/// The address of a listener, and what its clients are greeted with, unless something is wrong with that.
+fn tls(row: &Row, files: &mut Vec<PathBuf>, problems: &mut Problems) -> (String, Option<Tls>) {
+    const KEYS: [&str; 3] = ["cert", "key", "client_ca"];
+    row.refuse_others(&[&KEYS[..], &[""]].concat(), problems);
+    for key in KEYS[..2].iter().filter(|key| !row.has(key)) {
+        problems.push(row.place.clone(), format!("needs {key}, a file in PEM"));
+    }
+    let mut file = |key: &str| row.text(key, problems).map(|word| PathBuf::from(word.text));
+    let (address, stated) = (file("").unwrap_or_default(), KEYS.map(&mut file));
+    files.extend(stated.iter().flatten().cloned());
+    let address = address.to_string_lossy().into_owned();
+    let [Some(cert), Some(key), client_ca] = stated else { return (address, None) };
+    match Tls::read(&TlsFiles { cert, key, client_ca }) {
+        Ok(tls) => (address, Some(tls)),
+        Err(mistake) => {
+            problems.push(row.place.clone(), mistake.to_string());
+            (address, None)
+        }
+    }
 }
 
 /// Where to listen as `setting` says; no address twice, and none that is `taken`.
@@ -208,6 +238,26 @@ mod tests {
         .map(|file| loaded(&[], &[], file).unwrap().server.listeners);
 
         assert_eq!(short, long);
+    }
+
+    #[test]
+    fn every_mistake_of_a_listeners_tls_has_its_message() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(path("empty"), "").unwrap();
+        let empty = path("empty");
+        for (tls, message) in [
+            ("1".to_owned(), "server.listeners.tls  line 3  must be a table, not a number"),
+            ("{}".into(), "needs cert, a file in PEM"),
+            (format!("{{ cert = \"{empty}\" }}"), "server.listeners.tls  line 3  needs key, a file in PEM"),
+            (format!("{{ cert = \"{empty}\", key = \"{empty}\" }}"), "empty: has no certificate in PEM"),
+            (format!("{{ cert = \"/no/such\", key = \"{empty}\" }}"), "/no/such: cannot be read: No such file"),
+            (format!("{{ cert = 1, key = \"{empty}\" }}"), "server.listeners.tls.cert  line 3  must be a text, not a number"),
+            (format!("{{ crt = \"{empty}\", key = \"{empty}\" }}"), "there is no such key; did you mean cert?"),
+        ] {
+            let told = loaded(&[], &[], &format!("[[server.listeners]]\naddress = \"127.0.0.1:1\"\ntls = {tls}")).unwrap_err();
+            assert!(told.contains(message), "{tls}: {told}");
+        }
     }
 
     #[test]

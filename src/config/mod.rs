@@ -52,6 +52,7 @@ use crate::access::{Grant, Issuer, User};
 use crate::oci::{Pattern, RepoName};
 use crate::secrets::Secrets;
 use crate::store::S3Settings;
+use crate::tls::Tls;
 use layers::{Gathered, Layers};
 
 pub use problem::Problems;
@@ -141,6 +142,8 @@ pub struct Listener {
     pub required: bool,
     /// The profile of all who come in here; `None` where the image decides.
     pub profile: Option<String>,
+    /// How clients are greeted; `None` where they speak in the open.
+    pub tls: Option<Tls>,
 }
 
 /// Who may do what.
@@ -282,7 +285,8 @@ fn load_for(sources: &Sources, purpose: Purpose) -> Result<Config, Problems> {
 fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Problems> {
     let Gathered { server: mut layers, profiles: mut stated, tables } = Gathered::of(sources)?;
     let log = log(&mut layers);
-    let server = access::server(&mut layers);
+    let mut tls_files = Vec::new();
+    let server = access::server(&mut layers, &tables, &mut tls_files);
     let store = limits(&mut layers);
     let secrets = secrets::open(&mut layers, &sources.environment);
     let (mut warnings, mut kinds, mut profiles) = (Vec::new(), Vec::new(), Vec::new());
@@ -307,7 +311,7 @@ fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Probl
         }
         Purpose::StoreOnly => access::anonymous(&mut layers, None, &[], has_people),
     };
-    let files = [sources.paths(), secrets.files(), people.files.clone()].concat();
+    let files = [sources.paths(), secrets.files(), people.files.clone(), tls_files].concat();
     let access = access::access(&mut layers, anonymous, people, &secrets);
     secrets::tell_of_literals(&mut layers, &mut warnings);
     let config = || {

@@ -7,7 +7,7 @@ use super::issuers;
 use super::layers::{Layers, Word};
 use super::problem::{Problems, did_you_mean, nearest};
 use super::setting::HTPASSWD;
-use super::tables::{GRANTS, GROUPS, ISSUERS, Row, Tables, rows};
+use super::tables::{GRANTS, GROUPS, ISSUERS, Row, TABLES, Tables, rows};
 use super::users::{groups, htpasswd, users, warn_of_exposed};
 use super::{Listener, Profile};
 use crate::access::{Grant, Issuer, TextPattern, User, Verb, Who};
@@ -21,7 +21,7 @@ const ANYONE: &str = "anyone";
 const GRANT: [&str; 6] = ["who", "images", "tags", "allow", "push", "pull"];
 
 /// The keys of who is meant that are no claims.
-const WHO: [&str; 3] = ["user", "group", "issuer"];
+const WHO: [&str; 4] = ["user", "group", "certificate", "issuer"];
 
 /// Who is known, and who may do what.
 #[derive(Default)]
@@ -68,7 +68,7 @@ pub fn people(layers: &mut Layers, tables: &Tables, secrets: &Secrets, warnings:
 
 /// Whether anything is stated of people, so that not everybody is meant.
 pub fn are_stated(layers: &Layers, tables: &Tables) -> bool {
-    !tables.is_empty() || layers.word(&HTPASSWD).is_some()
+    TABLES.iter().any(|(name, _)| tables.contains_key(name)) || layers.word(&HTPASSWD).is_some()
 }
 
 /// A grant, unless something is wrong with it.
@@ -151,9 +151,16 @@ fn of_patterns(
         problems.push(table.place_of(key).clone(), message);
         return None;
     }
+    if let Some(pattern) = patterns.remove("certificate") {
+        if let Some(other) = patterns.keys().next() {
+            problems.push(table.place_of(other).clone(), "cannot stand beside certificate");
+            return None;
+        }
+        return Some(Who::Certified(pattern));
+    }
     let (name, group) = (patterns.remove("user"), patterns.remove("group"));
     if name.is_none() && group.is_none() {
-        problems.push(table.place.clone(), "names nobody: a user, a group, or an issuer with claims");
+        problems.push(table.place.clone(), "names nobody: a user, a group, a certificate, or an issuer with claims");
         return None;
     }
     if let Some(unknown) = group.as_ref().filter(|group| group.is_exact() && !known.groups.contains_key(group.as_str())) {
@@ -191,6 +198,7 @@ impl People {
         let is_foreign = |claim: &&str| match grant.who {
             Who::Anyone => true,
             Who::User { .. } => *claim != "user",
+            Who::Certified(_) => *claim != "certificate",
             Who::Issued { .. } => false,
         };
         let claims_of = |patterns: &[TextPattern]| {

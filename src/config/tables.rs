@@ -18,7 +18,10 @@ pub const GRANTS: &str = "access.grants";
 /// CI systems that vouch for jobs.
 pub const ISSUERS: &str = "access.issuers";
 
-/// All of them, and whether each is a list of tables.
+/// How the clients of listeners are greeted: each with the listener's address.
+pub const LISTENER_TLS: &str = "server.listeners.tls";
+
+/// All of them that stand by themselves, and whether each is a list of tables.
 pub const TABLES: &[(&str, bool)] = &[(USERS, false), (GROUPS, false), (ISSUERS, true), (GRANTS, true)];
 
 /// The rows of those tables that are stated; one, or one for each table of a list.

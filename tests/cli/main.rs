@@ -12,6 +12,7 @@ mod profiles;
 mod secret;
 mod start;
 mod sweep;
+mod tls;
 mod tokens;
 
 use std::io::Write;
