@@ -1,7 +1,9 @@
 //! The composition root: the one place that reads a [`Config`] and builds the floors from it.
 
 mod can;
+mod explain;
 mod policy;
+mod rules;
 mod running;
 mod sweep;
 
@@ -21,8 +23,11 @@ use crate::server::{self, Limits, Listening, TlsDoor};
 use crate::store::Misconfiguration;
 
 pub use crate::access::slug;
-pub use crate::registry::{Leftovers, Sweep, Swept};
+pub use crate::registry::{
+    Explanation, Finding, IMPORT_LIMIT, Leftovers, Outcome, Seen, ServedCache, Steps, Story, Sweep, Swept, Told,
+};
 pub use can::{Decision, Deed, NoQuestion, Question, can};
+pub use explain::{ExplainError, Explained, explain};
 pub use policy::{NoSuchProfile, Permissions, Rights, permissions};
 pub use running::{Reloaded, Running};
 pub use sweep::{SweepError, sweep};

@@ -57,6 +57,7 @@ struct Families {
     blob_questions: Family<BlobQuestion, Counter>,
     index_bytes: Family<Profile, Gauge>,
     refreshes: Family<Refresh, Counter>,
+    cache_answers: Family<CacheAnswer, Counter>,
     memory_bytes: Gauge,
     memory_held: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>,
 }
@@ -109,6 +110,27 @@ struct BlobQuestion {
 struct Refresh {
     profile: Arc<String>,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheAnswer {
+    profile: Arc<String>,
+    work: &'static str,
+}
+
+/// What was done to a cache that somebody pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheWork {
+    /// What needs layers that are gone was left out.
+    Healed,
+    /// It is several that were put together.
+    United,
+    /// It was put into a form that may be large.
+    Rescued,
+    /// It stands in for one that is absent.
+    FellBack,
+    /// Something was to be made of it that could not be stored.
+    NotStored,
 }
 
 /// Which way bytes went.
@@ -216,6 +238,18 @@ impl ProfileMetrics {
         self.families.blob_questions.get_or_create(&BlobQuestion { profile: Arc::clone(&self.profile), answered_by }).inc();
     }
 
+    /// A pull of a cache was answered, and `work` was done for it.
+    pub fn cache_answered(&self, work: CacheWork) {
+        let work = match work {
+            CacheWork::Healed => "healed",
+            CacheWork::United => "united",
+            CacheWork::Rescued => "rescued",
+            CacheWork::FellBack => "fell_back",
+            CacheWork::NotStored => "not_stored",
+        };
+        self.families.cache_answers.get_or_create(&CacheAnswer { profile: Arc::clone(&self.profile), work }).inc();
+    }
+
     /// How many bytes of memory the index of what is there takes.
     pub fn index_held(&self, bytes: u64) {
         self.families.index_bytes.get_or_create(&Profile { profile: Arc::clone(&self.profile) }).set(gauge(bytes));
@@ -236,6 +270,7 @@ impl Families {
             blob_questions: Family::default(),
             index_bytes: Family::default(),
             refreshes: Family::default(),
+            cache_answers: Family::default(),
             memory_bytes: Gauge::default(),
             memory_held: OnceLock::new(),
         }
@@ -256,6 +291,8 @@ impl Families {
         registry.register("blob_questions", help, self.blob_questions.clone());
         registry.register_with_unit("index", "Memory of the index of what is there", Unit::Bytes, self.index_bytes.clone());
         registry.register("blob_refreshes", "Blobs that were to be made young again", self.refreshes.clone());
+        let help = "Pulls of caches by what was done to them; one may be counted for several";
+        registry.register("cache_answers", help, self.cache_answers.clone());
         registry.register_with_unit("memory_held", "Memory of bodies on their way", Unit::Bytes, self.memory_bytes.clone());
     }
 
@@ -315,6 +352,7 @@ mod tests {
         profile.blob_asked(AnsweredBy::IndexPresent);
         profile.index_held(48);
         profile.refreshed(false);
+        profile.cache_answered(CacheWork::Healed);
         metrics.watch_memory(|| 8);
 
         let text = metrics.to_text();
@@ -328,6 +366,7 @@ mod tests {
             r#"longshore_blob_questions_total{profile="default",answered_by="index_present"} 1"#,
             r#"longshore_index_bytes{profile="default"} 48"#,
             r#"longshore_blob_refreshes_total{profile="default",result="failed"} 1"#,
+            r#"longshore_cache_answers_total{profile="default",work="healed"} 1"#,
             "longshore_memory_held_bytes 8",
         ] {
             assert!(text.lines().any(|told| told == line), "{line}\n{text}");

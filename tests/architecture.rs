@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Who may use whom, besides itself. A module that is not here is a failure too.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "config", "secrets"]),
+    ("cli", &["app", "config", "secrets", "oci"]),
     ("app", &["server", "api", "access", "registry", "store", "oci", "config", "metrics", "secrets", "credentials", "tls"]),
     ("server", &["api", "tls"]),
     ("tls", &[]),
@@ -23,8 +23,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &["oci"]),
     ("secrets", &[]),
     ("credentials", &["secrets", "metrics"]),
-    // What a store needs to know, the kinds there are, where keys come from, values that refer to secrets, who may do what, and TLS.
-    ("config", &["oci", "store", "secrets", "credentials", "access", "tls"]),
+    // What a store needs to know, the kinds there are, where keys come from, values that refer to secrets, what caches are called,
+    // who may do what, and TLS.
+    ("config", &["oci", "buildkit", "store", "secrets", "credentials", "access", "tls"]),
 ];
 
 /// Crates that stop at a floor: what is above it speaks them, what is below must not.

@@ -12,6 +12,7 @@ mod memory;
 mod passes;
 mod passwords;
 mod profiles;
+mod rules;
 mod slug;
 mod standing;
 mod text_pattern;
@@ -21,7 +22,7 @@ mod visit;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::oci::{Pattern, RepoName};
+use crate::oci::{Pattern, RepoName, Tag};
 use crate::registry::{Registry, Repository, WritableRepository};
 
 pub use authenticator::{Authenticator, Known, Presented, Unidentified};
@@ -31,6 +32,7 @@ pub use identity::{Identity, Who, claims};
 pub use passes::{Action, Passes, Scope};
 pub use passwords::{InvalidPasswordHash, PasswordHash, User};
 pub use profiles::Profiles;
+pub use rules::{FallbackRule, ImageRule, Rules};
 pub use slug::slug;
 pub use standing::{PART_SEPARATOR, Rule, Ruling, Standing};
 pub use text_pattern::{InvalidTextPattern, TextPattern};
@@ -48,6 +50,7 @@ pub struct Profile {
     anonymous: Access,
     images: Vec<Pattern>,
     map: Vec<(Pattern, RepoName)>,
+    rules: Rules,
 }
 
 /// What somebody may do.
@@ -65,7 +68,7 @@ impl Profile {
     /// The profile `name` over `registry`, with `anonymous` for everybody, also who does not say who they are.
     #[must_use]
     pub fn new(name: String, registry: Arc<Registry>, anonymous: Access) -> Self {
-        Self { name, registry, anonymous, images: Vec::new(), map: Vec::new() }
+        Self { name, registry, anonymous, images: Vec::new(), map: Vec::new(), rules: Rules::default() }
     }
 
     /// The same, with all images that one of `images` means for its own.
@@ -80,14 +83,36 @@ impl Profile {
         Self { map, ..self }
     }
 
+    /// The same, with pulls answered as `rules` say.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
     /// What the configuration calls it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    fn readable(&self, name: &RepoName) -> Repository {
+    /// The repository `name`, to read from; `may_read` says which tags of which images may stand in for others.
+    fn readable(&self, name: &RepoName, may_read: impl Fn(&RepoName, &Tag) -> bool) -> Repository {
+        let stands_in = |other: &RepoName| self.repository(other).answering(self.rules.alone(other));
+        self.repository(name).answering(self.rules.answering(name, may_read, stands_in))
+    }
+
+    fn repository(&self, name: &RepoName) -> Repository {
         self.registry.repository(self.kept_as(name)).called(name.clone())
+    }
+
+    /// What `identity` may do with `image`, by `grants`.
+    fn standing<'a>(&'a self, grants: &'a Grants, image: &RepoName, identity: &'a Identity) -> Standing<'a> {
+        Standing::new(grants, self.anonymous, identity, image).with_separator(self.separator(image))
+    }
+
+    /// What stands between a tag of the image `name` and its parts, if tags have parts there.
+    fn separator(&self, name: &RepoName) -> Option<&str> {
+        self.rules.alone(name).parts.are_on.then_some(&self.rules.parts.separator)
     }
 
     fn writable(&self, name: &RepoName) -> WritableRepository {

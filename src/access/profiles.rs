@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Access, Grants, Identity, Part, Profile, Standing, Verb, Visit};
+use super::{Access, Grants, Identity, Part, Profile, Verb, Visit};
 use crate::oci::{Pattern, RepoName};
 use crate::registry::{Catalog, RegistryError};
 
@@ -34,12 +34,7 @@ impl Profiles {
     #[must_use]
     pub fn visit<'a>(&'a self, listener: Option<&str>, image: RepoName, identity: &'a Identity) -> Option<Visit<'a>> {
         let profile = self.of(listener, &image)?;
-        let standing = self.standing(profile, &image, identity);
-        Some(Visit::new(profile, image, standing))
-    }
-
-    fn standing<'a>(&'a self, profile: &Profile, image: &RepoName, identity: &'a Identity) -> Standing<'a> {
-        Standing::new(&self.grants, profile.anonymous, identity, image)
+        Some(Visit::new(profile, &self.grants, image, identity))
     }
 
     /// All of them.
@@ -112,7 +107,8 @@ impl Profiles {
                 };
             }
             let is_its = |name: &RepoName| self.of(listener, name).is_some_and(|owner| Arc::ptr_eq(owner, profile));
-            let may_read = |name: &RepoName| self.standing(profile, name, identity).rule(Verb::Read, Part::Shared).is_allowed();
+            let may_read =
+                |name: &RepoName| profile.standing(&self.grants, name, identity).rule(Verb::Read, Part::Shared).is_allowed();
             names.extend(page.names.into_iter().filter(|name| is_its(name) && may_read(name)));
         }
         names.sort_by(|left: &RepoName, right| left.components().cmp(right.components()));

@@ -17,6 +17,8 @@ pub struct Standing<'a> {
     identity: &'a Identity,
     everybody: Access,
     grants: Vec<(usize, &'a Grant)>,
+    /// What stands between a tag and its parts, where tags have parts.
+    separator: Option<&'a str>,
 }
 
 /// What comes of wanting to do something.
@@ -43,7 +45,13 @@ impl<'a> Standing<'a> {
     /// What `identity` may do with `image`, where everybody may what `everybody` says.
     #[must_use]
     pub fn new(grants: &'a Grants, everybody: Access, identity: &'a Identity, image: &RepoName) -> Self {
-        Self { identity, everybody, grants: grants.about(identity, image) }
+        Self { identity, everybody, grants: grants.about(identity, image), separator: Some(PART_SEPARATOR) }
+    }
+
+    /// The same, with `separator` between tags and their parts, if they have parts.
+    #[must_use]
+    pub fn with_separator(self, separator: Option<&'a str>) -> Self {
+        Self { separator, ..self }
     }
 
     /// Who it is about.
@@ -66,7 +74,7 @@ impl<'a> Standing<'a> {
     pub fn rule(&self, verb: Verb, part: Part<'_>) -> Ruling<'a> {
         match part {
             Part::Tag(tag) if verb != Verb::Read => {
-                let of_wholes = wholes(tag).map(|whole| self.rule_of_one(verb, Part::Tag(&whole)));
+                let of_wholes = wholes(tag, self.separator).map(|whole| self.rule_of_one(verb, Part::Tag(&whole)));
                 of_wholes.fold(self.rule_of_one(verb, part), Ruling::worse)
             }
             _ => self.rule_of_one(verb, part),
@@ -116,10 +124,11 @@ impl<'a> Ruling<'a> {
     }
 }
 
-/// The tags that `tag` could be a part of.
-fn wholes(tag: &Tag) -> impl Iterator<Item = Tag> {
+/// The tags that `tag` could be a part of, where this stands between.
+fn wholes<'t>(tag: &'t Tag, separator: Option<&'t str>) -> impl Iterator<Item = Tag> + 't {
     let text = tag.as_str();
-    let ends = (1..text.len()).filter(|end| text.get(*end..).is_some_and(|rest| rest.starts_with(PART_SEPARATOR)));
+    let is_end = move |end: &usize| text.get(*end..).zip(separator).is_some_and(|(rest, separator)| rest.starts_with(separator));
+    let ends = (1..text.len()).filter(is_end);
     ends.filter_map(|end| text.get(..end)?.parse().ok())
 }
 

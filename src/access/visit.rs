@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::grant::{Part, Verb};
 use super::standing::{Ruling, Standing};
-use super::{Access, Identity, Profile};
+use super::{Access, Grants, Identity, Profile};
 use crate::oci::{Reference, RepoName, Tag};
 use crate::registry::{RegistryError, Repository, WritableRepository};
 
@@ -12,6 +12,7 @@ use crate::registry::{RegistryError, Repository, WritableRepository};
 #[derive(Debug)]
 pub struct Visit<'a> {
     profile: &'a Arc<Profile>,
+    grants: &'a Grants,
     image: RepoName,
     standing: Standing<'a>,
 }
@@ -74,8 +75,9 @@ pub enum Refused {
 }
 
 impl<'a> Visit<'a> {
-    pub(super) fn new(profile: &'a Arc<Profile>, image: RepoName, standing: Standing<'a>) -> Self {
-        Self { profile, image, standing }
+    pub(super) fn new(profile: &'a Arc<Profile>, grants: &'a Grants, image: RepoName, identity: &'a Identity) -> Self {
+        let standing = profile.standing(grants, &image, identity);
+        Self { profile, grants, image, standing }
     }
 
     /// The profile that the image belongs to.
@@ -118,6 +120,15 @@ impl<'a> Visit<'a> {
     #[must_use]
     pub fn may_read(&self, tag: &Tag) -> bool {
         self.standing.rule(Verb::Read, Part::Tag(tag)).is_allowed()
+    }
+
+    /// Whether the client may read `tag` of `image`, which is of the same profile.
+    fn may_read_of(&self, image: &RepoName, tag: &Tag) -> bool {
+        if *image == self.image {
+            return self.may_read(tag);
+        }
+        let standing = self.profile.standing(self.grants, image, self.standing.identity());
+        standing.rule(Verb::Read, Part::Tag(tag)).is_allowed()
     }
 
     /// Where blobs of the image go.
@@ -190,7 +201,7 @@ impl<'a> Visit<'a> {
     /// Who may push asks first what is there: a refusal would fail a push that is allowed.
     fn look(&self, part: Part<'_>, verb: Verb, object: impl Fn() -> String) -> Result<Repository, Denied> {
         match self.standing.rule(Verb::Read, part) {
-            Ruling::Allowed(_) => Ok(self.profile.readable(&self.image)),
+            Ruling::Allowed(_) => Ok(self.profile.readable(&self.image, |image, tag| self.may_read_of(image, tag))),
             Ruling::Instead(_) => Err(Denied::Absent(object())),
             Ruling::Denied if self.standing.rule(Verb::Write, part) != Ruling::Denied => Err(Denied::Absent(object())),
             Ruling::Denied if self.standing.is_known() => Err(self.denied(verb, object())),

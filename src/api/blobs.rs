@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::bare;
 use super::body::{ResponseBody, streamed};
 use super::error::ApiError;
-use super::headers::{asker, etag, has_already, insert_digest, text};
+use super::headers::{asker, etag, has_already, insert_digest, reader, text};
 use crate::oci::{ByteRange, Digest};
 use crate::registry::{Asker, Repository, WritableRepository};
 use crate::store::OCTET_STREAM;
@@ -35,7 +35,7 @@ pub(super) async fn get(
         return Ok(response);
     }
     let range = range(headers, digest);
-    let blob = repository.read_blob(digest, range).await?.ok_or(ApiError::BlobUnknown(*digest))?;
+    let blob = repository.read_blob(digest, range, reader(headers)).await?.ok_or(ApiError::BlobUnknown(*digest))?;
     let mut response = Response::new(streamed(blob.body));
     describe(response.headers_mut(), digest, blob.length);
     if range.is_some() {

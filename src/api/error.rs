@@ -114,6 +114,7 @@ impl ApiError {
             Self::Registry(R::ManifestInvalid(_)) => (S::BAD_REQUEST, Code::ManifestInvalid), // code-6
             Self::Registry(R::ManifestBlobUnknown(_)) => (S::BAD_REQUEST, Code::ManifestBlobUnknown), // code-5
             Self::Registry(R::OutOfRange { .. }) => (S::RANGE_NOT_SATISFIABLE, Code::SizeInvalid),
+            Self::Registry(R::BlobShared) => (S::METHOD_NOT_ALLOWED, Code::Unsupported), // code-13
             Self::Registry(R::Corrupt(_)) => (S::INTERNAL_SERVER_ERROR, Code::Unknown),
             // Throttled by the store is 503 too, not 429 or 502: BuildKit fails a build on either at once.
             Self::Registry(R::Store(
@@ -152,6 +153,9 @@ impl ApiError {
             }
             Self::Registry(RegistryError::OutOfRange { size }) => {
                 headers.extend(HeaderValue::try_from(format!("bytes */{size}")).map(|value| (CONTENT_RANGE, value)));
+            }
+            Self::Registry(RegistryError::BlobShared) => {
+                headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             }
             Self::Misplaced { position, .. } => headers.extend(*position),
             _ => {}

@@ -57,11 +57,12 @@ pub fn can(config: &Config, question: &Question) -> Result<Decision, NoQuestion>
     let identity = identity(config, question)?;
     let (image, tag) = object(&question.object)?;
     let is_had = |name: &str, images: &[crate::oci::Pattern]| name == "default" || images.iter().any(|it| it.matches(&image));
-    if !config.profiles.iter().any(|profile| is_had(&profile.name, &profile.images)) {
+    let Some(profile) = config.profiles.iter().find(|profile| is_had(&profile.name, &profile.images)) else {
         return Ok(Decision { is_allowed: false, text: format!("denied: no profile has the image {image}") });
-    }
+    };
     let grants = Grants::new(config.access.grants.clone());
-    let standing = Standing::new(&grants, access(config.access.anonymous), &identity, &image);
+    let standing =
+        Standing::new(&grants, access(config.access.anonymous), &identity, &image).with_separator(Some(&profile.parts.separator));
     let part = Part::Tag(&tag);
     let ruling = standing.rule(question.deed.verb(), part);
     let more = match (question.deed, ruling) {

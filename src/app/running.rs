@@ -12,13 +12,13 @@ use futures_util::future::join_all;
 use secrecy::SecretString;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{SetupError, SetupErrors};
+use super::{SetupError, SetupErrors, rules};
 use crate::access::{self, Access, Authenticator, Fetch, Grants, KeyRing, Passes, Profiles};
 use crate::api::{Api, Hosts};
-use crate::config::{Anonymous, Config, Profile, Server, Store, StoreLimits};
+use crate::config::{Anonymous, Config, Layout, Profile, S3Clients, Server, Store, StoreLimits};
 use crate::credentials::{Environment, Http, Reread, Surroundings};
 use crate::metrics::{Metrics, ProfileMetrics};
-use crate::registry::{Belief, Patience, Registry};
+use crate::registry::{self, Belief, Patience, Registry};
 use crate::secrets::{Mask, SecretName, Secrets};
 use crate::server::TlsDoor;
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
@@ -171,7 +171,7 @@ impl Running {
     async fn stands_of(&self, config: &Config) -> Result<Vec<Stand>, SetupErrors> {
         let before = self.stands().clone();
         let opening = config.profiles.iter().map(|stated| {
-            let same = before.iter().find(|stand| stand.stated.name == stated.name && stand.stated.store == stated.store);
+            let same = before.iter().find(|stand| stand.stated.name == stated.name && is_kept_alike(&stand.stated, stated));
             let same = same.map(|stand| Stand { stated: stated.clone(), ..stand.clone() });
             async move {
                 match same {
@@ -191,6 +191,7 @@ impl Running {
     }
 
     async fn open(&self, stated: &Profile, config: &Config) -> Result<Stand, SetupError> {
+        self.tell_of_other_layout(stated);
         let mistake = |mistake| SetupError::Store { profile: stated.name.clone(), mistake };
         let counts = self.metrics.profile(&stated.name);
         // Those of this configuration, which are tried here before they are in force anywhere else.
@@ -207,8 +208,17 @@ impl Running {
             .map_err(mistake)?;
         probe(&*store, &stated.name).await.map_err(mistake)?;
         let registry = Registry::new(store, Patience::with_bytes(self.fixed.store.patience));
+        let registry = registry.with_layout(layout(stated)).with_s3_clients(s3_clients(stated));
         let belief = belief(&self.fixed.store, config.profiles.len());
         Ok(Stand { stated: stated.clone(), registry: Arc::new(registry.with_belief(belief).with_metrics(counts)), secrets })
+    }
+
+    /// Says it where a profile goes on in its store in another layout than before.
+    fn tell_of_other_layout(&self, stated: &Profile) {
+        let is_it = |stand: &Stand| stand.stated.name == stated.name && stand.stated.store == stated.store;
+        if self.stands().iter().any(|stand| is_it(stand) && stand.stated.layout != stated.layout) {
+            tracing::warn!(profile = stated.name, "another layout than before: what was kept until now is not found in it");
+        }
     }
 
     /// Reads `secrets` again, for when keys of `stated` that refer to them are refused: sooner than their files are looked at.
@@ -238,10 +248,7 @@ impl Running {
             changed.extend([changes.added, changes.changed, changes.removed].concat());
         }
         let anonymous = access(config.access.anonymous);
-        let profiles = stands.iter().map(|Stand { stated: Profile { name, images, map, .. }, registry, .. }| {
-            let profile = access::Profile::new(name.clone(), Arc::clone(registry), anonymous);
-            Arc::new(profile.with_images(images.clone()).with_map(map.clone()))
-        });
+        let profiles = stands.iter().map(|stand| Arc::new(profile(&stand.stated, Arc::clone(&stand.registry), anonymous)));
         let authenticator = Authenticator::new(config.access.users.clone());
         let authenticator = authenticator.with_issuers(config.access.issuers.clone(), &self.ring);
         let passes = config.access.tokens.as_ref().map(|tokens| Passes::new(tokens.realm.clone(), &tokens.keys));
@@ -268,10 +275,36 @@ impl fmt::Debug for Running {
     }
 }
 
+/// Whether what is kept for one of two profiles is just so kept for the other.
+fn is_kept_alike(one: &Profile, other: &Profile) -> bool {
+    one.store == other.store && one.layout == other.layout && one.s3_clients == other.s3_clients
+}
+
+/// Where the registry of a profile has things.
+pub(super) fn layout(stated: &Profile) -> registry::Layout {
+    match &stated.layout {
+        Layout::Image => registry::Layout::Image,
+        Layout::Shared { blobs_prefix, manifests_prefix } => {
+            registry::Layout::Shared { blobs: blobs_prefix.clone(), manifests: manifests_prefix.clone() }
+        }
+    }
+}
+
+pub(super) fn s3_clients(stated: &Profile) -> Option<registry::S3Clients> {
+    let S3Clients { name, tag, write } = stated.s3_clients.clone()?;
+    Some(registry::S3Clients { name, tag, write })
+}
+
 /// Keeps the secrets of `config`, and those `before`, out of whatever is said.
 fn hide(mask: &Mask, config: &Config, before: Vec<SecretString>) {
     mask.hold(MASKED[1], before);
     mask.hold(MASKED[0], config.secret_values());
+}
+
+/// The profile that is `stated`, over `registry`.
+pub(super) fn profile(stated: &Profile, registry: Arc<Registry>, anonymous: Access) -> access::Profile {
+    let profile = access::Profile::new(stated.name.clone(), registry, anonymous);
+    profile.with_images(stated.images.clone()).with_map(stated.map.clone()).with_rules(rules::rules(stated))
 }
 
 /// What the sources of credentials find around the process.

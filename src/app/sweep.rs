@@ -4,13 +4,13 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use super::SetupError;
-use super::running::environment;
+use super::running::{environment, layout};
 use crate::config::{Config, Profile, Store};
 use crate::credentials::Surroundings;
 use crate::metrics::ProfileMetrics;
 use crate::registry::{Leftovers, Patience, Registry, RegistryError, Sweep, Swept};
 use crate::secrets::Mask;
-use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
+use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, StoreError};
 
 /// Why a store was not swept, or not all of it. The messages are for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -49,14 +49,13 @@ pub async fn sweep(
 }
 
 async fn sweep_one(
-    Profile { name, store, .. }: &Profile,
+    profile @ Profile { name, store, .. }: &Profile,
     config: &Config,
     sweep: Sweep,
     mask: &Mask,
     tell: &mut impl FnMut(Option<&str>, Leftovers),
 ) -> Result<Swept, SweepError> {
     let mistake = |mistake| SweepError::Setup(SetupError::Store { profile: name.clone(), mistake });
-    let memory = Arc::new(MemoryBudget::new(config.store.upload_memory)).share();
     let surroundings = Surroundings {
         profile: name.clone(),
         secrets: config.secrets.clone(),
@@ -64,8 +63,9 @@ async fn sweep_one(
         mask: mask.clone(),
         ..Surroundings::default()
     };
-    let opened = as_it_is(store, &surroundings, memory).await.map_err(mistake)?;
-    let registry = Arc::new(Registry::new(opened, Patience::with_bytes(config.store.patience)));
+    let opened = as_it_is(store, &surroundings, config).await.map_err(mistake)?;
+    let registry = Registry::new(opened, Patience::with_bytes(config.store.patience)).with_layout(layout(profile));
+    let registry = Arc::new(registry);
     let swept = registry.sweep(sweep, |name, found| tell(name.map(|name| name.as_str()), found)).await;
     swept.map_err(|error| match error {
         RegistryError::Store(StoreError::Misconfigured(wrong)) => mistake(wrong),
@@ -74,7 +74,12 @@ async fn sweep_one(
 }
 
 /// The store without anything made or cleared away in it, for who only wants to look.
-async fn as_it_is(store: &Store, surroundings: &Surroundings, memory: Share) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
+pub(super) async fn as_it_is(
+    store: &Store,
+    surroundings: &Surroundings,
+    config: &Config,
+) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
+    let memory = Arc::new(MemoryBudget::new(config.store.upload_memory)).share();
     match store {
         Store::Folder { path } => Ok(Arc::new(FolderStore::at(path)?)),
         Store::S3(bucket) => {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::cache::{Blob, Cache, Read};
 use super::cache_config::{InvalidConfig, Layer};
@@ -18,7 +19,10 @@ use super::json::{Each, RawRecord, WireChain, draft, read_json, to_json};
 use super::left_out::{LeftOut, Reason};
 use super::manifest::{DESCRIPTION, Derived, Document, Form, ImageManifest, WireDescriptor};
 use super::timestamp::Timestamp;
-use crate::oci::Digest;
+use crate::oci::{Digest, MediaType};
+
+/// The field of an image's config that has the cache in it.
+const CACHE_FIELD: &str = "moby.buildkit.cache.v0";
 
 /// What an image's config is.
 const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -142,13 +146,35 @@ impl Cache {
             rootfs: WireRootFs { r#type: "layers", diff_ids: self.blobs.values().map(|blob| blob.diff_id.to_string()).collect() },
             // One for each layer: an importer counts on it.
             history: self.blobs.values().map(WireHistory::of).collect(),
-            cache: BASE64.encode(&self.inline_records()),
+            cache: BASE64.encode(&self.inline_records(&self.blobs.keys().zip(0..).collect())),
         }
     }
 
-    /// The records, each result a chain of its own: the image's order is no chain of ours.
-    fn inline_records(&self) -> Vec<u8> {
-        let places: BTreeMap<&Digest, u32> = self.blobs.keys().zip(0..).collect();
+    /// `image`, of which the manifest and the config are these bytes, with this cache in place of the one that it has:
+    /// whoever could run it still can. `None` if the cache is not one of layers of the image.
+    #[must_use]
+    pub fn write_into(&self, image: &ImageManifest, manifest: &[u8], config: &[u8]) -> Option<Derived> {
+        let mut places = BTreeMap::new();
+        for (layer, place) in image.layers.iter().zip(0..) {
+            places.entry(&layer.descriptor.digest).or_insert(place);
+        }
+        if !self.blobs.keys().all(|blob| places.contains_key(blob)) {
+            return None;
+        }
+        let records = BASE64.encode(&self.inline_records(&places));
+        let config = Document::new(IMAGE_CONFIG, with(config, &[(CACHE_FIELD, to_raw_value(&records).ok()?)])?);
+        let named: BTreeMap<String, &RawValue> = serde_json::from_slice(manifest).ok()?;
+        let digest = to_raw_value(&config.digest.to_string()).ok()?;
+        let size = to_raw_value(&config.bytes.len()).ok()?;
+        let descriptor = with(named.get("config")?.get().as_bytes(), &[("digest", digest), ("size", size)])?;
+        let descriptor = RawValue::from_string(String::from_utf8(descriptor).ok()?).ok()?;
+        let is_docker = named.get("mediaType").is_some_and(|stated| stated.get().contains(MediaType::DOCKER_MANIFEST));
+        let media_type = if is_docker { MediaType::DOCKER_MANIFEST } else { MediaType::OCI_MANIFEST };
+        Some(Derived { manifest: Document::new(media_type, with(manifest, &[("config", descriptor)])?), config })
+    }
+
+    /// The records, each result a chain of its own: the order of `places` is no chain of ours.
+    fn inline_records(&self, places: &BTreeMap<&Digest, u32>) -> Vec<u8> {
         let places: Vec<u32> = self.config.layers.iter().map(|layer| places[&layer.blob]).collect();
         let mut records = self.config.wire_records();
         for (wire, record) in records.iter_mut().zip(&self.config.records) {
@@ -161,6 +187,15 @@ impl Cache {
         }
         to_json(&records)
     }
+}
+
+/// The JSON object `json` with `fields` in place of those that it has; the others stay to the letter.
+fn with(json: &[u8], fields: &[(&str, Box<RawValue>)]) -> Option<Vec<u8>> {
+    let mut object: BTreeMap<String, &RawValue> = serde_json::from_slice(json).ok()?;
+    object.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), &**value)));
+    // A copy of what is described, which is no longer that.
+    object.remove("data");
+    Some(to_json(&object))
 }
 
 impl<'a> WireHistory<'a> {

@@ -25,6 +25,7 @@ mod manifest;
 mod order;
 mod rescue;
 mod s3_form;
+mod s3_name;
 mod timestamp;
 mod union;
 
@@ -40,4 +41,5 @@ pub use left_out::{LeftOut, Reason};
 pub use manifest::{CacheManifest, Contents, Derived, Document, Form, ImageManifest, LayerDescriptor};
 pub use rescue::IMPORT_LIMIT;
 pub use s3_form::S3Read;
+pub use s3_name::{InvalidS3Name, S3Name};
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -6,6 +6,7 @@
 mod can;
 mod check;
 mod config;
+mod explain;
 mod log;
 mod policy;
 mod prompt;
@@ -45,6 +46,7 @@ pub fn run() -> ExitCode {
         Command::Check => configured(&flags, settings::load, |config| check::run(&config)),
         Command::Sweep(sweep) => configured(&flags, settings::load_unserved, |config| sweep::run(config, sweep)),
         Command::Config => configured_with(&flags, settings::in_force, |rows, _| config::run(&rows)),
+        Command::Explain(asked) => configured(&flags, settings::load_unserved, |config| explain::run(config, &asked)),
         Command::Policy(asked) => configured(&flags, settings::load_unserved, |config| policy::run(&config, &asked)),
         Command::Secret(asked) => secret::run(asked, flags),
         Command::Can(asked) => configured(&flags, settings::load, |config| can::run(&config, &asked)),

@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use crate::app::{Deed, Rights, Sweep};
 use crate::config::{Fallback, Flags, Kind, SETTINGS, Setting, is_store_word};
+use crate::oci::{RepoName, Tag};
 use crate::secrets::SecretName;
 
 /// What the help says after the flags; a paragraph is one line, which clap breaks where the terminal ends.
@@ -27,6 +28,10 @@ file that LONGSHORE_SECRET_KEY_FILE names; else in GOCDNEXT_SECRET_KEY.";
 
 /// The flag of `sweep` that keeps it from removing anything.
 const DRY_RUN: &str = "dry-run";
+
+/// The argument of `explain`, and its flag for programs.
+const IMAGE: &str = "image";
+const JSON: &str = "json";
 
 /// The argument of `policy`, and its flag for who never writes.
 const PROFILE: &str = "profile";
@@ -55,6 +60,8 @@ pub enum Command {
     Sweep(Sweep),
     /// Tell the settings in force, and where each comes from.
     Config,
+    /// Tell what a build that imports a tag gets, and why.
+    Explain(OfImage),
     /// Tell what the keys of a profile must be allowed.
     Policy(OfProfile),
     /// Work on a file of sealed secrets.
@@ -76,6 +83,17 @@ pub struct Asked {
     pub deed: Deed,
     /// With which image and tag.
     pub object: String,
+}
+
+/// What is to be explained, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfImage {
+    /// The image.
+    pub image: RepoName,
+    /// One of its tags; `None` for all.
+    pub tag: Option<Tag>,
+    /// Whether a program will read it.
+    pub is_json: bool,
 }
 
 /// What the keys of a profile must be allowed.
@@ -127,6 +145,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Words, cla
     let command = match matches.subcommand() {
         Some(("check", _)) => Command::Check,
         Some(("config", _)) => Command::Config,
+        Some(("explain", after)) => Command::Explain(of_image(after)?),
         Some(("policy", after)) => Command::Policy(of_profile(after)),
         Some(("secret", after)) => Command::Secret(on_secrets(after)?),
         Some(("can", after)) => Command::Can(asked(after)),
@@ -137,6 +156,19 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Words, cla
     };
     let parts: Vec<&ArgMatches> = std::iter::successors(Some(&matches), |part| Some(part.subcommand()?.1)).collect();
     Ok(Words { command, flags: flags(&parts)? })
+}
+
+/// What the words after `explain` ask for. The name may be the one that a build uses, with this server's address before it.
+fn of_image(matches: &ArgMatches) -> Result<OfImage, clap::Error> {
+    let typed = matches.get_one::<String>(IMAGE).map_or("", String::as_str);
+    let invalid = |error: &dyn std::fmt::Display| grammar().error(ErrorKind::InvalidValue, format!("{typed:?}: {error}"));
+    let name = match typed.split_once('/') {
+        Some((server, name)) if server.contains(':') => name,
+        _ => typed,
+    };
+    let (image, tag) = name.split_once(':').map_or((name, None), |(image, tag)| (image, Some(tag)));
+    let tag = tag.map(|tag| tag.parse().map_err(|error| invalid(&error))).transpose()?;
+    Ok(OfImage { image: image.parse().map_err(|error| invalid(&error))?, tag, is_json: matches.get_flag(JSON) })
 }
 
 /// What the words after `policy` ask for.
@@ -200,11 +232,23 @@ fn grammar() -> clap::Command {
         .subcommand(
             clap::Command::new("config").about("Prints the settings in force and where each comes from").args(arguments()),
         )
+        .subcommand(explain())
         .subcommand(policy())
         .subcommand(secret())
         .subcommand(can())
         .subcommand(slug())
         .after_help(AFTER)
+}
+
+/// What a build gets.
+fn explain() -> clap::Command {
+    let image = Arg::new(IMAGE).value_name("IMAGE[:TAG]").required(true);
+    let image = image.help("The image and its tag, as the build names them; without a tag all that there are");
+    let json = Arg::new(JSON).long(JSON).action(ArgAction::SetTrue).help("For programs: in JSON, sizes in bytes");
+    clap::Command::new("explain")
+        .about("Says what a build that imports a tag gets, what that is made of, and what is missing")
+        .args([image, json])
+        .args(arguments())
 }
 
 /// What the keys of a profile must be allowed.
@@ -294,12 +338,12 @@ fn flag(setting: &Setting) -> Arg {
 /// What the value of a flag is called.
 fn value_name(kind: Kind) -> String {
     match kind {
-        Kind::StoreWord | Kind::Credential => String::new(),
+        Kind::StoreWord | Kind::Credential | Kind::Tables(_) => String::new(),
         Kind::Text(name) | Kind::List(name) | Kind::Pairs(name) => name.into(),
         Kind::Boolean => "true|false".into(),
-        Kind::Number => "NUMBER".into(),
         Kind::Duration => "TIME".into(),
         Kind::Size => "SIZE".into(),
+        Kind::Number => "NUMBER".into(),
         Kind::Choice(words) => words.join("|"),
     }
 }

@@ -208,6 +208,7 @@ impl<'a> Reader<'a> {
         let words = match (setting.kind, value.get_ref()) {
             (Kind::List(_), DeValue::Array(items)) => self.words(items.iter(), &place),
             (Kind::Pairs(_), DeValue::Table(table)) => self.pairs(table, &place),
+            (Kind::Tables(keys), DeValue::Array(items)) => Some(self.tables(keys, items.iter(), &place)),
             (Kind::Boolean, DeValue::Boolean(value)) => word(&value.to_string()),
             (Kind::Number, DeValue::Integer(value)) => word(value.as_str()),
             (Kind::Boolean | Kind::Number, _) => None,
@@ -246,6 +247,41 @@ impl<'a> Reader<'a> {
             Some(Word { text, place: self.place(place.name(), key) })
         };
         table.iter().map(word).collect()
+    }
+
+    /// What stands in tables with these keys, a word for each key: the number of its table, the key, and what it says.
+    /// What is wrong with their form is told here.
+    fn tables<'v>(
+        &mut self,
+        keys: &[(&'static str, Kind)],
+        items: impl Iterator<Item = &'v Spanned<DeValue<'v>>>,
+        place: &Place,
+    ) -> Vec<Word> {
+        let mut words = Vec::new();
+        for (number, item) in items.enumerate() {
+            let at = self.place(place.name(), item);
+            let DeValue::Table(table) = item.get_ref() else {
+                self.problems.push(at, format!("must be a table, not {}", kind_of(item.get_ref())));
+                continue;
+            };
+            words.push(Word { text: number.to_string(), place: at });
+            for (key, value) in table {
+                let place = self.place(&join(place.name(), key.get_ref()), key);
+                let known = keys.iter().find(|(known, _)| known == key.get_ref());
+                match known.map(|(_, kind)| (*kind, said(*kind, value.get_ref()))) {
+                    None => {
+                        let meant = nearest(key.get_ref(), keys.iter().map(|(known, _)| *known));
+                        self.problems.push(place, format!("there is no such key{}", did_you_mean(meant)));
+                    }
+                    Some((kind, None)) => self.problems.push(place, mismatch(kind, value.get_ref())),
+                    Some((Kind::List(_), Some(said))) if said.is_empty() => {
+                        self.problems.push(place, "is empty; name at least one");
+                    }
+                    Some((_, Some(said))) => words.push(Word { text: format!("{number} {}={said}", key.get_ref()), place }),
+                }
+            }
+        }
+        words
     }
 
     /// Takes in a table that people fill as they like, or a list of them.
@@ -347,6 +383,19 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What a value in a table of tables says, a list with commas between; `None` if it is of another kind.
+fn said(kind: Kind, value: &DeValue<'_>) -> Option<String> {
+    match (kind, value) {
+        (Kind::List(_), DeValue::Array(items)) => {
+            let items: Option<Vec<_>> = items.iter().map(|item| item.get_ref().as_str()).collect();
+            Some(items?.join(","))
+        }
+        (Kind::Boolean, DeValue::Boolean(value)) => Some(value.to_string()),
+        (Kind::List(_) | Kind::Boolean, _) => None,
+        (_, value) => value.as_str().map(str::to_owned),
+    }
+}
+
 /// A key as the table of settings has it.
 fn known(key: &str) -> String {
     let alias = IN_CREDENTIALS.iter().find(|(inside, _)| *inside == key);
@@ -397,8 +446,9 @@ fn expected(kind: Kind) -> &'static str {
     match kind {
         Kind::List(_) => "a list of texts",
         Kind::Pairs(_) => "a table of texts, or a text",
+        Kind::Tables(_) => "tables, each under its name in double brackets",
         Kind::Boolean => "true or false",
-        Kind::Number => "a number",
+        Kind::Number => "a whole number",
         Kind::Duration => "a text with a unit, such as \"90s\"",
         Kind::Size => "a text with a unit, such as \"64MiB\"",
         Kind::StoreWord | Kind::Text(_) | Kind::Choice(_) | Kind::Credential => "a text",
@@ -497,8 +547,8 @@ mod tests {
             ("[server]\nlisten = 1", "server.listen  line 2  must be a list of texts, not a number"),
             ("[server]\nlisten = [1]", "server.listen  line 2  must be a list of texts, not of other things"),
             ("[server]\nlisten = []", "server.listen  line 2  is empty; name at least one"),
-            ("[store]\nmax_requests = 1.5", "store.max_requests  line 2  must be a number, not a number with a fraction"),
-            ("[store]\nmax_requests = true", "store.max_requests  line 2  must be a number, not true or false"),
+            ("[store]\nmax_requests = 1.5", "store.max_requests  line 2  must be a whole number, not a number with a fraction"),
+            ("[store]\nmax_requests = true", "store.max_requests  line 2  must be a whole number, not true or false"),
             ("[server]\ndrain = 1", "server.drain  line 2  must be a text with a unit, such as \"90s\", not a number"),
             ("[access]\nanonymous = true", "access.anonymous  line 2  must be a text, not true or false"),
             ("[profiles]\ndefault = []", "profiles.default  line 2  must be a table, not a list"),

@@ -204,6 +204,11 @@ impl Layers {
         self.stack.iter().find_map(|layer| layer.words(setting))
     }
 
+    /// Who decides on `setting`, if anybody says anything.
+    pub fn source(&self, setting: &Setting) -> Option<Source> {
+        self.stack.iter().find(|layer| layer.words(setting).is_some()).map(|layer| layer.source)
+    }
+
     /// The deciding value of a setting that has one.
     pub fn word(&self, setting: &Setting) -> Option<&Word> {
         self.words(setting)?.first()

@@ -28,11 +28,13 @@ mod file;
 mod host;
 mod issuers;
 mod layers;
+mod layout;
 mod objects;
 mod people;
 mod problem;
 mod profile;
 mod report;
+mod rules;
 mod secrets;
 mod setting;
 mod sources;
@@ -49,12 +51,13 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::access::{Grant, Issuer, User};
-use crate::oci::{Pattern, RepoName};
+use crate::oci::{Pattern, RepoName, Tag, TagPattern};
 use crate::secrets::Secrets;
 use crate::store::S3Settings;
 use crate::tls::Tls;
 use layers::{Gathered, Layers};
 
+pub use layout::{Layout, S3Clients};
 pub use problem::Problems;
 pub use report::InForce;
 pub use setting::{Fallback, Kind, SETTINGS, Setting};
@@ -212,8 +215,64 @@ pub struct Profile {
     pub images: Vec<Pattern>,
     /// Images that are kept as another one. No two mean the same image and are equally specific.
     pub map: Vec<(Pattern, RepoName)>,
+    /// Where in the store things lie.
+    pub layout: Layout,
+    /// Who else has caches there, and what they call them.
+    pub s3_clients: Option<S3Clients>,
+    /// Which parts of a tag count.
+    pub parts: Parts,
+    /// What images are for; the most specific that says so decides.
+    pub rules: Vec<Rule>,
+    /// What stands in for tags that are absent. No two mean the same tag and are equally specific.
+    pub fallbacks: Vec<FallbackRule>,
     /// Where the bytes are.
     pub store: Store,
+}
+
+/// Which parts of a tag count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// What stands between a tag and the name of its part.
+    pub separator: String,
+    /// How much older than the newest a part may be.
+    pub window: Duration,
+    /// How many there may be, the newest.
+    pub max: usize,
+    /// How many bytes of configs are united, of the newest.
+    pub max_bytes: u64,
+}
+
+/// What some images are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Which ones.
+    pub image: Pattern,
+    /// What they are for, if this says so.
+    pub kind: Option<ImageKind>,
+    /// Whether their tags have parts, if this says so.
+    pub parts: Option<bool>,
+}
+
+/// What an image is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageKind {
+    /// Builds alone.
+    Cache,
+    /// Being run alone.
+    Image,
+}
+
+/// What stands in for some tags while they are absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FallbackRule {
+    /// Of which images.
+    pub image: Pattern,
+    /// Which tags.
+    pub tag: TagPattern,
+    /// Tags of the same image, or of another one.
+    pub to: Vec<(Option<RepoName>, Tag)>,
+    /// Whether all of them do that are there, and not only the first.
+    pub is_union: bool,
 }
 
 /// Where the bytes are.
@@ -299,6 +358,7 @@ fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Probl
         layers.problems.extend(std::mem::take(&mut of_profile.problems));
     }
     profile::refuse_ties(&mut layers, &profiles);
+    rules::refuse_strangers(&mut layers, &profiles);
     let people = people::people(&mut layers, &tables, &secrets, &mut warnings);
     let has_people = people::are_stated(&layers, &tables);
     let anonymous = match purpose {

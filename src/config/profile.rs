@@ -9,7 +9,7 @@ use super::problem::Place;
 use super::setting::{IMAGES, MAP};
 use super::sources::Environment;
 use super::store::StoreKind;
-use super::{Profile, secrets, store};
+use super::{Profile, layout, rules, secrets, store};
 use crate::oci::{Pattern, RepoName};
 
 /// The profile that `layers` are about, unless something about it is wrong, which has been told.
@@ -28,7 +28,12 @@ pub fn profile(
             layers.refuse(&MAP, format!("{other} and {pattern} mean the same images, and neither more of them than the other"));
         }
     }
-    Some(Profile { name: layers.profile.clone(), images, map, store: store? })
+    let (rules, fallbacks) = (rules::rules(layers), rules::fallbacks(layers));
+    let parts = rules::parts(layers);
+    let layout = layout::layout(layers);
+    let s3_clients = layout::s3_clients(layers, layout.as_ref());
+    let (parts, layout, store) = (parts?, layout?, store?);
+    Some(Profile { name: layers.profile.clone(), images, map, parts, rules, fallbacks, layout, s3_clients, store })
 }
 
 /// Two profiles that could have the same image, with nothing to tell which, are a mistake.
@@ -46,7 +51,7 @@ pub fn refuse_ties(layers: &mut Layers, profiles: &[Profile]) {
 }
 
 /// Whether both mean some image, and neither is more specific.
-fn is_tie(left: &Pattern, right: &Pattern) -> bool {
+pub fn is_tie(left: &Pattern, right: &Pattern) -> bool {
     left.specificity(right) == Ordering::Equal && left.overlaps(right)
 }
 

@@ -2,12 +2,13 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::credentials;
 use super::layers::{Gathered, Layer, Layers, Source, Word};
 use super::setting::{
-    ANONYMOUS, CREDENTIALS, ENDPOINT, Fallback, IMAGES, KIND, Kind, MAP, PATH, PATH_STYLE, REGION, SETTINGS, STORE, Setting,
+    ANONYMOUS, CREDENTIALS, ENDPOINT, FALLBACK, Fallback, IMAGES, KIND, Kind, LAYOUT, MAP, PARTS_MAX, PARTS_MAX_BYTES,
+    PARTS_SEPARATOR, PARTS_WINDOW, PATH, PATH_STYLE, REGION, RULES, S3_NAME, S3_TAG, S3_WRITE, SETTINGS, STORE, Setting,
 };
-use super::{Config, Profile, Store};
+use super::{Config, Layout, Profile, Store};
+use super::{credentials, layout, rules};
 use crate::secrets::Template;
 
 /// What a setting is that nobody states.
@@ -41,8 +42,9 @@ fn of_profile(layers: &Layers, profile: &Profile) -> Vec<InForce> {
     let keys = credentials::deciding(layers).map_or(&[][..], |index| &layers.stack[index..=index]);
     let settings = SETTINGS.iter().filter(|setting| setting.key_in_profile().is_some());
     let told = settings.filter_map(|setting| match &profile.store {
-        Store::Folder { .. } if ![STORE, PATH, IMAGES, MAP].contains(setting) => None,
+        Store::Folder { .. } if !is_of_any_store(setting) => None,
         Store::S3(_) if *setting == PATH => None,
+        Store::S3(_) if layout::OF_S3_CLIENTS.contains(setting) && profile.s3_clients.is_none() => None,
         // Keys come whole from one source, so what another one says of them counts for nothing.
         Store::S3(bucket) if credentials::is_about_keys(setting) => {
             let is_stated = keys.iter().any(|layer| layer.words(setting).is_some());
@@ -54,9 +56,29 @@ fn of_profile(layers: &Layers, profile: &Profile) -> Vec<InForce> {
     told.collect()
 }
 
+/// Whether a setting is about profiles whatever their store is.
+fn is_of_any_store(setting: &Setting) -> bool {
+    [STORE, PATH, IMAGES, MAP, LAYOUT, PARTS_SEPARATOR, PARTS_WINDOW, PARTS_MAX, PARTS_MAX_BYTES, RULES, FALLBACK]
+        .contains(setting)
+}
+
 /// What was made of a setting that depends on others.
 fn made_of(profile: &Profile, setting: &Setting) -> Option<String> {
-    match &profile.store {
+    of_layout(profile, setting).or_else(|| of_store(&profile.store, setting))
+}
+
+fn of_layout(profile: &Profile, setting: &Setting) -> Option<String> {
+    match *setting {
+        LAYOUT => Some(if profile.layout == Layout::Image { "image" } else { "shared" }.into()),
+        S3_NAME => Some(profile.s3_clients.as_ref()?.name.to_string()),
+        S3_TAG => Some(profile.s3_clients.as_ref()?.tag.to_string()),
+        S3_WRITE => Some(profile.s3_clients.as_ref()?.write.to_string()),
+        _ => None,
+    }
+}
+
+fn of_store(store: &Store, setting: &Setting) -> Option<String> {
+    match store {
         Store::Folder { path } => match *setting {
             STORE => Some("folder".into()),
             PATH => Some(path.display().to_string()),
@@ -93,6 +115,9 @@ fn in_force(layers: &Layers, stack: &[Layer], setting: &Setting, made: Option<St
 
 /// A value as a person reads it.
 fn value(setting: &Setting, words: &[Word]) -> String {
+    if let Kind::Tables(_) = setting.kind {
+        return rules::told(words);
+    }
     let texts = words.iter().map(|word| match setting.kind {
         Kind::Credential => kept(&word.text),
         // From a file they come percent-encoded.

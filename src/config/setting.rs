@@ -1,7 +1,7 @@
 //! Every setting there is, one line each: its key, flag, variable, default and help come from here.
 
 use self::Fallback::{Told, Value};
-use self::Kind::{Boolean, Choice, Credential, Duration, List, Number, Pairs, Size, StoreWord, Text};
+use self::Kind::{Boolean, Choice, Credential, Duration, List, Number, Pairs, Size, StoreWord, Tables, Text};
 use crate::store::KIND_NAMES;
 
 /// One setting: a thing that a person may state.
@@ -41,6 +41,8 @@ pub enum Kind {
     Size,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// Any number of tables with these keys, each with what its value looks like: only a file has room for them.
+    Tables(&'static [(&'static str, Kind)]),
     /// A key, or part of a pair: no flag, since others can read a command line, and never repeated in a message.
     Credential,
 }
@@ -126,6 +128,14 @@ pub(super) const SOURCES: &[&str] = &[
 /// What a role can be taken with.
 pub(super) const BASES: &[&str] = &["static", "file", "environment", "web-identity", "instance", "default"];
 
+/// What a rule says.
+pub(super) const RULE_KEYS: &[(&str, Kind)] =
+    &[("image", Text("PATTERN")), ("kind", Choice(&["cache", "image"])), ("parts", Boolean)];
+
+/// What a fallback says.
+pub(super) const FALLBACK_KEYS: &[(&str, Kind)] =
+    &[("image", Text("PATTERN")), ("tag", Text("PATTERN")), ("to", List("TAG")), ("union", Boolean)];
+
 /// Makes a constant of every setting, and [`SETTINGS`] of them all.
 macro_rules! settings {
     ($($name:ident: $key:literal, $word:literal, $kind:expr, $default:expr, $help:literal;)*) => {
@@ -177,6 +187,18 @@ settings! {
     PROXY:             "profiles.default.proxy",             "proxy",             Text("URL"),                  Told("none; HTTP_PROXY and its like do not count"), "The proxy to go through to the store";
     IMAGES:            "profiles.default.images",            "",                  List("PATTERN"),              Told("those that no other profile has"), "Which images are its own";
     MAP:               "profiles.default.map",               "",                  Pairs("PATTERN=IMAGE"),       Told("none"),                           "Images that are kept as another";
+    LAYOUT:            "profiles.default.layout",            "layout",            Choice(&["image", "shared"]),  Told("image; shared for the bucket that GOCDNEXT_LAYER_CACHE_BUCKET names"), "Whether the layers of all images lie in one place, as for type=s3 clients with one prefix, or each image's under its name";
+    S3_NAME:           "profiles.default.s3_clients.name",   "",                  Text("NAME"),                 Told("{tag} in layout image, {image} in layout shared"), "What type=s3 clients in the same bucket call a cache";
+    S3_TAG:            "profiles.default.s3_clients.tag",    "",                  Text("TAG"),                  Told("cache"),                          "Which tag that is, where the name has no {tag}";
+    S3_WRITE:          "profiles.default.s3_clients.write",  "",                  Boolean,                      Told("false; true for the bucket that GOCDNEXT_LAYER_CACHE_BUCKET names"), "Whether caches that are pushed are written for type=s3 clients too";
+    S3_BLOBS:          "profiles.default.s3_clients.blobs_prefix", "",            Text("PREFIX"),               Told("blobs/"),                         "Their blobs_prefix, in layout shared";
+    S3_MANIFESTS:      "profiles.default.s3_clients.manifests_prefix", "",        Text("PREFIX"),               Told("manifests/"),                     "Their manifests_prefix, in layout shared";
+    PARTS_SEPARATOR:   "profiles.default.parts.separator",   "",                  Text("TEXT"),                 Value("--"),                            "What stands between a tag and the name of its part";
+    PARTS_WINDOW:      "profiles.default.parts.window",      "",                  Duration,                     Value("24h"),                           "How much older than the newest a part may be, from 1m to 365d";
+    PARTS_MAX:         "profiles.default.parts.max",         "",                  Number,                       Value("32"),                            "How many parts of a tag count, the newest, from 1 to 256";
+    PARTS_MAX_BYTES:   "profiles.default.parts.max_bytes",   "",                  Size,                         Value("8MiB"),                          "How much of configs is united, of the newest, from 1MiB to 64MiB";
+    RULES:             "profiles.default.rules",             "",                  Tables(RULE_KEYS),            Told("none"),                           "What images are for, and whether their tags have parts";
+    FALLBACK:          "profiles.default.fallback",          "",                  Tables(FALLBACK_KEYS),        Told("none"),                           "What stands in for tags that are absent";
     LISTEN:            "server.listen",                      "listen",            List("ADDRESS"),              Value("localhost:5000"),                "Where to listen: IP:PORT, or localhost:PORT for 127.0.0.1 and, where there is IPv6, [::1]";
     ADMIN_LISTEN:      "server.admin_listen",                "admin-listen",      List("ADDRESS"),              Value(""),                              "Where to answer GET /metrics, such as 127.0.0.1:9090; nowhere unless stated";
     HOSTS:             "server.hosts",                       "hosts",             List("NAME"),                 Value(""),                              "Names this server may be called by, besides localhost and loopback addresses";

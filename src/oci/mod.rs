@@ -10,6 +10,7 @@ mod name;
 mod pattern;
 mod range;
 mod tag;
+mod tag_pattern;
 
 pub use digest::{Algorithm, Digest, Hasher, InvalidDigest};
 pub use error_code::ErrorCode;
@@ -20,3 +21,4 @@ pub(crate) use pattern::meets;
 pub use pattern::{InvalidPattern, Pattern};
 pub use range::{ByteRange, ChunkRange, InvalidChunkRange, InvalidRange};
 pub use tag::{InvalidReference, InvalidTag, Reference, Tag};
+pub use tag_pattern::{InvalidTagPattern, TagPattern};

@@ -37,18 +37,22 @@ pub struct Blob {
 impl Repository {
     /// How many bytes the blob `digest` has, `None` when it is not there.
     ///
-    /// Only pushes ask this, to learn what they need not send: so what the
+    /// Mostly pushes ask this, to learn what they need not send: so what the
     /// store does not say in time is not there, and never an error. Nor is a
     /// blob that could be removed before the push has come to its end.
     pub async fn stat_blob(&self, digest: &Digest, asker: Asker) -> Option<u64> {
         let finding = async {
             match self.find_blob(digest, asker).await?.filter(|found| can_be(digest, found.size)) {
-                Some(found) => Ok(self.keep_young(digest, found).await),
-                None => Ok(None),
+                Some(found) => Ok(self.keep_young(digest, found).await.map(|found| found.size)),
+                None if asker == Asker::Push => Ok(None),
+                None => {
+                    let derived = self.store().head(&self.keys.derived(digest), self.patience().push).await?;
+                    Ok(derived.map(|meta| meta.size))
+                }
             }
         };
         match tokio::time::timeout(self.patience().push, finding).await.unwrap_or_else(|_| Err(late())) {
-            Ok(found) => found.map(|found| found.size),
+            Ok(size) => size,
             Err(error) => {
                 let cause = std::error::Error::source(&error);
                 tracing::warn!(repository = %self.name, %digest, error = cause, "blob not found in time, taken as absent");
@@ -57,31 +61,67 @@ impl Repository {
         }
     }
 
-    /// The blob `digest`, or the part of it in `range`; `None` when it is not there.
+    /// The blob `digest`, or the part of it in `range`; `None` when it is not there. That may be a config which was made
+    /// here for a cache, or a blob of another image that a tag of this one is answered from.
     ///
     /// # Errors
     ///
     /// - [`RegistryError::OutOfRange`]: no byte lies in `range`.
     /// - [`RegistryError::Store`]: it could not be asked for.
-    pub async fn read_blob(&self, digest: &Digest, range: Option<ByteRange>) -> Result<Option<Blob>, RegistryError> {
-        let key = self.keys.blob(digest);
-        // Stores take such a range for a mistake, and answer with everything.
-        if range.is_some_and(ByteRange::is_empty) {
-            return self.out_of_range(digest).await;
+    pub async fn read_blob(
+        &self,
+        digest: &Digest,
+        range: Option<ByteRange>,
+        asker: Asker,
+    ) -> Result<Option<Blob>, RegistryError> {
+        let kept = self.registry.recent.find_blob(&self.image, digest).filter(|_| asker == Asker::Import);
+        if let Some(bytes) = kept {
+            return Blob::of(bytes, range).map(Some);
         }
+        let key = self.keys.blob(digest);
         let asked = self.index().asking();
-        let object = match self.store().get(&key, range, self.patience().bytes).await {
-            Err(StoreError::OutOfRange) => return self.out_of_range(digest).await,
-            object => object?,
-        };
+        let object = self.open_blob(&key, range).await?;
         self.note_answer(digest, object.as_ref().map(|object| &object.meta), asked);
+        let own = self.blob(digest, key, object);
+        if own.is_some() {
+            return Ok(own);
+        }
+        let derived = (self, self.keys.derived(digest));
+        let others = self.answering.others().into_iter().map(|other| (other, other.keys.blob(digest)));
+        for (repository, key) in std::iter::once(derived).chain(others) {
+            let object = repository.open_blob(&key, range).await?;
+            let found = repository.blob(digest, key, object);
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is at `key`, or the part of it in `range`.
+    async fn open_blob(&self, key: &Key, range: Option<ByteRange>) -> Result<Option<Object>, RegistryError> {
+        // Stores take such a range for a mistake, and answer with everything.
+        let opened = match range.filter(|range| range.is_empty()) {
+            Some(_) => Err(StoreError::OutOfRange),
+            None => self.store().get(key, range, self.patience().bytes).await,
+        };
+        match opened {
+            Err(StoreError::OutOfRange) => {
+                let meta = self.store().head(key, self.patience().bytes).await?;
+                meta.map_or(Ok(None), |meta| Err(RegistryError::OutOfRange { size: meta.size }))
+            }
+            opened => Ok(opened?),
+        }
+    }
+
+    /// The blob `digest`, which `object` at `key` is if it can be.
+    fn blob(&self, digest: &Digest, key: Key, object: Option<Object>) -> Option<Blob> {
         let is_bad = |object: &Object| self.registry.corrupt.is_bad(&key, &object.meta.etag);
-        Ok(object.filter(|object| can_be(digest, object.meta.size) && !is_bad(object)).map(|object| {
-            let (size, offset, length, etag) = (object.meta.size, object.offset, object.length, object.meta.etag.clone());
-            let body = to_its_end(Arc::clone(&self.registry.store), key.clone(), object, self.patience().bytes);
-            let body = if length == size { self.verified(*digest, etag, length, body) } else { as_it_comes(body) };
-            Blob { size, offset, length, body }
-        }))
+        let object = object.filter(|object| can_be(digest, object.meta.size) && !is_bad(object))?;
+        let (size, offset, length, etag) = (object.meta.size, object.offset, object.length, object.meta.etag.clone());
+        let body = to_its_end(Arc::clone(&self.registry.store), key, object, self.patience().bytes);
+        let body = if length == size { self.verified(*digest, etag, length, body) } else { as_it_comes(body) };
+        Some(Blob { size, offset, length, body })
     }
 
     /// Notes that the blob `digest` was written here, by a request begun at `asked`.
@@ -106,10 +146,18 @@ impl Repository {
         };
         verified(digest, length, body).inspect_err(look_into).boxed()
     }
+}
 
-    async fn out_of_range(&self, digest: &Digest) -> Result<Option<Blob>, RegistryError> {
-        let meta = self.store().head(&self.keys.blob(digest), self.patience().bytes).await?;
-        meta.map_or(Ok(None), |meta| Err(RegistryError::OutOfRange { size: meta.size }))
+impl Blob {
+    /// The part of `bytes` in `range`, or all of them.
+    fn of(bytes: Bytes, range: Option<ByteRange>) -> Result<Self, RegistryError> {
+        let size = bytes.len() as u64;
+        let within = range.map_or(Some((0, size)), |range| range.within(size).filter(|_| !range.is_empty()));
+        let (offset, length) = within.ok_or(RegistryError::OutOfRange { size })?;
+        // What is in memory is no longer than memory.
+        let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX);
+        let body = stream::iter([Ok(bytes.slice(at(offset)..at(offset + length)))]).boxed();
+        Ok(Self { size, offset, length, body })
     }
 }
 
@@ -147,12 +195,16 @@ impl WritableRepository {
 
 impl WritableRepository {
     /// Makes the blob `digest` of `from` this repository's too, if it is there and small enough to be copied soon.
+    /// Where both have their blobs in one place it is so already.
     ///
     /// # Errors
     ///
     /// [`RegistryError::Store`]: the store could not do it.
     pub async fn mount_blob(&self, digest: &Digest, from: &Repository) -> Result<bool, RegistryError> {
         let source = from.keys.blob(digest);
+        if source == self.keys.blob(digest) {
+            return Ok(self.stat_blob(digest, Asker::Push).await.is_some());
+        }
         let found = self.store().head(&source, self.patience().push).await?;
         let is_fit = |meta: &ObjectMeta| meta.size <= LARGEST_MOUNT && !self.registry.corrupt.is_bad(&source, &meta.etag);
         let Some(meta) = found.filter(is_fit) else { return Ok(false) };
@@ -183,13 +235,18 @@ impl WritableRepository {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Store`]: the store could not do it.
+    /// - [`RegistryError::BlobShared`]: it may be another image's too.
+    /// - [`RegistryError::Store`]: the store could not do it.
     pub async fn delete_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
+        if self.registry.layout.shares_blobs() {
+            return Err(RegistryError::BlobShared);
+        }
         let (key, asked) = (self.keys.blob(digest), self.index().asking());
         let meta = self.store().head(&key, self.patience().bytes).await?;
         let was_there = self.note_answer(digest, meta.as_ref(), asked).is_some();
         if was_there {
             // Whatever comes of it: what may be gone is not believed to be there.
+            self.registry.recent.forget(&self.image, digest);
             self.index().removed(&self.keys.blobs(), digest);
             self.store().delete(&key, self.patience().bytes).await?;
             self.index().removed(&self.keys.blobs(), digest);

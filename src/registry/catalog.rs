@@ -63,8 +63,9 @@ impl Walk<'_> {
         let folders = self.registry.store.folders(&prefix, self.registry.patience.bytes).await?;
         let (mut is_image, mut below) = (false, Vec::new());
         for name in folders {
-            match keys::folder(name) {
+            match self.registry.layout.folder(name) {
                 Folder::OfImage => is_image = true,
+                Folder::OfAll => {}
                 Folder::Component(component) => below.push([&components[..], &[component]].concat()),
             }
         }

@@ -61,6 +61,9 @@ pub enum RegistryError {
     /// An image names blobs or manifests that are not there, or not of the size that it says.
     #[error("manifest refers to what is not here, or has another size: {}", list(.0))]
     ManifestBlobUnknown(Vec<Digest>),
+    /// A blob may be that of several images, and is not deleted for one of them.
+    #[error("blobs are not deleted here, as all images share them; delete tags and manifests")]
+    BlobShared,
     /// What the store has under a digest is something else.
     #[error("stored content does not match its digest")]
     Corrupt(Digest),

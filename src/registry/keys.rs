@@ -4,10 +4,19 @@
 //! <image>/blobs/sha256:<hex>            layers and configs
 //! <image>/_oci/tags/<tag>               the whole manifest; its media type is the object's content type
 //! <image>/_oci/manifests/sha256:<hex>   the same bytes by digest
+//! <image>/_oci/derived/sha256:<hex>     manifests and configs that were made here
 //! <image>/_oci/used/sha256:<hex>        empty; its age is how long that manifest was not used
 //! <image>/_oci/referrers/<subject>/<referrer>   a descriptor of the referrer
 //! <image>/_oci/uploads/<id>/<offset>    a piece of a chunked upload
 //! <image>/_oci/uploads/<id>/ended       what became of it
+//! ```
+//!
+//! That is [`Layout::Image`]. In [`Layout::Shared`] the blobs of all images lie
+//! in one place, as they do where clients of `type=s3` have one prefix:
+//!
+//! ```text
+//! blobs/sha256:<hex>                    layers and configs of all images
+//! manifests/<name>                      what such clients know of a cache; the other layout has it under <image>/
 //! ```
 //!
 //! A tag or digest never begins with what `_oci` begins with, and image names
@@ -21,27 +30,57 @@ use super::UploadId;
 /// The last component of the key that says that an upload has ended.
 pub(super) const UPLOAD_END: &str = "ended";
 
+/// What images have each for itself, and what all of them together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Everything of an image lies under its name.
+    #[default]
+    Image,
+    /// The blobs of all images lie in one place, and what `type=s3` clients know of caches in another.
+    Shared {
+        /// What the keys of blobs begin with, such as `blobs/`; the digest follows as it is.
+        blobs: String,
+        /// What the keys of such caches begin with, such as `manifests/`; their name follows.
+        manifests: String,
+    },
+}
+
 /// The keys of one image.
 #[derive(Clone, Debug)]
 pub(super) struct ImageKeys {
     /// The image's place in the store, without a slash at its end.
     image: String,
+    /// What the keys of its blobs begin with.
+    blobs: String,
+    /// What the keys of caches of `type=s3` begin with.
+    s3_manifests: String,
 }
 
 impl ImageKeys {
     /// The keys of the image that is pushed as `name`.
-    pub(super) fn of(name: &RepoName) -> Self {
-        Self { image: name.components().map(stored).collect::<Vec<_>>().join("/") }
+    pub(super) fn of(name: &RepoName, layout: &Layout) -> Self {
+        let image = name.components().map(stored).collect::<Vec<_>>().join("/");
+        let (blobs, s3_manifests) = match layout {
+            Layout::Image => (format!("{image}/blobs/"), format!("{image}/manifests/")),
+            Layout::Shared { blobs, manifests } => (blobs.clone(), manifests.clone()),
+        };
+        Self { image, blobs, s3_manifests }
     }
 
     /// Where a blob is. BuildKit's own `type=s3` puts it there too.
+    #[allow(clippy::expect_used, reason = "what stands before a digest is made of what a key may hold, and short enough")]
     pub(super) fn blob(&self, digest: &Digest) -> Key {
-        self.key(&format!("blobs/{digest}"))
+        format!("{}{digest}", self.blobs).parse().expect("a prefix and a digest make a key")
     }
 
     /// What the keys of all blobs begin with.
     pub(super) fn blobs(&self) -> String {
-        format!("{}/blobs/", self.image)
+        self.blobs.clone()
+    }
+
+    /// Where `type=s3` has what it knows of the cache `name`; `None` where no key can be called so.
+    pub(super) fn s3_manifest(&self, name: &str) -> Option<Key> {
+        format!("{}{name}", self.s3_manifests).parse().ok()
     }
 
     /// Where the manifest that a tag points to is.
@@ -52,6 +91,11 @@ impl ImageKeys {
     /// Where a manifest is by its digest.
     pub(super) fn manifest(&self, digest: &Digest) -> Key {
         self.key(&format!("_oci/manifests/{digest}"))
+    }
+
+    /// Where a manifest or config is that was made here.
+    pub(super) fn derived(&self, digest: &Digest) -> Key {
+        self.key(&format!("_oci/derived/{digest}"))
     }
 
     /// What says when a manifest was last used.
@@ -103,12 +147,14 @@ impl ImageKeys {
 
     /// What the keys begin with that uploads write to.
     pub(super) fn written_by_uploads(&self) -> [String; 2] {
-        [format!("{}/blobs/", self.image), self.uploads()]
+        [self.blobs.clone(), self.uploads()]
     }
 
-    /// What keys begin with of which there is one at least if the image has anything.
-    pub(super) fn signs_of_life(&self) -> [String; 2] {
-        ["_oci/", "blobs/"].map(|folder| format!("{}/{folder}", self.image))
+    /// What keys begin with of which there is one at least if the image has anything. Blobs that others have too are no sign.
+    pub(super) fn signs_of_life(&self) -> impl Iterator<Item = String> {
+        let own = format!("{}/", self.image);
+        let blobs = self.blobs.starts_with(&own).then(|| self.blobs.clone());
+        [format!("{own}_oci/")].into_iter().chain(blobs)
     }
 
     #[allow(clippy::expect_used, reason = "names, tags and digests are made of what a key may hold, and short enough")]
@@ -124,22 +170,55 @@ const IMAGE_FOLDERS: [&str; 3] = ["_oci", "blobs", "manifests"];
 pub(super) enum Folder {
     /// Part of the image that it lies in.
     OfImage,
+    /// Part of all images.
+    OfAll,
     /// A further component of names.
     Component(String),
 }
 
-/// What the folder called `name` is.
-pub(super) fn folder(name: String) -> Folder {
-    if IMAGE_FOLDERS.contains(&name.as_str()) { Folder::OfImage } else { Folder::Component(called(&name).to_owned()) }
+/// Whose something is that an upload writes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// That image's.
+    Image(RepoName),
+    /// All images'.
+    All,
 }
 
-/// The image of which `key` is one that uploads write to: of a blob, or of a piece.
-pub(super) fn image_of_upload(key: &Key) -> Option<RepoName> {
-    let components: Vec<_> = key.components().collect();
-    let end = components.iter().position(|component| IMAGE_FOLDERS.contains(component))?;
-    let (image, place) = components.split_at(end);
-    let name = image.iter().map(|component| called(component)).collect::<Vec<_>>().join("/");
-    matches!(place, ["blobs", _] | ["_oci", "uploads", _, _]).then(|| name.parse().ok())?
+impl Layout {
+    /// Whether images that know nothing of each other have blobs in common.
+    pub(super) fn shares_blobs(&self) -> bool {
+        matches!(self, Self::Shared { .. })
+    }
+
+    /// What the folder called `name` is.
+    pub(super) fn folder(&self, name: String) -> Folder {
+        match name.as_str() {
+            "blobs" | "manifests" if self.shares_blobs() => Folder::OfAll,
+            folder if IMAGE_FOLDERS.contains(&folder) => Folder::OfImage,
+            component => Folder::Component(called(component).to_owned()),
+        }
+    }
+
+    /// Whose `key` is, if it is one that uploads write to: of a blob, or of a piece.
+    pub(super) fn owner_of_upload(&self, key: &Key) -> Option<Owner> {
+        let in_blobs = |blobs| key.as_str().strip_prefix(blobs)?.parse::<Digest>().ok();
+        if let Self::Shared { blobs, .. } = self
+            && in_blobs(blobs.as_str()).is_some()
+        {
+            return Some(Owner::All);
+        }
+        let components: Vec<_> = key.components().collect();
+        let end = components.iter().position(|component| IMAGE_FOLDERS.contains(component))?;
+        let (image, place) = components.split_at(end);
+        let is_written = match place {
+            ["blobs", _] => !self.shares_blobs(),
+            ["_oci", "uploads", _, _] => true,
+            _ => false,
+        };
+        let name = image.iter().map(|component| called(component)).collect::<Vec<_>>().join("/");
+        is_written.then(|| name.parse().ok())?.map(Owner::Image)
+    }
 }
 
 /// The key prefix of what lies under the image names that begin with `components`.
@@ -171,7 +250,11 @@ mod tests {
     use super::*;
 
     fn keys(name: &str) -> ImageKeys {
-        ImageKeys::of(&name.parse().unwrap())
+        ImageKeys::of(&name.parse().unwrap(), &Layout::Image)
+    }
+
+    fn shared() -> Layout {
+        Layout::Shared { blobs: "blobs/".into(), manifests: "manifests/".into() }
     }
 
     #[test]
@@ -180,8 +263,30 @@ mod tests {
 
         assert_eq!(keys.blob(&digest).as_str(), format!("ghcr.io/org/app/blobs/{digest}"));
         assert_eq!(keys.manifest(&digest).as_str(), format!("ghcr.io/org/app/_oci/manifests/{digest}"));
+        assert_eq!(keys.derived(&digest).as_str(), format!("ghcr.io/org/app/_oci/derived/{digest}"));
         assert_eq!(keys.used(&digest).as_str(), format!("ghcr.io/org/app/_oci/used/{digest}"));
         assert_eq!(keys.tag(&"cache".parse().unwrap()).as_str(), "ghcr.io/org/app/_oci/tags/cache");
+    }
+
+    #[test]
+    fn images_that_share_a_place_for_blobs_have_all_else_for_themselves() {
+        let (keys, digest) = (ImageKeys::of(&"ghcr.io/org/app".parse().unwrap(), &shared()), Digest::sha256(b""));
+
+        assert_eq!(keys.blob(&digest).as_str(), format!("blobs/{digest}"));
+        assert_eq!(keys.s3_manifest("ghcr.io/org/app").unwrap().as_str(), "manifests/ghcr.io/org/app");
+        assert_eq!(keys.tag(&"cache".parse().unwrap()).as_str(), "ghcr.io/org/app/_oci/tags/cache");
+        assert_eq!(keys.signs_of_life().collect::<Vec<_>>(), ["ghcr.io/org/app/_oci/"]);
+        assert_eq!(keys.written_by_uploads(), ["blobs/", "ghcr.io/org/app/_oci/uploads/"]);
+    }
+
+    #[test]
+    fn what_type_s3_may_call_a_cache_is_no_way_out_of_its_place() {
+        let keys = keys("app");
+
+        assert_eq!(keys.s3_manifest("cache").unwrap().as_str(), "app/manifests/cache");
+        for name in ["", "../x", "a//b", "a/", &"x".repeat(1024)] {
+            assert_eq!(keys.s3_manifest(name), None, "{name}");
+        }
     }
 
     #[test]
@@ -207,7 +312,24 @@ mod tests {
             ("Org/blobs/sha256:00", None),
             ("blobs/sha256:00", None),
         ] {
-            assert_eq!(image_of_upload(&key.parse().unwrap()).as_ref().map(RepoName::as_str), image, "{key}");
+            let owner = image.map(|image| Owner::Image(image.parse().unwrap()));
+            assert_eq!(Layout::Image.owner_of_upload(&key.parse().unwrap()), owner, "{key}");
+        }
+    }
+
+    #[test]
+    fn where_all_write_a_key_is_everybodys_and_what_looks_like_an_images_is_nobodys() {
+        let (blob, digest) = (Digest::sha256(b"").to_string(), Digest::sha256(b""));
+        let far = Layout::Shared { blobs: "cache/blobs/b-".into(), manifests: "m/".into() };
+        for (layout, key, owner) in [
+            (shared(), format!("blobs/{blob}"), Some(Owner::All)),
+            (shared(), "blobs/other".into(), None),
+            (shared(), format!("org/app/blobs/{blob}"), None),
+            (shared(), "org/app/_oci/uploads/id/00".into(), Some(Owner::Image("org/app".parse().unwrap()))),
+            (far.clone(), format!("cache/blobs/b-{digest}"), Some(Owner::All)),
+            (far, format!("blobs/{blob}"), None),
+        ] {
+            assert_eq!(layout.owner_of_upload(&key.parse().unwrap()), owner, "{key}");
         }
     }
 

@@ -3,23 +3,22 @@
 //! A tag is an object that holds the whole manifest, so reading one is a single
 //! request and there is no pointer that could lead nowhere.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::index::Found;
+use super::presence::wanted;
 use super::{Asker, RegistryError, Repository, WritableRepository, late};
-use crate::oci::{Algorithm, Descriptor, Digest, Manifest, ManifestKind, MediaType, Reference, Tag};
-use crate::store::{Key, Object, StoreError};
+use crate::oci::{Algorithm, Digest, Manifest, ManifestKind, MediaType, Reference, Tag};
+use crate::store::{Key, Object, ObjectMeta, StoreError};
 
 /// Largest manifest, in bytes: what registries must take at least
 /// (distribution-spec v1.1.1, "Pushing Manifests") and no client goes past.
 pub const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 
-/// How many questions about an image's blobs are asked at once.
-const QUESTIONS_AT_ONCE: usize = 16;
+/// How many tags are read at once.
+const READS_AT_ONCE: usize = 16;
 
 /// What a client is told of a manifest before it reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,131 +42,165 @@ pub struct StoredManifest {
     pub bytes: Bytes,
 }
 
+/// Where a manifest can be.
+struct Place<'a> {
+    repository: &'a Repository,
+    key: Key,
+    /// Whether it was made here then.
+    is_derived: bool,
+}
+
 impl Repository {
     /// What there is to tell of the manifest at `reference`, `None` when there is none.
+    ///
+    /// A pull by tag is told of what it will be answered with, which may not be what was pushed: see [`super::answers`].
     ///
     /// # Errors
     ///
     /// [`RegistryError::Store`]: it could not be asked for; never for a push.
     pub async fn stat_manifest(&self, reference: &Reference, asker: Asker) -> Result<Option<ManifestInfo>, RegistryError> {
-        let patience = match asker {
-            Asker::Push => self.patience().push,
-            Asker::Import | Asker::Pull => self.patience().pull,
-        };
+        match asker {
+            Asker::Push => Ok(self.stat_pushed(reference).await),
+            Asker::Import | Asker::Pull => self.in_time(self.stat_for_pull(reference, asker)).await,
+        }
+    }
+
+    /// What a push is told: what was pushed before, as far as the store says so in time.
+    async fn stat_pushed(&self, reference: &Reference) -> Option<ManifestInfo> {
+        let patience = self.patience().push;
         let asked = async {
             match reference {
-                Reference::Tag(_) => self.stat_tag(reference, asker, patience).await,
-                Reference::Digest(digest) => self.head_manifest(digest, patience).await,
+                Reference::Tag(tag) => Ok(self.fetch_tag(tag, patience).await?.map(|(manifest, _)| manifest.info())),
+                Reference::Digest(digest) => Ok(self.head_manifest(&self.keys.manifest(digest), digest, patience).await?),
             }
         };
-        match (tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(late().into())), asker) {
-            (Err(error), Asker::Push) => {
+        match tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(late().into())) {
+            Ok(found) => found.inspect(|info| self.mark_used(&info.digest)),
+            Err(error) => {
+                let error: RegistryError = error;
                 tracing::warn!(repository = %self.name, %reference, %error, "manifest not found in time, taken as absent");
-                Ok(None)
+                None
             }
-            (outcome, _) => outcome.inspect(|found| found.iter().for_each(|info| self.mark_used(&info.digest))),
         }
     }
 
-    async fn stat_tag(&self, tag: &Reference, asker: Asker, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
-        let removals = self.registry.recent.removals();
-        let found = self.fetch(tag, patience).await?;
-        if let (Some(manifest), Asker::Import) = (&found, asker) {
-            self.registry.recent.keep(&self.image, manifest, removals);
+    async fn stat_for_pull(&self, reference: &Reference, asker: Asker) -> Result<Option<ManifestInfo>, RegistryError> {
+        let digest = match reference {
+            Reference::Tag(tag) => return self.stat_answer(tag, asker).await,
+            Reference::Digest(digest) => digest,
+        };
+        for Place { repository, key, is_derived } in self.places_of(digest) {
+            let found = repository.head_manifest(&key, digest, self.patience().pull).await?;
+            if found.is_some() {
+                repository.mark_unless(is_derived, digest);
+                return Ok(found);
+            }
         }
-        Ok(found.map(|manifest| manifest.info()))
+        Ok(None)
     }
 
-    /// The manifest at `reference`, `None` when there is none.
+    /// The manifest at `reference`, `None` when there is none; what was pushed, or what a pull by tag is answered with.
     ///
     /// # Errors
     ///
     /// [`RegistryError::Store`]: it could not be read soon enough for an import to wait.
     pub async fn read_manifest(&self, reference: &Reference, asker: Asker) -> Result<Option<StoredManifest>, RegistryError> {
-        if let (Reference::Digest(digest), Asker::Import) = (reference, asker)
-            && let Some(manifest) = self.registry.recent.find(&self.image, digest)
-        {
-            return Ok(Some(manifest));
+        match reference {
+            Reference::Tag(tag) => self.in_time(self.read_answer(tag, asker)).await,
+            Reference::Digest(digest) => {
+                let kept = self.registry.recent.find(&self.image, digest).filter(|_| asker == Asker::Import);
+                if kept.is_some() { Ok(kept) } else { self.in_time(self.read_known(digest)).await }
+            }
         }
-        let patience = self.patience().pull;
-        let reading = tokio::time::timeout(patience, self.fetch(reference, patience));
-        let found = reading.await.unwrap_or_else(|_| Err(late().into()))?;
-        found.iter().for_each(|manifest| self.mark_used(&manifest.digest));
-        Ok(found)
     }
 
-    async fn head_manifest(&self, digest: &Digest, patience: Duration) -> Result<Option<ManifestInfo>, RegistryError> {
-        let meta = self.store().head(&self.keys.manifest(digest), patience).await?;
+    async fn read_known(&self, digest: &Digest) -> Result<Option<StoredManifest>, RegistryError> {
+        for Place { repository, key, is_derived } in self.places_of(digest) {
+            let found = repository.fetch_known(&key, digest, self.patience().pull).await?;
+            if found.is_some() {
+                repository.mark_unless(is_derived, digest);
+                return Ok(found);
+            }
+        }
+        self.registry.answers.forget(digest);
+        Ok(None)
+    }
+
+    /// Where the manifest `digest` can be that a pull was told of.
+    fn places_of(&self, digest: &Digest) -> Vec<Place<'_>> {
+        let pushed = |repository: &'_ Self| repository.keys.manifest(digest);
+        let mut places = vec![
+            Place { repository: self, key: pushed(self), is_derived: false },
+            Place { repository: self, key: self.keys.derived(digest), is_derived: true },
+        ];
+        let others = self.answering.others().into_iter();
+        places.extend(others.map(|other| Place { repository: other, key: pushed(other), is_derived: false }));
+        places
+    }
+
+    /// Notes that a manifest is used; what was made here goes with what it was made of.
+    fn mark_unless(&self, is_derived: bool, digest: &Digest) {
+        if !is_derived {
+            self.mark_used(digest);
+        }
+    }
+
+    /// What comes of `asked`, as long as a pull waits for it.
+    async fn in_time<T>(&self, asked: impl Future<Output = Result<T, RegistryError>>) -> Result<T, RegistryError> {
+        tokio::time::timeout(self.patience().pull, asked).await.unwrap_or_else(|_| Err(late().into()))
+    }
+
+    async fn head_manifest(&self, key: &Key, digest: &Digest, patience: Duration) -> Result<Option<ManifestInfo>, StoreError> {
+        let meta = self.store().head(key, patience).await?;
         Ok(meta.map(|meta| ManifestInfo { digest: *digest, media_type: meta.content_type, size: meta.size }))
     }
 
     async fn fetch(&self, reference: &Reference, patience: Duration) -> Result<Option<StoredManifest>, RegistryError> {
-        let key = self.manifest_key(reference);
-        let Some(object) = self.store().get(&key, None, patience).await? else { return Ok(None) };
-        self.note_use();
-        let content_type = object.meta.content_type.clone();
-        let (media_type, algorithm) = match content_type.strip_suffix(SHA512) {
+        match reference {
+            Reference::Tag(tag) => Ok(self.fetch_tag(tag, patience).await?.map(|(manifest, _)| manifest)),
+            Reference::Digest(digest) => self.fetch_known(&self.keys.manifest(digest), digest, patience).await,
+        }
+    }
+
+    /// What `tag` points to, and what the store knows of that.
+    pub(super) async fn fetch_tag(
+        &self,
+        tag: &Tag,
+        patience: Duration,
+    ) -> Result<Option<(StoredManifest, ObjectMeta)>, StoreError> {
+        let Some((bytes, meta)) = self.fetch_bytes(&self.keys.tag(tag), patience).await? else { return Ok(None) };
+        let (media_type, algorithm) = match meta.content_type.strip_suffix(SHA512) {
             Some(media_type) => (media_type.to_owned(), Algorithm::Sha512),
-            None => (content_type, Algorithm::Sha256),
+            None => (meta.content_type.clone(), Algorithm::Sha256),
         };
-        let Some(bytes) = collect(object).await? else {
+        Ok(Some((StoredManifest { digest: Digest::of(algorithm, &bytes), media_type, bytes }, meta)))
+    }
+
+    /// The manifest `digest` at `key`.
+    pub(super) async fn fetch_known(
+        &self,
+        key: &Key,
+        digest: &Digest,
+        patience: Duration,
+    ) -> Result<Option<StoredManifest>, RegistryError> {
+        let Some((bytes, meta)) = self.fetch_bytes(key, patience).await? else { return Ok(None) };
+        let is_it = Digest::of(digest.algorithm(), &bytes) == *digest;
+        if !is_it {
+            return Err(RegistryError::Corrupt(*digest));
+        }
+        Ok(Some(StoredManifest { digest: *digest, media_type: meta.content_type, bytes }))
+    }
+
+    /// The bytes at `key`, where they are no more than a manifest has.
+    async fn fetch_bytes(&self, key: &Key, patience: Duration) -> Result<Option<(Bytes, ObjectMeta)>, StoreError> {
+        let Some(object) = self.store().get(key, None, patience).await? else { return Ok(None) };
+        self.note_use();
+        let meta = object.meta.clone();
+        let bytes = collect(object).await?;
+        if bytes.is_none() {
             tracing::warn!(%key, "object is too large for a manifest, taken as absent");
-            return Ok(None);
-        };
-        let digest = match reference {
-            Reference::Tag(_) => Digest::of(algorithm, &bytes),
-            Reference::Digest(digest) => Digest::of(digest.algorithm(), &bytes),
-        };
-        match reference {
-            Reference::Digest(expected) if *expected != digest => Err(RegistryError::Corrupt(*expected)),
-            _ => Ok(Some(StoredManifest { digest, media_type, bytes })),
         }
-    }
-
-    fn manifest_key(&self, reference: &Reference) -> Key {
-        match reference {
-            Reference::Tag(tag) => self.keys.tag(tag),
-            Reference::Digest(digest) => self.keys.manifest(digest),
-        }
-    }
-
-    /// Which of `wanted` the store says soon that it does not have, as a blob or, if `or_manifest`, as a manifest.
-    async fn missing(&self, wanted: HashSet<Wanted>, or_manifest: bool) -> Vec<Digest> {
-        let mut missing = Vec::new();
-        let asking = self.ask(wanted, or_manifest, &mut missing);
-        if tokio::time::timeout(self.patience().push, asking).await.is_err() {
-            tracing::warn!(repository = %self.name, "the store did not say in time whether an image is complete; taken as complete");
-        }
-        missing
-    }
-
-    async fn ask(&self, wanted: HashSet<Wanted>, or_manifest: bool, missing: &mut Vec<Digest>) {
-        let asked = stream::iter(wanted).map(|wanted| async move {
-            let is_missing = self.lacks_blob(&wanted).await && (!or_manifest || self.lacks_manifest(&wanted).await);
-            is_missing.then_some(wanted.digest)
-        });
-        let mut answers = std::pin::pin!(asked.buffer_unordered(QUESTIONS_AT_ONCE));
-        while let Some(answer) = answers.next().await {
-            missing.extend(answer);
-        }
-    }
-
-    /// Whether the store says that it has no blob such as a manifest wants: of another size is none,
-    /// since who pulls it would refuse it. A question that failed does not make anything absent.
-    ///
-    /// What the index says is there is not asked for: its client was told so
-    /// too, by the answer to its HEAD or its PUT, and has nothing to send. What
-    /// the index does not know the store must be asked for: it proves no absence.
-    async fn lacks_blob(&self, wanted: &Wanted) -> bool {
-        let known = self.index().find(&self.keys.blobs(), &wanted.digest);
-        let is_known = known.is_some_and(|known| known.size == wanted.size);
-        let is_other = |found: Option<Found>| found.is_none_or(|found| found.size != wanted.size);
-        !is_known && self.ask_for_blob(&wanted.digest).await.is_ok_and(is_other)
-    }
-
-    async fn lacks_manifest(&self, wanted: &Wanted) -> bool {
-        let asked = self.head_for_push(&self.keys.manifest(&wanted.digest)).await;
-        asked.is_ok_and(|found| found.is_none_or(|found| found.size != wanted.size))
+        Ok(bytes.map(|bytes| (bytes, meta)))
     }
 }
 
@@ -245,6 +278,10 @@ impl WritableRepository {
         }
         self.registry.exports.complete(&self.image, manifest.digests());
         self.mark_used(&digest);
+        if manifest.is_cache() {
+            let stored = StoredManifest { digest, media_type: manifest.media_type.to_string(), bytes };
+            self.write_for_s3_clients(own.into_iter().chain(tags), &stored).await;
+        }
         Ok(Written { digest, subject })
     }
 
@@ -265,7 +302,7 @@ impl WritableRepository {
     pub async fn delete_manifest(&self, reference: &Reference) -> Result<bool, RegistryError> {
         let Some(manifest) = self.fetch(reference, self.patience().bytes).await? else { return Ok(false) };
         match reference {
-            Reference::Tag(tag) => self.store().delete(&self.keys.tag(tag), self.patience().bytes).await?,
+            Reference::Tag(tag) => self.delete_tag(&self.keys.tag(tag)).await?,
             Reference::Digest(digest) => self.delete_everywhere(digest, &manifest).await?,
         }
         Ok(true)
@@ -294,11 +331,19 @@ impl WritableRepository {
         Ok(())
     }
 
+    /// Removes the tag at `key`, and before that what `type=s3` clients would take for it.
+    async fn delete_tag(&self, key: &Key) -> Result<(), RegistryError> {
+        if let Some(Ok(tag)) = key.components().last().map(str::parse) {
+            self.withdraw_from_s3_clients(&tag).await?;
+        }
+        Ok(self.store().delete(key, self.patience().bytes).await?)
+    }
+
     /// Removes a tag, unless it has moved away from `manifest`.
     async fn delete_tag_of(&self, key: &Key, manifest: &StoredManifest) -> Result<(), RegistryError> {
         let _turn = self.registry.turns.to_remove(key).await;
         if self.read_bytes(key).await?.is_some_and(|bytes| bytes == manifest.bytes) {
-            self.store().delete(key, self.patience().bytes).await?;
+            self.delete_tag(key).await?;
         }
         Ok(())
     }
@@ -324,7 +369,7 @@ impl WritableRepository {
                 let same = self.read_bytes(&object.key).await?.is_some_and(|bytes| bytes == manifest.bytes);
                 Ok::<_, RegistryError>(same.then_some(object.key))
             });
-            let read = read.buffer_unordered(QUESTIONS_AT_ONCE).try_filter_map(|key| std::future::ready(Ok(key)));
+            let read = read.buffer_unordered(READS_AT_ONCE).try_filter_map(|key| std::future::ready(Ok(key)));
             found.extend(read.try_collect::<Vec<_>>().await?);
             if !page.is_truncated {
                 return Ok(found);
@@ -348,22 +393,6 @@ impl WritableRepository {
         };
         if missing.is_empty() { Ok(()) } else { Err(RegistryError::ManifestBlobUnknown(missing)) }
     }
-}
-
-/// What a manifest says of something that it is made of.
-#[derive(PartialEq, Eq, Hash)]
-struct Wanted {
-    digest: Digest,
-    size: u64,
-}
-
-/// What must be here, each once. Layers that may not be distributed stay where their `urls` say.
-fn wanted<'a>(descriptors: impl IntoIterator<Item = &'a Descriptor>) -> HashSet<Wanted> {
-    let is_kept_here = |descriptor: &&Descriptor| {
-        !descriptor.media_type.contains(".nondistributable.") && !descriptor.media_type.contains(".foreign.")
-    };
-    let kept = descriptors.into_iter().filter(is_kept_here);
-    kept.map(|descriptor| Wanted { digest: descriptor.digest, size: descriptor.size }).collect()
 }
 
 /// The address of a manifest that is pushed as `reference`.

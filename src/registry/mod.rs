@@ -3,6 +3,7 @@
 //! [`Registry`] is the whole; who may use which of its repositories is decided
 //! a floor above. A [`Repository`] reads, a [`WritableRepository`] writes too.
 
+mod answers;
 mod blobs;
 mod catalog;
 mod corrupt;
@@ -12,10 +13,12 @@ mod exports;
 mod index;
 mod keys;
 mod manifests;
+mod presence;
 mod reading;
 mod recent;
 mod referrers;
 mod refresh;
+mod s3_clients;
 mod sessions;
 mod sweep;
 mod tags;
@@ -45,17 +48,25 @@ use index::Index;
 use keys::ImageKeys;
 use recent::Recent;
 use refresh::Refreshes;
+use s3_clients::Disregarded;
 use sessions::Sessions;
 use sweep::Sweeps;
 use turns::Turns;
 use used::Marks;
 
+pub use crate::buildkit::IMPORT_LIMIT;
+pub use answers::{
+    Answer, Answering, Explanation, Fallback, Finding, Kind, Outcome, Parts, PassedOver, Seen, ServedCache, Steps, Story, Target,
+    Told, Why,
+};
 pub use blobs::Blob;
 pub use catalog::Catalog;
 pub use discard::{discard_blob, discard_manifest};
 pub use error::RegistryError;
+pub use keys::Layout;
 pub use manifests::{MAX_MANIFEST_BYTES, ManifestInfo, StoredManifest, Written};
 pub use referrers::Referrers;
+pub use s3_clients::S3Clients;
 pub use sweep::{Leftovers, Sweep, Swept};
 pub use tags::Tags;
 pub use upload_id::{InvalidUploadId, UploadId};
@@ -68,6 +79,9 @@ pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, Cause>> + Send>>;
 #[derive(Debug)]
 pub struct Registry {
     store: Arc<dyn ObjectStore>,
+    layout: Layout,
+    s3_clients: Option<S3Clients>,
+    s3_disregarded: Disregarded,
     patience: Patience,
     belief: Belief,
     clock: Clock,
@@ -81,6 +95,9 @@ pub struct Registry {
     /// Turns at reading the pieces of uploads back.
     read_backs: Arc<Semaphore>,
     corrupt: Corrupt,
+    answers: answers::Memory,
+    /// Turns at working on caches.
+    answering: Arc<Semaphore>,
     sweeps: Sweeps,
     turns: Turns,
     background: TaskTracker,
@@ -148,6 +165,9 @@ impl Registry {
         let (belief, metrics) = (Belief::default(), ProfileMetrics::default());
         Self {
             store,
+            layout: Layout::default(),
+            s3_clients: None,
+            s3_disregarded: Disregarded::default(),
             patience,
             belief,
             clock: Clock::default(),
@@ -160,10 +180,24 @@ impl Registry {
             sessions: Sessions::default(),
             read_backs: Arc::new(Semaphore::new(uploads::READ_BACKS_AT_ONCE)),
             corrupt: Corrupt::default(),
+            answers: answers::Memory::default(),
+            answering: answers::permits(),
             sweeps: Sweeps::default(),
             turns: Turns::new(),
             background: TaskTracker::new(),
         }
+    }
+
+    /// The same, with everything where `layout` has it.
+    #[must_use]
+    pub fn with_layout(self, layout: Layout) -> Self {
+        Self { layout, ..self }
+    }
+
+    /// The same, beside clients of `type=s3`, if there are any.
+    #[must_use]
+    pub fn with_s3_clients(self, s3_clients: Option<S3Clients>) -> Self {
+        Self { s3_clients, ..self }
     }
 
     /// The same, with `belief` in place of the default.
@@ -187,7 +221,8 @@ impl Registry {
     /// The repository `name`, to read from; it need not exist.
     #[must_use]
     pub fn repository(self: &Arc<Self>, name: RepoName) -> Repository {
-        Repository { keys: ImageKeys::of(&name), registry: Arc::clone(self), image: name.clone(), name }
+        let (keys, image, answering) = (ImageKeys::of(&name, &self.layout), name.clone(), Arc::default());
+        Repository { registry: Arc::clone(self), name, image, keys, answering }
     }
 
     /// The repository `name`, to write to; it need not exist.
@@ -227,6 +262,8 @@ pub struct Repository {
     /// What it is kept as.
     image: RepoName,
     keys: ImageKeys,
+    /// How pulls of it are answered.
+    answering: Arc<Answering>,
 }
 
 /// A repository, to read from and write to.
@@ -244,6 +281,12 @@ impl Repository {
     #[must_use]
     pub fn called(self, name: RepoName) -> Self {
         Self { name, ..self }
+    }
+
+    /// The same, with pulls answered as `answering` says.
+    #[must_use]
+    pub fn answering(self, answering: Answering) -> Self {
+        Self { answering: Arc::new(answering), ..self }
     }
 
     fn store(&self) -> &dyn ObjectStore {

@@ -1,39 +1,51 @@
-//! Manifests that an import is about to ask for.
+//! What an import is about to ask for.
 //!
 //! BuildKit asks what a tag points to, and a moment later for that manifest by
-//! its digest. It was read for the first answer, so it is kept for the second.
-//! Others who read are always answered by the store: they may have been told
-//! by another replica that it is gone.
+//! its digest, and for its config. They were read for the first answer, so they
+//! are kept for the others. Others who read are always answered by the store:
+//! they may have been told by another replica that it is gone.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::manifests::StoredManifest;
 use crate::oci::{Digest, RepoName};
 
-/// How long a manifest is kept.
+/// How long something is kept.
 const AGE: Duration = Duration::from_secs(60);
 
 /// Most bytes kept: two of the largest manifests there are.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
-/// Most manifests kept.
+/// Most manifests and configs kept.
 const MOST: usize = 1024;
 
-/// Manifests that were read a moment ago.
+/// What was read a moment ago.
 #[derive(Debug, Default)]
 pub(super) struct Recent(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
     /// The oldest first.
-    manifests: VecDeque<(RepoName, StoredManifest, Instant)>,
+    read: VecDeque<Document>,
     bytes: usize,
     /// How often something was forgotten because it was removed.
     removals: u64,
+}
+
+/// Bytes that were read.
+#[derive(Debug)]
+struct Document {
+    image: RepoName,
+    digest: Digest,
+    /// What a manifest is; `None` of a blob.
+    media_type: Option<String>,
+    bytes: Bytes,
+    since: Instant,
 }
 
 impl Recent {
@@ -42,31 +54,49 @@ impl Recent {
         self.lock().removals
     }
 
-    /// Keeps `manifest` of `name` for a while, unless something was removed since it was asked for.
-    pub(super) fn keep(&self, name: &RepoName, manifest: &StoredManifest, removals: u64) {
+    /// Keeps `manifest` of `image` for a while, unless something was removed since it was asked for.
+    pub(super) fn keep(&self, image: &RepoName, manifest: &StoredManifest, removals: u64) {
+        let StoredManifest { digest, media_type, bytes } = manifest.clone();
+        self.keep_document(image, digest, Some(media_type), bytes, removals);
+    }
+
+    /// Keeps the blob `digest` of `image` in the same way.
+    pub(super) fn keep_blob(&self, image: &RepoName, digest: &Digest, bytes: &Bytes, removals: u64) {
+        self.keep_document(image, *digest, None, bytes.clone(), removals);
+    }
+
+    fn keep_document(&self, image: &RepoName, digest: Digest, media_type: Option<String>, bytes: Bytes, removals: u64) {
         let mut kept = self.lock();
-        if kept.removals != removals {
+        // One that is all there is room for would take the place of many.
+        if kept.removals != removals || bytes.len() > MOST_BYTES / 2 {
             return;
         }
-        kept.take(name, &manifest.digest);
-        kept.bytes += manifest.bytes.len();
-        kept.manifests.push_back((name.clone(), manifest.clone(), Instant::now()));
+        kept.take(image, &digest, media_type.is_some());
+        kept.bytes += bytes.len();
+        kept.read.push_back(Document { image: image.clone(), digest, media_type, bytes, since: Instant::now() });
         kept.tidy();
     }
 
-    /// The manifest `digest` of `name`, if it was kept a moment ago.
-    pub(super) fn find(&self, name: &RepoName, digest: &Digest) -> Option<StoredManifest> {
+    /// The manifest `digest` of `image`, if it was kept a moment ago.
+    pub(super) fn find(&self, image: &RepoName, digest: &Digest) -> Option<StoredManifest> {
         let mut kept = self.lock();
-        kept.tidy();
-        let found = kept.manifests.iter().find(|(of, manifest, _)| of == name && manifest.digest == *digest);
-        found.map(|(_, manifest, _)| manifest.clone())
+        let Document { media_type, bytes, .. } = kept.find(image, digest, true)?;
+        Some(StoredManifest { digest: *digest, media_type: media_type.clone()?, bytes: bytes.clone() })
     }
 
-    /// Forgets the manifest `digest` of `name`, which is being removed.
-    pub(super) fn forget(&self, name: &RepoName, digest: &Digest) {
+    /// The blob `digest` of `image`, if it was kept a moment ago.
+    pub(super) fn find_blob(&self, image: &RepoName, digest: &Digest) -> Option<Bytes> {
+        let mut kept = self.lock();
+        kept.find(image, digest, false).map(|document| document.bytes.clone())
+    }
+
+    /// Forgets what `digest` of `image` is, which is being removed.
+    pub(super) fn forget(&self, image: &RepoName, digest: &Digest) {
         let mut kept = self.lock();
         kept.removals += 1;
-        kept.take(name, digest);
+        for is_manifest in [true, false] {
+            kept.take(image, digest, is_manifest);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -74,27 +104,36 @@ impl Recent {
     }
 }
 
+impl Document {
+    fn is(&self, image: &RepoName, digest: &Digest, is_manifest: bool) -> bool {
+        self.digest == *digest && self.media_type.is_some() == is_manifest && self.image == *image
+    }
+}
+
 impl Kept {
-    fn take(&mut self, name: &RepoName, digest: &Digest) {
-        self.manifests.retain(|(of, manifest, _)| of != name || manifest.digest != *digest);
-        self.bytes = self.manifests.iter().map(|(_, manifest, _)| manifest.bytes.len()).sum();
+    fn find(&mut self, image: &RepoName, digest: &Digest, is_manifest: bool) -> Option<&Document> {
+        self.tidy();
+        self.read.iter().find(|document| document.is(image, digest, is_manifest))
+    }
+
+    fn take(&mut self, image: &RepoName, digest: &Digest, is_manifest: bool) {
+        self.read.retain(|document| !document.is(image, digest, is_manifest));
+        self.bytes = self.read.iter().map(|document| document.bytes.len()).sum();
     }
 
     fn tidy(&mut self) {
         while self.bytes > MOST_BYTES
-            || self.manifests.len() > MOST
-            || self.manifests.front().is_some_and(|(_, _, since)| since.elapsed() >= AGE)
+            || self.read.len() > MOST
+            || self.read.front().is_some_and(|document| document.since.elapsed() >= AGE)
         {
-            let Some((_, manifest, _)) = self.manifests.pop_front() else { return };
-            self.bytes -= manifest.bytes.len();
+            let Some(document) = self.read.pop_front() else { return };
+            self.bytes -= document.bytes.len();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     fn manifest(number: u8, size: usize) -> StoredManifest {

@@ -13,9 +13,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::keys;
+use super::keys::Owner;
 use super::upload_id::MAX_AGE;
-use super::{Registry, RegistryError, Repository};
+use super::{Layout, Registry, RegistryError, Repository};
 use crate::oci::RepoName;
 use crate::store::{Key, ObjectStore, StoreError, Unfinished};
 
@@ -212,7 +212,7 @@ impl Registry {
     ) -> Result<Swept, RegistryError> {
         let unfinished = self.store.unfinished("", a_day_ago(), self.patience.bytes).await?;
         let mut swept = Swept { tells_uploads: unfinished.is_some(), ..Swept::default() };
-        let mut unfinished = by_image(unfinished.unwrap_or_default());
+        let mut unfinished = by_image(&self.layout, unfinished.unwrap_or_default());
         let mut last = None;
         loop {
             let page = self.catalog(last.as_ref(), NAMES).await?;
@@ -259,16 +259,18 @@ impl Swept {
     }
 }
 
-/// The uploads whose keys are an image's, by image, and those that the store
-/// knows no key of. What else there is in a bucket is none of our business.
-fn by_image(unfinished: Vec<Unfinished>) -> BTreeMap<Option<RepoName>, Vec<Unfinished>> {
+/// The uploads whose keys are an image's, by image, and those that are all
+/// images' or that the store knows no key of. What else there is in a bucket is none of our business.
+fn by_image(layout: &Layout, unfinished: Vec<Unfinished>) -> BTreeMap<Option<RepoName>, Vec<Unfinished>> {
     let mut images: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for upload in unfinished {
-        match upload.key.as_ref().map(keys::image_of_upload) {
-            None => images.entry(None).or_default().push(upload),
-            Some(Some(name)) => images.entry(Some(name)).or_default().push(upload),
-            Some(None) => {}
-        }
+        let owner = upload.key.as_ref().map_or(Some(Owner::All), |key| layout.owner_of_upload(key));
+        let image = match owner {
+            Some(Owner::Image(name)) => Some(name),
+            Some(Owner::All) => None,
+            None => continue,
+        };
+        images.entry(image).or_default().push(upload);
     }
     images
 }

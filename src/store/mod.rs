@@ -8,6 +8,7 @@ mod clock;
 mod folder;
 mod key;
 mod memory;
+mod read_only;
 mod s3;
 
 use std::error::Error;
@@ -27,6 +28,7 @@ pub use clock::Clock;
 pub use folder::FolderStore;
 pub use key::{InvalidKey, Key};
 pub use memory::MemoryStore;
+pub use read_only::ReadOnly;
 pub use s3::{KIND_NAMES, S3Encryption, S3Endpoint, S3Kind, S3Objects, S3Settings, S3Store};
 
 /// A place that keeps objects under keys, shared by all who hold it.

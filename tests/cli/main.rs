@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod config;
+mod explain;
 mod policy;
 mod profiles;
 mod secret;

@@ -131,7 +131,7 @@ fn a_manifest_costs_its_two_objects_a_last_look_and_one_mark() {
 }
 
 #[test]
-fn an_import_of_an_unchanged_tag_costs_two_requests() {
+fn an_import_of_an_unchanged_tag_costs_a_look_for_its_parts_and_two_requests_and_then_one() {
     run(async {
         let quay = Quay::on(Store::Bucket).await;
         let blobs = blobs(6);
@@ -146,12 +146,14 @@ fn an_import_of_an_unchanged_tag_costs_two_requests() {
             answer
         };
 
-        let tag = ask("HEAD", "manifests/cache", ANY_MANIFEST).await;
-        let (digest, one_type) = (tag.header("docker-content-digest"), format!("{}, */*", MediaType::OCI_MANIFEST));
-        let read = ask("GET", &format!("manifests/{digest}"), &one_type).await;
-        let config = ask("GET", &format!("blobs/{}", Digest::sha256(&blobs[0])), "*/*").await;
+        for gets in [2, 1] {
+            let tag = ask("HEAD", "manifests/cache", ANY_MANIFEST).await;
+            let (digest, one_type) = (tag.header("docker-content-digest"), format!("{}, */*", MediaType::OCI_MANIFEST));
+            let read = ask("GET", &format!("manifests/{digest}"), &one_type).await;
+            let config = ask("GET", &format!("blobs/{}", Digest::sha256(&blobs[0])), "*/*").await;
 
-        assert_eq!((Digest::sha256(&read.body).to_string().as_str(), &config.body), (digest, &blobs[0]));
-        assert_eq!(spent(quay.back()), requests(&[(GetObject, 2)]));
+            assert_eq!((Digest::sha256(&read.body).to_string().as_str(), &config.body), (digest, &blobs[0]));
+            assert_eq!(spent(quay.back()), requests(&[(GetObject, gets), (ListObjectsV2, 1)]));
+        }
     });
 }

@@ -7,9 +7,11 @@ mod support;
 
 mod broken_off;
 mod bucket;
+mod caches;
 mod costs;
 mod faults;
 mod identities;
+mod large_caches;
 mod leaks;
 mod outage;
 mod permissions;
@@ -18,3 +20,4 @@ mod rotation;
 mod round_trip;
 mod stage;
 mod stands;
+mod type_s3;

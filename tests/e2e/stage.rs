@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
 use std::io::{self, BufRead as _};
+use std::net::SocketAddrV4;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -14,6 +17,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::support::buildkit::{Build, Buildkit};
+use crate::support::client::pull_manifest;
 use crate::support::door::Door;
 use crate::support::longshore::{Launch, Longshore};
 use crate::support::project::{Project, Tree, digest_of};
@@ -46,16 +50,48 @@ pub fn assert_all(scenarios: Vec<(String, JoinHandle<()>)>) {
     assert!(failures.is_empty(), "{} failed\n{}", failures.len(), failures.join("\n"));
 }
 
+/// A version of BuildKit, as `tests/tools` calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Version {
+    /// Pushes layers one after the other, and caches as an index unless told otherwise.
+    V0_12,
+    /// The last that does so.
+    V0_20,
+    Newest,
+}
+
+impl Version {
+    pub const ALL: [Self; 3] = [Self::Newest, Self::V0_20, Self::V0_12];
+
+    fn tool(self) -> &'static str {
+        match self {
+            Self::V0_12 => "buildkit-0.12",
+            Self::V0_20 => "buildkit-0.20",
+            Self::Newest => "buildkit",
+        }
+    }
+
+    /// The daemon that builds first.
+    pub async fn exporter(self) -> &'static Buildkit {
+        static EXPORTERS: [OnceCell<Buildkit>; 3] = [const { OnceCell::const_new() }; 3];
+        EXPORTERS[self as usize].get_or_init(|| Buildkit::start_version("the exporting daemon", self.tool())).await
+    }
+
+    /// The daemon that has built nothing of the project at hand: it has only what it imports.
+    pub async fn cold(self) -> &'static Buildkit {
+        static COLD: [OnceCell<Buildkit>; 3] = [const { OnceCell::const_new() }; 3];
+        COLD[self as usize].get_or_init(|| Buildkit::start_version("the cold daemon", self.tool())).await
+    }
+}
+
 /// The daemon that builds first.
 pub async fn exporter() -> &'static Buildkit {
-    static EXPORTER: OnceCell<Buildkit> = OnceCell::const_new();
-    EXPORTER.get_or_init(|| Buildkit::start("the exporting daemon")).await
+    Version::Newest.exporter().await
 }
 
 /// The daemon that has built nothing of the project at hand: it has only what it imports.
 pub async fn cold() -> &'static Buildkit {
-    static COLD: OnceCell<Buildkit> = OnceCell::const_new();
-    COLD.get_or_init(|| Buildkit::start("the cold daemon")).await
+    Version::Newest.cold().await
 }
 
 /// Where Longshore keeps things.
@@ -135,6 +171,30 @@ impl Quay {
         }
     }
 
+    /// Another Longshore on the same store, which knows nothing yet.
+    pub async fn replica(&self) -> Longshore {
+        self.launch.beside().start().await
+    }
+
+    /// Removes an object behind Longshore's back.
+    pub async fn lose(&self, key: &str) {
+        match &self.hold {
+            Hold::Folder(folder) => fs::remove_file(folder.path().join(key)).expect("it was there"),
+            Hold::Bucket { server, name, prefix, .. } => server.rclone().await.remove(name, &format!("{prefix}/{key}")),
+        }
+    }
+
+    /// Removes the layer of the cache or image `tag` of `image` that has some of `sizes` bytes.
+    pub async fn lose_layer(&self, image: &str, tag: &str, sizes: Range<u64>) {
+        let manifest: Value =
+            serde_json::from_slice(&pull_manifest(self.longshore.address, image, tag).await.body).expect("a manifest");
+        let layers = manifest["layers"].as_array().or(manifest["manifests"].as_array()).expect("layers");
+        let found: Vec<_> =
+            layers.iter().filter(|layer| layer["size"].as_u64().is_some_and(|size| sizes.contains(&size))).collect();
+        let [layer] = &found[..] else { panic!("one layer of {sizes:?} bytes in {manifest:#}") };
+        self.lose(&format!("{image}/blobs/{}", layer["digest"].as_str().expect("a digest"))).await;
+    }
+
     /// How a build names `image`, which may carry a tag.
     pub fn reference(&self, image: &str) -> String {
         format!("{}/{image}", self.front.address)
@@ -208,6 +268,11 @@ pub async fn result_of(daemon: &Buildkit, project: &Project, with: impl FnOnce(B
     let folder = scratch("output");
     daemon.must_build(&with(Build::of(project.path()).output_to(folder.path()))).await;
     Tree::read(folder.path())
+}
+
+/// Attributes that import the cache `image` from the registry at `address`, or export it to there.
+pub fn cache_at(address: SocketAddrV4, image: &str) -> String {
+    format!("type=registry,ref={address}/{image}")
 }
 
 /// Builds `project` on the exporting daemon and exports its cache with `attributes`; its result.

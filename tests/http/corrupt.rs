@@ -51,7 +51,7 @@ impl Bench {
 
     /// What a client gets of the blob, and whether it is all there; `None` where it is not there.
     async fn read(&self) -> Option<(Vec<u8>, bool)> {
-        let mut blob = self.repository().read_blob(&self.digest, None).await.unwrap()?;
+        let mut blob = self.repository().read_blob(&self.digest, None, Asker::Pull).await.unwrap()?;
         let mut bytes = Vec::new();
         while let Some(chunk) = blob.body.next().await {
             match chunk {
@@ -204,7 +204,7 @@ async fn a_blob_that_many_read_wrong_at_once_is_read_again_once() {
     let bench = Bench::with(WRONG).await;
     let mut reading = Vec::new();
     for _ in 0..8 {
-        reading.push(bench.repository().read_blob(&bench.digest, None).await.unwrap().unwrap());
+        reading.push(bench.repository().read_blob(&bench.digest, None, Asker::Pull).await.unwrap().unwrap());
     }
     let again = bench.store.when(Operation::Get).nth(1).pause();
 
@@ -222,7 +222,7 @@ async fn a_blob_that_many_read_wrong_at_once_is_read_again_once() {
 async fn a_part_of_a_blob_is_no_proof() {
     let bench = Bench::with(WRONG).await;
 
-    let mut blob = bench.repository().read_blob(&bench.digest, Some(ByteRange::From(3))).await.unwrap().unwrap();
+    let mut blob = bench.repository().read_blob(&bench.digest, Some(ByteRange::From(3)), Asker::Pull).await.unwrap().unwrap();
     while let Some(chunk) = blob.body.next().await {
         chunk.unwrap();
     }

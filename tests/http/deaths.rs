@@ -2,7 +2,7 @@
 
 use http::{Request, StatusCode};
 
-use crate::races::{begun, cache, digest, image, referrer};
+use crate::races::{begun, digest, image, lone, referrer};
 use crate::world::{Client, strike};
 
 const CREATED: StatusCode = StatusCode::CREATED;
@@ -84,10 +84,10 @@ async fn an_image_can_be_pushed_again_after_whatever_happened_to_the_first_push(
 #[tokio::test(start_paused = true)]
 async fn a_tag_whose_move_is_cut_off_points_to_the_old_or_the_new_manifest() {
     strike(
-        async |client| assert_eq!(client.push_manifest("t", &cache("old")).await, CREATED),
-        async |client, ()| client.push_manifest("t", &cache("new")).await,
+        async |client| assert_eq!(client.push_manifest("t", &lone("old")).await, CREATED),
+        async |client, ()| client.push_manifest("t", &lone("new")).await,
         async |client, ()| client.manifest("t").await.unwrap(),
-        async |_, (), tagged| assert!([cache("old"), cache("new")].contains(&tagged), "{tagged}"),
+        async |_, (), tagged| assert!([lone("old"), lone("new")].contains(&tagged), "{tagged}"),
     )
     .await;
 }

@@ -20,6 +20,7 @@ mod patience;
 mod races;
 mod refused;
 mod serving;
+mod shared;
 mod soak;
 mod stand;
 mod world;

@@ -19,15 +19,18 @@ pub fn digest(content: &str) -> String {
     Digest::sha256(content.as_bytes()).to_string()
 }
 
-/// A manifest of a cache, told apart by `name`, that needs nothing to be there.
-pub fn cache(name: &str) -> String {
-    json!({"schemaVersion": 2, "config": descriptor(MediaType::CACHE_CONFIG, name), "layers": []}).to_string()
+/// What a manifest describes that need not be there.
+const ELSEWHERE: &str = "application/vnd.test.foreign.config";
+
+/// A manifest, told apart by `name`, that needs nothing to be there.
+pub fn lone(name: &str) -> String {
+    json!({"schemaVersion": 2, "config": descriptor(ELSEWHERE, name), "layers": []}).to_string()
 }
 
 /// A manifest that says something about `subject`.
 pub fn referrer(subject: &str) -> String {
     let subject = descriptor(MediaType::OCI_MANIFEST, subject);
-    json!({"schemaVersion": 2, "config": descriptor(MediaType::CACHE_CONFIG, ""), "layers": [], "subject": subject}).to_string()
+    json!({"schemaVersion": 2, "config": descriptor(ELSEWHERE, ""), "layers": [], "subject": subject}).to_string()
 }
 
 /// A manifest of an image whose blobs are `config` and `layer`.
@@ -44,14 +47,14 @@ async fn of_two_pushes_of_one_tag_one_is_there_whole_and_both_by_digest() {
     race(
         &Place::ANY,
         nothing,
-        async |client, ()| client.push_manifest("t", &cache("a")).await,
-        async |client, ()| client.push_manifest("t", &cache("b")).await,
+        async |client, ()| client.push_manifest("t", &lone("a")).await,
+        async |client, ()| client.push_manifest("t", &lone("b")).await,
         async |client, (), one, other| {
             assert_eq!((one, other), (CREATED, CREATED));
             let tagged = client.manifest("t").await.unwrap();
-            assert!([cache("a"), cache("b")].contains(&tagged), "{tagged}");
+            assert!([lone("a"), lone("b")].contains(&tagged), "{tagged}");
             for name in ["a", "b"] {
-                assert_eq!(client.manifest(&digest(&cache(name))).await, Some(cache(name)));
+                assert_eq!(client.manifest(&digest(&lone(name))).await, Some(lone(name)));
             }
         },
     )
@@ -62,15 +65,15 @@ async fn of_two_pushes_of_one_tag_one_is_there_whole_and_both_by_digest() {
 async fn a_push_of_a_tag_and_its_deletion_leave_the_new_manifest_or_no_tag() {
     race(
         &Place::ANY,
-        async |client| assert_eq!(client.push_manifest("t", &cache("old")).await, CREATED),
-        async |client, ()| client.push_manifest("t", &cache("new")).await,
+        async |client| assert_eq!(client.push_manifest("t", &lone("old")).await, CREATED),
+        async |client, ()| client.push_manifest("t", &lone("new")).await,
         async |client, ()| client.delete("/v2/app/manifests/t").await,
         async |client, (), push, deletion| {
             assert_eq!((push, deletion), (CREATED, ACCEPTED));
             let tagged = client.manifest("t").await;
-            assert!(tagged.is_none_or(|tagged| tagged == cache("new")));
+            assert!(tagged.is_none_or(|tagged| tagged == lone("new")));
             for name in ["old", "new"] {
-                assert_eq!(client.manifest(&digest(&cache(name))).await, Some(cache(name)));
+                assert_eq!(client.manifest(&digest(&lone(name))).await, Some(lone(name)));
             }
         },
     )
@@ -81,14 +84,14 @@ async fn a_push_of_a_tag_and_its_deletion_leave_the_new_manifest_or_no_tag() {
 async fn a_manifest_that_is_pushed_while_it_is_deleted_is_there_by_tag_and_digest_or_not_at_all() {
     race(
         &Place::ANY,
-        async |client| assert_eq!(client.push_manifest("before", &cache("a")).await, CREATED),
-        async |client, ()| client.push_manifest("t", &cache("a")).await,
-        async |client, ()| client.delete(&format!("/v2/app/manifests/{}", digest(&cache("a")))).await,
+        async |client| assert_eq!(client.push_manifest("before", &lone("a")).await, CREATED),
+        async |client, ()| client.push_manifest("t", &lone("a")).await,
+        async |client, ()| client.delete(&format!("/v2/app/manifests/{}", digest(&lone("a")))).await,
         async |client, (), push, deletion| {
             assert_eq!((push, deletion), (CREATED, ACCEPTED));
             assert_eq!(client.manifest("before").await, None);
             let tagged = client.manifest("t").await;
-            assert!(tagged.is_none() || client.manifest(&digest(&cache("a"))).await == tagged);
+            assert!(tagged.is_none() || client.manifest(&digest(&lone("a"))).await == tagged);
         },
     )
     .await;
@@ -98,13 +101,13 @@ async fn a_manifest_that_is_pushed_while_it_is_deleted_is_there_by_tag_and_diges
 async fn move_away(places: &[Place], judge: impl AsyncFn(Option<String>)) {
     race(
         places,
-        async |client| assert_eq!(client.push_manifest("t", &cache("old")).await, CREATED),
-        async |client, ()| client.push_manifest("t", &cache("new")).await,
-        async |client, ()| client.delete(&format!("/v2/app/manifests/{}", digest(&cache("old")))).await,
+        async |client| assert_eq!(client.push_manifest("t", &lone("old")).await, CREATED),
+        async |client, ()| client.push_manifest("t", &lone("new")).await,
+        async |client, ()| client.delete(&format!("/v2/app/manifests/{}", digest(&lone("old")))).await,
         async |client, (), push, deletion| {
             assert_eq!((push, deletion), (CREATED, ACCEPTED));
-            assert_eq!(client.manifest(&digest(&cache("new"))).await, Some(cache("new")));
-            assert_eq!(client.manifest(&digest(&cache("old"))).await, None);
+            assert_eq!(client.manifest(&digest(&lone("new"))).await, Some(lone("new")));
+            assert_eq!(client.manifest(&digest(&lone("old"))).await, None);
             judge(client.manifest("t").await).await;
         },
     )
@@ -113,13 +116,13 @@ async fn move_away(places: &[Place], judge: impl AsyncFn(Option<String>)) {
 
 #[tokio::test(start_paused = true)]
 async fn a_tag_that_moves_while_its_old_manifest_is_deleted_is_there() {
-    move_away(&[Place::Together], async |tagged| assert_eq!(tagged, Some(cache("new")))).await;
+    move_away(&[Place::Together], async |tagged| assert_eq!(tagged, Some(lone("new")))).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_tag_that_another_replica_moves_while_its_old_manifest_is_deleted_never_points_back() {
     // Where it moves between the look and the removal it is gone: not all stores can tell.
-    move_away(&[Place::Apart], async |tagged| assert!(tagged.is_none_or(|tagged| tagged == cache("new")))).await;
+    move_away(&[Place::Apart], async |tagged| assert!(tagged.is_none_or(|tagged| tagged == lone("new")))).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,7 +48,13 @@ impl Stand {
     }
 
     pub fn with(store: Arc<dyn ObjectStore>, anonymous: Access, patience: Patience) -> Self {
-        Self::guarded(store, anonymous, patience, Grants::default(), Authenticator::default())
+        let registry = Registry::new(Arc::clone(&store), patience);
+        Self::of(registry, store, anonymous)
+    }
+
+    /// A server of `registry`, which is over `store`.
+    pub fn of(registry: Registry, store: Arc<dyn ObjectStore>, anonymous: Access) -> Self {
+        Self::over(registry, store, anonymous, Grants::default(), Authenticator::default())
     }
 
     /// A server whose clients may say who they are, and may what `grants` say.
@@ -59,7 +65,17 @@ impl Stand {
         grants: Grants,
         authenticator: Authenticator,
     ) -> Self {
-        let registry = Arc::new(Registry::new(Arc::clone(&store), patience));
+        Self::over(Registry::new(Arc::clone(&store), patience), store, anonymous, grants, authenticator)
+    }
+
+    fn over(
+        registry: Registry,
+        store: Arc<dyn ObjectStore>,
+        anonymous: Access,
+        grants: Grants,
+        authenticator: Authenticator,
+    ) -> Self {
+        let registry = Arc::new(registry);
         let settling = Arc::clone(&registry);
         let profile = Profile::new("default".to_owned(), Arc::clone(&registry), anonymous);
         let mask = Mask::default();

@@ -326,7 +326,7 @@ async fn a_size_that_was_believed_gives_way_to_the_one_that_is_read() {
     tokio::time::advance(TICK).await;
     harbour.store.put(&key("layer"), "other".repeat(2).into(), "text/plain", PATIENCE.bytes).await.unwrap();
 
-    let blob = one.app.read_blob(&digest("layer"), None).await.unwrap().unwrap();
+    let blob = one.app.read_blob(&digest("layer"), None, Asker::Pull).await.unwrap().unwrap();
 
     assert_eq!(blob.size, 10);
     assert_eq!(one.app.stat_blob(&digest("layer"), Asker::Push).await, Some(10));
@@ -378,7 +378,8 @@ async fn no_client_that_pulls_has_anything_listed() {
 
     assert!(!one.has_for_others("layer").await && !one.reads("layer").await);
 
-    assert_eq!((harbour.calls(&[List]), harbour.calls(&[Head])), (0, 1));
+    // Of the blob, and of what is made here.
+    assert_eq!((harbour.calls(&[List]), harbour.calls(&[Head])), (0, 2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use longshore::metrics::Metrics;
 use longshore::oci::{Digest, MediaType};
-use longshore::registry::{Asker, Belief, Patience, Registry, RegistryError, WritableRepository};
+use longshore::registry::{Answering, Asker, Belief, Patience, Registry, RegistryError, Repository, WritableRepository};
 use longshore::store::{Clock, Key, MemoryStore, ObjectStore};
 use serde_json::json;
 
@@ -45,6 +45,17 @@ impl Harbour {
         replica_over(Arc::clone(&self.store) as Arc<dyn ObjectStore>, belief, &self.clock)
     }
 
+    /// A replica that `arrange` makes another one than those are.
+    pub fn arranged(&self, arrange: impl FnOnce(Registry) -> Registry) -> Replica {
+        arranged_over(Arc::clone(&self.store) as Arc<dyn ObjectStore>, Belief::default(), &self.clock, arrange)
+    }
+
+    /// The keys of everything that is stored.
+    pub async fn keys(&self) -> Vec<String> {
+        let page = self.store.list("", None, PATIENCE.bytes).await.unwrap();
+        page.objects.iter().map(|object| object.key.to_string()).collect()
+    }
+
     /// How often the store was asked anything that `operations` name, sweeps apart.
     pub fn calls(&self, operations: &[Operation]) -> usize {
         let swept = |operation| self.store.calls_for(operation, "_oci/uploads/");
@@ -59,14 +70,28 @@ impl Harbour {
 }
 
 pub fn replica_over(store: Arc<dyn ObjectStore>, belief: Belief, clock: &Clock) -> Replica {
+    arranged_over(store, belief, clock, |registry| registry)
+}
+
+fn arranged_over(
+    store: Arc<dyn ObjectStore>,
+    belief: Belief,
+    clock: &Clock,
+    arrange: impl FnOnce(Registry) -> Registry,
+) -> Replica {
     let metrics = Metrics::new(0);
-    let registry = Registry::new(store, PATIENCE).with_metrics(metrics.profile("app"));
+    let registry = arrange(Registry::new(store, PATIENCE).with_metrics(metrics.profile("app")));
     let registry = Arc::new(registry.with_belief(belief).with_clock(clock.clone()));
     let app = registry.writable_repository("app".parse().unwrap());
     Replica { registry, metrics, app }
 }
 
 impl Replica {
+    /// The image `app`, as it is pulled where these rules hold.
+    pub fn answering(&self, rules: Answering) -> Repository {
+        self.registry.repository("app".parse().unwrap()).answering(rules)
+    }
+
     /// Whether somebody who would push the blob `content` is told that it is there.
     pub async fn has(&self, content: &str) -> bool {
         self.app.stat_blob(&digest(content), Asker::Push).await.is_some()
@@ -84,7 +109,7 @@ impl Replica {
 
     /// Reads the blob `content`; whether it was there.
     pub async fn reads(&self, content: &str) -> bool {
-        let Some(blob) = self.app.read_blob(&digest(content), None).await.unwrap() else { return false };
+        let Some(blob) = self.app.read_blob(&digest(content), None, Asker::Pull).await.unwrap() else { return false };
         blob.body.try_collect::<Vec<_>>().await.unwrap().concat() == content.as_bytes()
     }
 

@@ -28,8 +28,10 @@ async fn two_replicas() -> (Harbour, Replica, Replica) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_import_of_an_unchanged_tag_costs_two_requests_marks_apart() {
+async fn an_import_of_an_image_that_is_known_costs_two_requests_marks_apart() {
     let (harbour, one, _) = two_replicas().await;
+    assert!(tagged(&one).await.is_some());
+    tokio::time::advance(Duration::from_secs(61)).await;
     let before = harbour.calls(&[Get, Head, List]);
 
     let found = tagged(&one).await.unwrap();

@@ -16,14 +16,14 @@ use tokio::time::Instant;
 
 use crate::harbour::{PATIENCE, Replica, replica_over};
 
-const LATENCY: Duration = Duration::from_millis(20);
+pub const LATENCY: Duration = Duration::from_millis(20);
 
 const BLOBS: usize = 100_000;
 
 /// A store in memory that is as far away as a bucket, and counts what it is asked.
 #[derive(Debug, Default)]
-struct Distant {
-    memory: MemoryStore,
+pub struct Distant {
+    pub memory: MemoryStore,
     heads: AtomicUsize,
     lists: AtomicUsize,
     heads_now: AtomicUsize,
@@ -47,10 +47,12 @@ impl ObjectStore for Distant {
     }
 
     async fn get(&self, key: &Key, range: Option<ByteRange>, patience: Duration) -> Result<Option<Object>, StoreError> {
+        tokio::time::sleep(LATENCY).await;
         self.memory.get(key, range, patience).await
     }
 
     async fn put(&self, key: &Key, bytes: Bytes, content_type: &str, patience: Duration) -> Result<(), StoreError> {
+        tokio::time::sleep(LATENCY).await;
         self.memory.put(key, bytes, content_type, patience).await
     }
 
@@ -95,7 +97,8 @@ impl ObjectStore for Distant {
 }
 
 impl Distant {
-    fn questions(&self) -> (usize, usize) {
+    /// How many blobs were asked for, and pages of blobs listed.
+    pub fn questions(&self) -> (usize, usize) {
         (self.heads.load(Ordering::Relaxed), self.lists.load(Ordering::Relaxed))
     }
 }
@@ -105,7 +108,7 @@ fn blob(number: usize) -> Digest {
 }
 
 /// A replica that knows nothing yet of an image of `blobs` blobs.
-async fn cold(blobs: usize, index_bytes: u64) -> (Arc<Distant>, Replica) {
+pub async fn cold(blobs: usize, index_bytes: u64) -> (Arc<Distant>, Replica) {
     let (start, began) = (SystemTime::now(), Instant::now());
     let clock = Clock::new(move || start + began.elapsed());
     let store = Arc::new(Distant { memory: MemoryStore::with_clock(clock.clone()), ..Distant::default() });

@@ -6,9 +6,13 @@
 #[allow(dead_code, reason = "every test crate uses a part of it")]
 mod broken_store;
 
+mod answers;
 mod belief;
+mod caches;
 mod harbour;
 mod imports;
 mod large;
 mod marks;
 mod refresh;
+mod s3_clients;
+mod shared;

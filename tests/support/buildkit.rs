@@ -106,26 +106,41 @@ impl Buildkit {
 
     /// The same, with all its files somewhere under `parent`.
     pub async fn start_in(parent: &Path, name: &'static str, tool: &'static str) -> Self {
-        let buildkit = match Self::try_start(parent, name, tool, "overlayfs").await {
+        Self::start_with(parent, name, tool, &[]).await
+    }
+
+    /// The same, with these variables besides.
+    pub async fn start_with(parent: &Path, name: &'static str, tool: &'static str, variables: &[(&str, &str)]) -> Self {
+        let buildkit = match Self::try_start(parent, name, tool, variables, "overlayfs").await {
             Ok(buildkit) => Ok(buildkit),
-            Err(_) => Self::try_start(parent, name, tool, "native").await,
+            Err(_) => Self::try_start(parent, name, tool, variables, "native").await,
         };
         buildkit.unwrap_or_else(|log| panic!("buildkitd does not start:\n{log}"))
     }
 
-    async fn try_start(parent: &Path, name: &'static str, tool: &'static str, snapshotter: &str) -> Result<Self, String> {
+    async fn try_start(
+        parent: &Path,
+        name: &'static str,
+        tool: &'static str,
+        variables: &[(&str, &str)],
+        snapshotter: &str,
+    ) -> Result<Self, String> {
         let root = scratch_in(parent, "buildkit");
         let at = |file: &str| root.path().join(file).display().to_string();
         fs::write(at("buildkitd.toml"), "").expect("a file");
         fs::create_dir(at("tmp")).expect("a directory");
 
         let mut daemon = std::process::Command::new(tools::go_tool(tool, "buildkitd"));
-        daemon.args(["--config", &at("buildkitd.toml"), "--root", &at("root"), "--otel-socket-path", &at("otel.sock")]);
+        daemon.args(["--config", &at("buildkitd.toml"), "--root", &at("root")]);
+        // v0.12 knows no such flag.
+        if !tool.ends_with("0.12") {
+            daemon.args(["--otel-socket-path", &at("otel.sock")]);
+        }
         daemon.args(["--addr", &format!("unix://{}", at("socket"))]);
         daemon.args(["--containerd-worker=false", "--oci-worker=true", "--oci-worker-gc=false", "--oci-worker-net=host"]);
         daemon.arg(format!("--oci-worker-snapshotter={snapshotter}"));
         daemon.arg("--oci-worker-binary").arg(tools::debian_tool("runc"));
-        daemon.env("HOME", root.path()).env("TMPDIR", at("tmp"));
+        daemon.env("HOME", root.path()).env("TMPDIR", at("tmp")).envs(variables.iter().copied());
         let kept = Kept::start(&daemon, root.path(), &root.path().join("log"));
 
         let buildkit = Self { name, tool, kept, root };

@@ -81,6 +81,14 @@ impl Launch {
         self.arg("--listen").arg(&address)
     }
 
+    /// Another one, just like this, on a port of its own.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        let (here, address) = (self.address.to_string(), ports::free_address());
+        let there = |argument: &String| if *argument == here { address.to_string() } else { argument.clone() };
+        Self { address, arguments: self.arguments.iter().map(there).collect(), ..self.clone() }
+    }
+
     /// One more argument.
     #[must_use]
     pub fn arg(mut self, argument: &str) -> Self {

@@ -14,6 +14,9 @@ pub const ACCESS_KEY_ID: &str = "longshore-test";
 pub const SECRET_ACCESS_KEY: &str = "longshore-test-secret";
 pub const REGION: &str = "us-east-1";
 
+/// The name of a host below which it has a host for each bucket.
+pub const DOMAIN: &str = "s3.test";
+
 /// A running MinIO; gone with its objects when dropped.
 #[derive(Debug)]
 pub struct Minio {
@@ -25,6 +28,15 @@ pub struct Minio {
 impl Minio {
     /// Starts one, and waits until it answers.
     pub async fn start() -> Self {
+        Self::start_in(REGION).await
+    }
+
+    /// The same in no region, so that it takes any for its own.
+    pub async fn start_anywhere() -> Self {
+        Self::start_in("").await
+    }
+
+    async fn start_in(region: &str) -> Self {
         let (address, console, root) = (ports::free_address(), ports::free_address(), scratch("minio"));
         let (data, log) = (root.path().join("data"), root.path().join("log"));
 
@@ -32,7 +44,8 @@ impl Minio {
         server.arg("server").arg(&data);
         server.arg(format!("--address={address}")).arg(format!("--console-address={console}"));
         server.env("MINIO_ROOT_USER", ACCESS_KEY_ID).env("MINIO_ROOT_PASSWORD", SECRET_ACCESS_KEY);
-        server.env("MINIO_SITE_REGION", REGION).env("MINIO_BROWSER", "off").env("MINIO_UPDATE", "off").env("HOME", root.path());
+        server.env("MINIO_DOMAIN", DOMAIN);
+        server.env("MINIO_SITE_REGION", region).env("MINIO_BROWSER", "off").env("MINIO_UPDATE", "off").env("HOME", root.path());
         let kept = Kept::start(&server, root.path(), &log);
 
         let minio = Self { address, _kept: kept, _root: root };

@@ -10,6 +10,7 @@ pub mod broken_store;
 pub mod buildkit;
 pub mod ceph;
 pub mod client;
+pub mod distribution;
 pub mod door;
 pub mod fault;
 pub mod image;

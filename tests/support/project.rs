@@ -47,11 +47,33 @@ impl Project {
 
     /// A stage `stage-<index>` of layers of these sizes in bytes for each of `stages`, and a last one that needs them all.
     pub fn with_stages(stages: &[Vec<u64>]) -> Self {
+        Self::staged(stages, "/result/end")
+    }
+
+    /// The same, with all that they made in the result.
+    pub fn with_whole_stages(stages: &[Vec<u64>]) -> Self {
+        Self::staged(stages, "/result")
+    }
+
+    fn staged(stages: &[Vec<u64>], needed: &str) -> Self {
         let (mut dockerfile, mut last) = (made_of(&[]), String::from("FROM scratch\n"));
         for (index, sizes) in stages.iter().enumerate() {
             writeln!(dockerfile, "FROM made AS stage-{index}\n{}", layers(&format!("{index}-"), sizes)).expect("a string");
             writeln!(dockerfile, "RUN echo {index} > /result/end").expect("a string");
-            writeln!(last, "COPY --from=stage-{index} /result/end /end-{index}").expect("a string");
+            writeln!(last, "COPY --from=stage-{index} {needed} /of-{index}").expect("a string");
+        }
+        Self::with_busybox(&(dockerfile + &last))
+    }
+
+    /// A stage `job-<index>` for each of so many jobs, which makes `first-<index>` and from that `second-<index>`, of
+    /// sizes that no other file has; see [`size_of_second`]. The last stage has all of them.
+    pub fn of_jobs(jobs: usize) -> Self {
+        let (mut dockerfile, mut last) = (made_of(&[]), String::from("FROM scratch\n"));
+        for job in 0..jobs {
+            let first = format!("RUN /busybox head -c {} /dev/urandom > /result/first-{job}", 20_000 + job);
+            let second = format!("RUN /busybox head -c {} /dev/urandom > /result/second-{job}", size_of_second(job));
+            writeln!(dockerfile, "FROM made AS job-{job}\n{first}\n{second}").expect("a string");
+            writeln!(last, "COPY --from=job-{job} /result/first-{job} /result/second-{job} /").expect("a string");
         }
         Self::with_busybox(&(dockerfile + &last))
     }
@@ -96,6 +118,11 @@ impl Project {
         let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000 + WRITTEN.fetch_add(1, Ordering::Relaxed));
         file.set_modified(time).expect("a file of ours");
     }
+}
+
+/// How many bytes the second file of a job has. Its layer has less than a thousand more.
+pub fn size_of_second(job: usize) -> u64 {
+    40_000 + 2_000 * job as u64
 }
 
 /// The lines of a stage `made` whose layers have these sizes in bytes.

@@ -36,6 +36,11 @@ impl Rclone {
         self.output(&["purge", &format!("s3:{bucket}")]).status.success()
     }
 
+    /// Removes the object at `key`.
+    pub fn remove(&self, bucket: &str, key: &str) {
+        self.run(&["deletefile", &format!("s3:{bucket}/{key}")]);
+    }
+
     /// Every key in `bucket` with its object's size in bytes.
     pub fn list(&self, bucket: &str) -> BTreeMap<String, u64> {
         let listing = self.run(&["lsf", "--recursive", "--files-only", "--format=sp", &format!("s3:{bucket}")]);

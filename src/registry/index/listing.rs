@@ -37,14 +37,7 @@ impl Repository {
             return self.ask_for_blob(digest).await;
         }
         let mut advice = self.index().advise(&blobs, digest, asker);
-        let listing = match &advice {
-            Advice::Wait(listing) => Some(listing.clone()),
-            Advice::List(walk) => Some(self.begin_listing(walk.clone())),
-            Advice::There(_) | Advice::NotThere | Advice::Ask => None,
-        };
-        if let Some(listing) = listing {
-            // Whether it came or not, what is known now decides.
-            let _ = tokio::time::timeout(self.patience().push / SHARE_OF_LISTING, listing.cancelled()).await;
+        if self.wait_for_listing(&advice).await {
             advice = self.index().advise_again(&blobs, digest);
         }
         self.index().metrics.blob_asked(match advice {
@@ -57,6 +50,24 @@ impl Repository {
             Advice::NotThere => Ok(None),
             Advice::Ask | Advice::Wait(_) | Advice::List(_) => self.ask_for_blob(digest).await,
         }
+    }
+
+    /// Has the index know what is there as of a moment ago, where a listing tells that soon.
+    pub(in crate::registry) async fn list_blobs_soon(&self) {
+        let advice = self.index().advise_listing(&self.keys.blobs());
+        self.wait_for_listing(&advice).await;
+    }
+
+    /// Waits for the listing that `advice` is about, if it is about one; then, whether it came or not, what is known
+    /// by now decides.
+    async fn wait_for_listing(&self, advice: &Advice) -> bool {
+        let listing = match advice {
+            Advice::Wait(listing) => listing.clone(),
+            Advice::List(walk) => self.begin_listing(walk.clone()),
+            Advice::There(_) | Advice::NotThere | Advice::Ask => return false,
+        };
+        let _ = tokio::time::timeout(self.patience().push / SHARE_OF_LISTING, listing.cancelled()).await;
+        true
     }
 
     /// What the store says of the blob `digest` as long as a push waits for it.
@@ -140,6 +151,11 @@ impl Repository {
 }
 
 impl Index {
+    fn advise_listing(&self, blobs: &str) -> Advice {
+        let now = self.now();
+        self.lock().advise_listing(blobs, now)
+    }
+
     /// What to say after the listing that was advised, or was waited for in vain.
     fn advise_again(&self, blobs: &str, digest: &Digest) -> Advice {
         let now = self.now();

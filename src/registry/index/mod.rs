@@ -32,6 +32,9 @@ pub(super) use entries::Found;
 /// of many new layers lists once a minute.
 const ABSENCE: Duration = Duration::from_secs(60);
 
+/// How long ago a blob may have been seen for a cache that needs it to be told to be whole.
+pub(super) const FRESH: Duration = Duration::from_secs(60);
+
 /// How long an image is asked for blob by blob after its listing failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(60);
 
@@ -150,9 +153,14 @@ impl Index {
 
     /// The blob `digest`, if it is believed to be there.
     pub(super) fn find(&self, blobs: &str, digest: &Digest) -> Option<Found> {
+        self.find_within(blobs, digest, Duration::MAX)
+    }
+
+    /// The blob `digest`, if it is believed to be there and was seen no longer than `age` ago.
+    pub(super) fn find_within(&self, blobs: &str, digest: &Digest, age: Duration) -> Option<Found> {
         let now = self.now();
         let shelf = self.lock();
-        shelf.images.get(blobs)?.find(digest, now, shelf.ttl)
+        shelf.images.get(blobs)?.find(digest, now, shelf.ttl.min(age))
     }
 
     /// The store said, asked at `asked`, that the blob `digest` is there.
@@ -199,12 +207,7 @@ impl Index {
             (Some(found), _) => Advice::There(found),
             // Whoever does not send a blob that is taken for absent would go without it.
             (None, Asker::Pull | Asker::Import) => Advice::Ask,
-            (None, Asker::Push) => {
-                let next = shelf.walks + 1;
-                let advice = shelf.image(blobs).advise_push(next, now, ttl);
-                shelf.walks += u64::from(matches!(advice, Advice::List(_)));
-                advice
-            }
+            (None, Asker::Push) => shelf.advise_listing(blobs, now),
         }
     }
 
@@ -268,6 +271,14 @@ impl Image {
 }
 
 impl Shelf {
+    /// Whether to list an image for something that is not known to be there.
+    fn advise_listing(&mut self, blobs: &str, now: Moment) -> Advice {
+        let (next, ttl) = (self.walks + 1, self.ttl);
+        let advice = self.image(blobs).advise_push(next, now, ttl);
+        self.walks += u64::from(matches!(advice, Advice::List(_)));
+        advice
+    }
+
     /// The image whose blobs' keys begin with `blobs`, just used.
     fn image(&mut self, blobs: &str) -> &mut Image {
         self.uses += 1;

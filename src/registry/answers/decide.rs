@@ -1,0 +1,160 @@
+//! What to answer with: a pure function of what was found.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::config::Config;
+use super::source::{Content, Source};
+use crate::buildkit::{Cache, Derived, Healed, IMPORT_LIMIT, LeftOut, Reason};
+use crate::oci::{Digest, MediaType};
+
+/// All that is known of a source when it is decided.
+#[derive(Clone, Debug)]
+pub(super) struct Evidence {
+    pub source: Source,
+    pub config: Config,
+    /// What it needs and the store does not have.
+    pub gone: HashSet<Digest>,
+}
+
+/// What to answer with, and what was found on the way, for each source in their order.
+#[derive(Debug)]
+pub(super) struct Decision {
+    pub verdict: Verdict,
+    pub findings: Vec<Finding>,
+}
+
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// The first source, as it is.
+    AsIs,
+    /// What was made of them.
+    Made(Box<Made>),
+    /// There is nothing that a build could use.
+    Nothing,
+}
+
+/// What was made of sources.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub derived: Derived,
+    /// What it knows.
+    pub steps: Steps,
+    /// How many sources went into it, the newest.
+    pub united: usize,
+    /// Whether it is in another form than what was pushed, since that is too large for importers.
+    pub is_rescued: bool,
+    /// What even that had no room for.
+    pub left_out: LeftOut,
+}
+
+/// What was found in a source.
+#[derive(Clone, Debug, Default)]
+pub struct Finding {
+    /// How many bytes its config has; none where it was not read.
+    pub config_bytes: usize,
+    /// What it knows as it was pushed.
+    pub steps: Steps,
+    /// What is left of that without what is gone.
+    pub usable: Steps,
+    /// Its layers that are gone, with their sizes in bytes.
+    pub missing: BTreeMap<Digest, u64>,
+    /// What of it nobody could have used.
+    pub left_out: LeftOut,
+    /// Why nothing could be made of it.
+    pub error: Option<String>,
+}
+
+/// How many steps a cache knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// All of them.
+    pub records: usize,
+    /// Those that it has layers of.
+    pub results: usize,
+}
+
+impl Steps {
+    fn of(cache: &Cache) -> Self {
+        let records = cache.config().records();
+        let results = records.iter().filter(|record| !record.results.is_empty()).count();
+        Self { records: records.len(), results }
+    }
+}
+
+/// What to answer with, of sources with the newest first, of whose configs `max_bytes` are united at most.
+///
+/// Where `is_image`, the only source is an image that somebody may want to run, and stays one.
+pub(super) fn decide(evidence: &[Evidence], max_bytes: usize, is_image: bool) -> Decision {
+    let (findings, caches): (Vec<_>, Vec<_>) = evidence.iter().map(Evidence::find).unzip();
+    let verdict = match (evidence, &findings[..]) {
+        ([only], [finding]) if only.is_whole(finding) => Verdict::AsIs,
+        ([only], _) if is_image => only.mend_image(caches.first()),
+        _ => unite(evidence, caches, max_bytes),
+    };
+    Decision { verdict, findings }
+}
+
+impl Evidence {
+    /// What there is in it, and the cache without what is gone, which is empty where there is none.
+    fn find(&self) -> (Finding, Cache) {
+        let mut finding = Finding::default();
+        let Config::Read(config) = &self.config else { return (finding, Cache::default()) };
+        finding.config_bytes = config.len();
+        let read = match self.source.content.read(config) {
+            Ok(read) => read.unwrap_or_default(),
+            Err(error) => {
+                finding.error = Some(error.to_string());
+                return (finding, Cache::default());
+            }
+        };
+        let Healed { cache, missing } = read.cache.heal(|digest| self.gone.contains(digest));
+        finding.steps = Steps::of(&read.cache);
+        finding.usable = Steps::of(&cache);
+        finding.missing = missing.into_iter().map(|(digest, blob)| (digest, blob.size)).collect();
+        finding.left_out = read.left_out;
+        (finding, cache)
+    }
+
+    /// Whether importers get of it as it is what there is to be had.
+    pub(super) fn is_whole(&self, finding: &Finding) -> bool {
+        let content = &self.source.content;
+        if !self.gone.is_empty() {
+            return false;
+        }
+        match (&self.config, content) {
+            (Config::Absent, _) | (_, Content::OfS3(_)) => false,
+            (Config::Unknown, _) => true,
+            // Importers leave out by themselves what has no descriptor; for the rest they refuse all, or the build fails.
+            (Config::Read(config), Content::Cache(manifest, _)) => {
+                let is_lying = finding.left_out.iter().any(|(reason, _)| reason != Reason::LayerWithoutDescriptor);
+                let fits = manifest.bytes.len().max(config.len()) <= IMPORT_LIMIT;
+                finding.error.is_some() || fits && !is_lying
+            }
+            (Config::Read(_), Content::Image(manifest, _)) => manifest.bytes.len() <= IMPORT_LIMIT,
+            (Config::Read(_), Content::Other(_)) => true,
+        }
+    }
+
+    /// An image of which something is gone, with what is left of its cache.
+    fn mend_image(&self, cache: Option<&Cache>) -> Verdict {
+        let (Content::Image(manifest, image), Config::Read(config), Some(cache)) = (&self.source.content, &self.config, cache)
+        else {
+            return Verdict::AsIs;
+        };
+        cache.write_into(image, &manifest.bytes, config).map_or(Verdict::AsIs, |derived| {
+            let steps = Steps::of(cache);
+            Verdict::Made(Box::new(Made { derived, steps, united: 1, is_rescued: false, left_out: LeftOut::default() }))
+        })
+    }
+}
+
+fn unite(evidence: &[Evidence], caches: Vec<Cache>, max_bytes: usize) -> Verdict {
+    let sources = evidence.iter().map(|evidence| evidence.source.content.form());
+    let (forms, caches): (Vec<_>, Vec<_>) = sources.zip(caches).filter(|(_, cache)| !cache.is_empty()).unzip();
+    let united = Cache::newest_within(&caches, max_bytes);
+    let (Some(form), caches) = (forms.first(), &caches[..united]) else { return Verdict::Nothing };
+    let union = Cache::union(caches);
+    let (derived, left_out) = union.rescue(*form);
+    let is_rescued = derived.config.media_type != MediaType::CACHE_CONFIG;
+    Verdict::Made(Box::new(Made { derived, steps: Steps::of(&union), united, is_rescued, left_out }))
+}

@@ -1,0 +1,216 @@
+//! Caches of BuildKit's own `type=s3` in the same store.
+//!
+//! Such a client has one object for a cache, under a name that its pipeline
+//! states. What a registry has as tag, manifest and config is made of it when
+//! it is pulled, and it of them when they are pushed; the layers are the same
+//! objects. Both sides write when they like, and the newer one counts. What was
+//! written here for those clients says so, and is no news.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
+use futures_util::future::join_all;
+
+use super::{RegistryError, Repository, StoredManifest, WritableRepository, late};
+use crate::buildkit::{Cache, Contents, InvalidConfig, MAX_CONFIG_BYTES, Read, S3Name, S3Read};
+use crate::oci::{Digest, Tag};
+use crate::store::{Key, Object, StoreError};
+
+/// How often what was written is written anew because the tag has moved meanwhile.
+const ROUNDS: usize = 8;
+
+/// How many objects are remembered to be no clients' caches.
+const MOST: usize = 1024;
+
+/// What a cache of `type=s3` is.
+const JSON: &str = "application/json";
+
+/// What `type=s3` clients call caches, and whether they get what is pushed here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Clients {
+    /// What they call a cache.
+    pub name: S3Name,
+    /// Which tag that is, where the name does not tell.
+    pub tag: Tag,
+    /// Whether what is pushed is written for them.
+    pub write: bool,
+}
+
+/// A cache that a `type=s3` client wrote.
+#[derive(Clone, Debug)]
+pub(super) struct S3Cache {
+    /// Where it is.
+    pub(super) key: Key,
+    /// What it wrote.
+    pub(super) json: Bytes,
+    /// The digest of that.
+    pub(super) digest: Digest,
+    /// The cache, and what of it nobody could use.
+    pub(super) read: Arc<Read>,
+    /// When it was written, by the store's clock.
+    pub(super) last_modified: SystemTime,
+}
+
+/// The etags of objects that are no cache of a client's: written here for them, or of no use.
+#[derive(Debug, Default)]
+pub(super) struct Disregarded(Mutex<HashMap<Key, String>>);
+
+impl Disregarded {
+    fn etag(&self, key: &Key) -> Option<String> {
+        self.lock().get(key).cloned()
+    }
+
+    fn note(&self, key: Key, etag: String) {
+        let mut etags = self.lock();
+        if etags.len() >= MOST {
+            etags.clear();
+        }
+        etags.insert(key, etag);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Repository {
+    /// Where `type=s3` clients have the cache that is `tag` here; `None` where that is none of theirs.
+    fn s3_key(&self, tag: &Tag) -> Option<Key> {
+        let clients = self.registry.s3_clients.as_ref()?;
+        let is_theirs = clients.name.tells_tags() || clients.tag == *tag;
+        is_theirs.then(|| self.keys.s3_manifest(&clients.name.of(&self.image, tag)))?
+    }
+
+    /// The cache `tag` as a `type=s3` client wrote it, `None` when none did. What was written here for them is not theirs.
+    ///
+    /// Costs one request, where such clients have the tag at all.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Store`]: it could not be read.
+    pub(super) async fn read_s3_cache(&self, tag: &Tag, patience: Duration) -> Result<Option<S3Cache>, RegistryError> {
+        let Some(key) = self.s3_key(tag) else { return Ok(None) };
+        let disregarded = &self.registry.s3_disregarded;
+        if let Some(etag) = disregarded.etag(&key)
+            && self.store().head(&key, patience).await?.is_none_or(|meta| meta.etag == etag)
+        {
+            return Ok(None);
+        }
+        let Some(object) = self.store().get(&key, None, patience).await? else { return Ok(None) };
+        let meta = object.meta.clone();
+        let cache = match self.read_s3(object).await? {
+            Ok((_, S3Read { written_for: Some(_), .. })) => None,
+            Ok((json, S3Read { read, .. })) if !read.cache.is_empty() => {
+                let (digest, last_modified) = (Digest::sha256(&json), meta.last_modified);
+                Some(S3Cache { key: key.clone(), json, digest, read: Arc::new(read), last_modified })
+            }
+            Ok((_, S3Read { read, .. })) => {
+                tracing::warn!(repository = %self.name, %tag, %key, left_out = %read.left_out, "cache of type=s3 left out: there is nothing in it");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(repository = %self.name, %tag, %key, %error, "cache of type=s3 left out");
+                None
+            }
+        };
+        if cache.is_none() {
+            disregarded.note(key, meta.etag);
+        }
+        Ok(cache)
+    }
+
+    /// What `object` has in it, and what that says, if it is a cache of `type=s3`.
+    async fn read_s3(&self, object: Object) -> Result<Result<(Bytes, S3Read), InvalidConfig>, StoreError> {
+        let json = match whole(object).await? {
+            Ok(json) => json,
+            Err(too_large) => return Ok(Err(too_large)),
+        };
+        let work = move || Cache::read_s3(&json).map(|read| (json, read));
+        self.registry.work_on_cache(work).await.ok_or_else(late)
+    }
+
+    /// The cache of `manifest` as `type=s3` has it; `None` where it is none, or there is nothing in it.
+    async fn as_s3(&self, manifest: &StoredManifest) -> Result<Option<Bytes>, RegistryError> {
+        let Some(Contents::Cache(cache)) = Contents::of(&manifest.bytes) else { return Ok(None) };
+        let Some(config) = self.store().get(&self.keys.blob(&cache.config.digest), None, self.patience().bytes).await? else {
+            return Ok(None);
+        };
+        let Ok(config) = whole(config).await? else { return Ok(None) };
+        if Digest::of(cache.config.digest.algorithm(), &config) != cache.config.digest {
+            return Err(RegistryError::Corrupt(cache.config.digest));
+        }
+        let source = manifest.digest;
+        let translate =
+            move || cache.read(&config).ok().filter(|read| !read.cache.is_empty()).map(|read| read.cache.write_s3(&source));
+        Ok(self.registry.work_on_cache(translate).await.flatten().map(Bytes::from))
+    }
+}
+
+impl WritableRepository {
+    /// Writes `manifest`, which `tags` point to now, for `type=s3` clients as well, if it is a cache and they get what is pushed.
+    ///
+    /// Whatever comes of it, the push has succeeded. It waits a little, so that who imports the cache right after it finds
+    /// it there; what takes longer goes on in the background.
+    pub(super) async fn write_for_s3_clients<'a>(&self, tags: impl Iterator<Item = &'a Tag>, manifest: &StoredManifest) {
+        if self.registry.s3_clients.as_ref().is_none_or(|clients| !clients.write) {
+            return;
+        }
+        let writing = tags.filter_map(|tag| Some((tag.clone(), self.s3_key(tag)?))).map(|(tag, key)| {
+            let (repository, manifest) = (self.clone(), manifest.clone());
+            self.registry.background.spawn(async move {
+                if let Err(error) = repository.keep_for_s3_clients(&tag, &key, manifest).await {
+                    let cause = std::error::Error::source(&error);
+                    tracing::warn!(repository = %repository.name, %tag, %key, %error, cause, "cache not written for type=s3 clients");
+                }
+            })
+        });
+        let _ = tokio::time::timeout(self.patience().push, join_all(writing)).await;
+    }
+
+    /// Writes `manifest` to `key`, and what `tag` points to by then in its place.
+    ///
+    /// Two replicas that move the tag write in any order; but who writes last looks at the tag after that, and sees what it is.
+    async fn keep_for_s3_clients(&self, tag: &Tag, key: &Key, mut manifest: StoredManifest) -> Result<(), RegistryError> {
+        for _ in 0..ROUNDS {
+            let Some(written) = self.as_s3(&manifest).await? else { break };
+            self.store().put(key, written, JSON, self.patience().bytes).await?;
+            match self.fetch_tag(tag, self.patience().bytes).await? {
+                Some((now, _)) if now.digest != manifest.digest => manifest = now,
+                _ => return Ok(()),
+            }
+        }
+        tracing::warn!(repository = %self.name, %tag, %key, "no cache written for type=s3 clients: there is nothing in it for them");
+        Ok(())
+    }
+
+    /// Removes what was written for `type=s3` clients of `tag`, which is about to go; what they wrote themselves stays.
+    pub(super) async fn withdraw_from_s3_clients(&self, tag: &Tag) -> Result<(), RegistryError> {
+        let patience = self.patience().bytes;
+        let Some(key) = self.s3_key(tag).filter(|_| self.registry.s3_clients.as_ref().is_some_and(|clients| clients.write))
+        else {
+            return Ok(());
+        };
+        let Some(object) = self.store().get(&key, None, patience).await? else { return Ok(()) };
+        if self.read_s3(object).await?.is_ok_and(|(_, read)| read.written_for.is_some()) {
+            self.store().delete(&key, patience).await?;
+        }
+        Ok(())
+    }
+}
+
+/// All bytes of `object`, if they are no more than are read of a cache.
+async fn whole(object: Object) -> Result<Result<Bytes, InvalidConfig>, StoreError> {
+    let length = usize::try_from(object.length).unwrap_or(usize::MAX);
+    if length > MAX_CONFIG_BYTES {
+        return Ok(Err(InvalidConfig::TooLarge(length)));
+    }
+    let mut bytes = BytesMut::with_capacity(length);
+    let mut body = object.body;
+    while let Some(chunk) = body.try_next().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Ok(bytes.freeze()))
+}
