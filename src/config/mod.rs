@@ -365,6 +365,7 @@ fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Probl
         Purpose::Serving => {
             if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated.len()) {
                 access::refuse_what_leads_nowhere(&mut layers, server, &profiles);
+                people::warn_of_shared_layers(&people.grants, &profiles, &mut warnings);
                 people::warn_of_no_profile(&people.grants, &profiles, &server.listeners, &mut warnings);
             }
             access::anonymous(&mut layers, server.as_ref(), &kinds, has_people)
@@ -373,6 +374,9 @@ fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Probl
     };
     let files = [sources.paths(), secrets.files(), people.files.clone(), tls_files].concat();
     let access = access::access(&mut layers, anonymous, people, &secrets);
+    if let (Some(access), Some(server)) = (&access, &server) {
+        people::warn_of_plain_http(access.allow_plain_http, has_people, &server.listeners, &mut warnings);
+    }
     secrets::tell_of_literals(&mut layers, &mut warnings);
     let config = || {
         let (log, server, access, store) = (log?, server?, access?, store?);

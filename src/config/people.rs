@@ -9,7 +9,7 @@ use super::problem::{Problems, did_you_mean, nearest};
 use super::setting::HTPASSWD;
 use super::tables::{GRANTS, GROUPS, ISSUERS, Row, TABLES, Tables, rows};
 use super::users::{groups, htpasswd, users, warn_of_exposed};
-use super::{Listener, Profile};
+use super::{Layout, Listener, Profile};
 use crate::access::{Grant, Issuer, TextPattern, User, Verb, Who};
 use crate::oci::Pattern;
 use crate::secrets::Secrets;
@@ -216,6 +216,29 @@ impl People {
     }
 }
 
+/// Warns of listeners on which who says who they are is refused.
+pub fn warn_of_plain_http(allowed: bool, has_people: bool, listeners: &[Listener], warnings: &mut Vec<String>) {
+    let is_open = |listener: &&Listener| listener.tls.is_none() && !listener.address.ip().is_loopback();
+    for listener in listeners.iter().filter(is_open).filter(|_| has_people && !allowed) {
+        let address = listener.address;
+        warnings.push(format!(
+            "{address} speaks plain HTTP, and takes no passwords and tokens; give it TLS, or set access.allow_plain_http"
+        ));
+    }
+}
+
+/// Warns of profiles whose images share their layers though not everybody may read them all.
+pub fn warn_of_shared_layers(grants: &[Grant], profiles: &[Profile], warnings: &mut Vec<String>) {
+    let shares = |profile: &&Profile| matches!(profile.layout, Layout::Shared { .. });
+    for profile in profiles.iter().filter(shares).filter(|_| !grants.is_empty()) {
+        warnings.push(format!(
+            "profile {} keeps the layers of all its images in one place: who may read one image may read the layers of all by \
+             their digests",
+            profile.name
+        ));
+    }
+}
+
 /// Warns of grants on images that no profile has.
 pub fn warn_of_no_profile(grants: &[Grant], profiles: &[Profile], listeners: &[Listener], warnings: &mut Vec<String>) {
     let takes_all = profiles.iter().any(|profile| profile.name == super::layers::DEFAULT);
@@ -322,6 +345,28 @@ pub mod tests {
         ] {
             let told = of(&text).unwrap_err();
             assert!(told.contains(message) && told.contains("1 problem\n") && !told.contains("MARK"), "{text}\n{told}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_safe_as_it_looks_is_warned_of() {
+        let grant = "[[access.grants]]\nwho = \"anyone\"\nimages = [\"a\"]\nallow = [\"read\"]\n";
+        for (text, warning) in [
+            (
+                format!("[server]\nlisten = [\"192.0.2.1:80\"]\n{grant}"),
+                Some("192.0.2.1:80 speaks plain HTTP, and takes no passwords"),
+            ),
+            (format!("[server]\nlisten = [\"192.0.2.1:80\"]\n[access]\nallow_plain_http = true\n{grant}"), None),
+            (format!("[server]\nlisten = [\"127.0.0.1:80\"]\n{grant}"), None),
+            (
+                format!("{grant}[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n"),
+                Some("profile default keeps the layers of all"),
+            ),
+            ("[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n".into(), None),
+        ] {
+            let warnings = of(&text).unwrap().warnings.join("\n");
+            assert!(warnings.contains(warning.unwrap_or("")), "{text}\n{warnings}");
+            assert!(warning.is_some() || warnings.is_empty(), "{text}\n{warnings}");
         }
     }
 

@@ -5,7 +5,9 @@ use std::fs;
 use http::StatusCode;
 use tempfile::TempDir;
 
-use crate::client::Program;
+use crate::client::{Client, Program};
+use crate::containers::{loaded, podman};
+use crate::docker::Docker;
 use crate::stand::run;
 use crate::support::client::ask;
 use crate::support::image::{Image, TAG, pulled};
@@ -179,4 +181,28 @@ async fn pulls_and_does_not_push(guarded: &Guarded) {
             assert!(!guarded.has("org/other").await, "{name}");
         }
     }
+}
+
+#[test]
+fn podman_and_docker_log_in_push_and_pull() {
+    run(async {
+        let docker = Docker::start().await;
+        for tokens in [false, true] {
+            let (guarded, image) = (Guarded::start("none", tokens).await, Image::random(2, 1024 * 1024));
+            let registry = guarded.longshore.address.to_string();
+
+            let (podman, it) = (podman(), guarded.name("org/podman"));
+            podman.run(&["login", "--tls-verify=false", "-u", "alice", "-p", "sesame-of-alice", &registry]).await;
+            let id = loaded(&podman, &image).await;
+            podman.run(&["push", "--quiet", "--tls-verify=false", &id, &format!("docker://{it}")]).await;
+            podman.run(&["rmi", "--force", &id]).await;
+            let pulled = podman.run(&["pull", "--quiet", "--tls-verify=false", &it]).await;
+            assert_eq!(format!("sha256:{}", pulled.trim()), image.contents.config, "tokens {tokens}");
+
+            docker.log_in(&registry, "alice", "sesame-of-alice").await;
+            let it = guarded.name("org/docker");
+            docker.push(&image, &it).await;
+            assert_eq!(docker.pull(&it).await.0, image.contents, "tokens {tokens}");
+        }
+    });
 }
