@@ -24,7 +24,8 @@ use crate::store::Misconfiguration;
 
 pub use crate::access::slug;
 pub use crate::registry::{
-    Explanation, Finding, IMPORT_LIMIT, Leftovers, Outcome, Seen, ServedCache, Steps, Story, Sweep, Swept, Told,
+    Explanation, Finding, FoundByS3, IMPORT_LIMIT, Leftovers, Outcome, Seen, SeenByS3, ServedCache, Steps, Story, Sweep, Swept,
+    Told, What,
 };
 pub use can::{Decision, Deed, NoQuestion, Question, can};
 pub use explain::{ExplainError, Explained, explain};

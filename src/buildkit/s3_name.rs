@@ -29,16 +29,28 @@ enum Part {
 )]
 pub struct InvalidS3Name;
 
+impl Part {
+    fn text<'a>(&'a self, image: &'a RepoName, tag: &'a str) -> &'a str {
+        match self {
+            Self::Literal(text) => text,
+            Self::Image => image.as_str(),
+            Self::Tag => tag,
+        }
+    }
+}
+
 impl S3Name {
     /// What the cache that `image` has under `tag` is called.
     #[must_use]
     pub fn of(&self, image: &RepoName, tag: &Tag) -> String {
-        let text = |part: &Part| match part {
-            Part::Literal(text) => text.to_string(),
-            Part::Image => image.to_string(),
-            Part::Tag => tag.to_string(),
-        };
-        self.0.iter().map(text).collect()
+        self.0.iter().map(|part| part.text(image, tag.as_str())).collect()
+    }
+
+    /// What the names of all tags of `image` begin with, if the tag follows and that is all.
+    #[must_use]
+    pub fn before_tag(&self, image: &RepoName) -> Option<String> {
+        let (Part::Tag, rest) = self.0.split_last()? else { return None };
+        (!rest.contains(&Part::Tag)).then(|| rest.iter().map(|part| part.text(image, "")).collect())
     }
 
     /// Whether each tag has a name of its own.
@@ -106,17 +118,19 @@ mod tests {
     #[test]
     fn an_image_and_a_tag_stand_where_their_names_do() {
         let (image, tag) = ("ghcr.io/org/app".parse().unwrap(), "cache".parse().unwrap());
-        for (text, name, tells_tags) in [
-            ("{tag}", "cache", true),
-            ("{image}", "ghcr.io/org/app", false),
-            ("ci/{image}:{tag}", "ci/ghcr.io/org/app:cache", true),
-            ("buildkit", "buildkit", false),
-            ("{tag}{tag}", "cachecache", true),
+        for (text, name, tells_tags, before) in [
+            ("{tag}", "cache", true, Some("")),
+            ("{image}", "ghcr.io/org/app", false, None),
+            ("ci/{image}:{tag}", "ci/ghcr.io/org/app:cache", true, Some("ci/ghcr.io/org/app:")),
+            ("{tag}.x", "cache.x", true, None),
+            ("buildkit", "buildkit", false, None),
+            ("{tag}{tag}", "cachecache", true, None),
         ] {
             let template: S3Name = text.parse().unwrap();
 
             assert_eq!(template.of(&image, &tag), name);
             assert_eq!((template.tells_tags(), template.to_string().as_str()), (tells_tags, text));
+            assert_eq!(template.before_tag(&image).as_deref(), before, "{text}");
         }
     }
 

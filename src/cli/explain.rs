@@ -8,7 +8,10 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use crate::app::{self, ExplainError, Explained, Explanation, Finding, Outcome, Seen, ServedCache, Steps, Story, Told};
+use crate::app::{
+    self, ExplainError, Explained, Explanation, Finding, FoundByS3, Outcome, Seen, SeenByS3, ServedCache, Steps, Story, Told,
+    What,
+};
 use crate::config::Config;
 use crate::oci::Digest;
 
@@ -96,7 +99,7 @@ fn page(explained: &Explained, now: SystemTime, ink: Ink) -> String {
 fn page_of(explanation: &Explanation, now: SystemTime, ink: Ink) -> String {
     let Explanation { story, blobs, .. } = explanation;
     let mut page = String::from("\n");
-    for sentence in sentences(explanation) {
+    for sentence in sentences(explanation, now) {
         let _ = writeln!(page, "{sentence}");
     }
     let mut table = |title: &str, rows: Vec<Vec<String>>| {
@@ -118,7 +121,7 @@ fn page_of(explanation: &Explanation, now: SystemTime, ink: Ink) -> String {
 }
 
 /// What happened, for who does not know how.
-fn sentences(Explanation { story, cache, is_left_alone, .. }: &Explanation) -> Vec<String> {
+fn sentences(Explanation { story, cache, is_left_alone, of_s3, .. }: &Explanation, now: SystemTime) -> Vec<String> {
     let mut told = Vec::new();
     if !story.stands_in.is_empty() {
         told.push(format!("There is nothing under this tag; by its fallback {} stands in for it.", listed(&story.stands_in)));
@@ -132,10 +135,34 @@ fn sentences(Explanation { story, cache, is_left_alone, .. }: &Explanation) -> V
     if !story.no_room.is_empty() {
         told.push(format!("Even so not all of it has room: {}.", story.no_room));
     }
+    if cache.is_some_and(|cache| cache.steps.are_of_last_stage()) {
+        told.push(
+            "Most steps have no layers: it was most likely exported with mode=min; with mode=max all stages have theirs."
+                .to_owned(),
+        );
+    }
     for Told { name, found, .. } in &story.sources {
         told.extend(found.as_ref().and_then(|found| of_source(name, found)));
     }
+    told.extend(of_s3.as_ref().map(|seen| seen_by_s3(seen, story, now)));
     told
+}
+
+/// What builds get that have BuildKit's own `type=s3`.
+fn seen_by_s3(SeenByS3 { key, found }: &SeenByS3, story: &Story, now: SystemTime) -> String {
+    let found = match found {
+        FoundByS3::Nothing => "nothing".to_owned(),
+        FoundByS3::Pushed(of) if story.sources.iter().any(|told| told.digest == *of) => "the same as it was pushed".to_owned(),
+        FoundByS3::Pushed(of) => format!("what was pushed as {of}, which is not what is told of here"),
+        FoundByS3::Exported(then) => {
+            format!(
+                "what one of them exported {}",
+                age(*then, now).map_or_else(|| "just now".to_owned(), |age| format!("{age} ago"))
+            )
+        }
+        FoundByS3::NoCache(error) => format!("no cache: {error}"),
+    };
+    format!("Builds with type=s3 find {found} ({key}).")
 }
 
 /// What the build gets, in a sentence.
@@ -160,8 +187,8 @@ fn outcome(story: &Story, cache: Option<ServedCache>) -> String {
 }
 
 /// How much a cache knows.
-fn known(Steps { records, results }: Steps) -> String {
-    format!("{}, {results} of them with layers", number(records, "step"))
+fn known(Steps { made, results, .. }: Steps) -> String {
+    format!("{}, {results} of them with layers", number(made, "step"))
 }
 
 /// What of it the store has lost.
@@ -205,17 +232,23 @@ fn of_source(name: &str, found: &Finding) -> Option<String> {
 
 /// A source, in columns.
 fn made_of(told: &Told, now: SystemTime, ink: Ink) -> Vec<String> {
-    let Told { name, digest, pushed, blobs, gone, found } = told;
+    let Told { name, what, digest, pushed, blobs, gone, found } = told;
     let bytes: u64 = blobs.values().sum();
     let held = format!("{}, {}", number(blobs.len(), "blob"), size(bytes));
     let steps = found
         .as_ref()
         .filter(|found| found.error.is_none())
-        .map_or_else(String::new, |found| format!("{}, {} usable", number(found.steps.records, "step"), found.usable.records));
+        .map_or_else(String::new, |found| format!("{}, {} usable", number(found.steps.made, "step"), found.usable.made));
     let config = found.as_ref().map_or_else(String::new, |found| format!("config {}", size(found.config_bytes as u64)));
+    let what = match what {
+        What::Cache => "cache",
+        What::Image => "image",
+        What::OfS3 => "of type=s3",
+        What::Other => "something else",
+    };
     let gone = if gone.is_empty() { String::new() } else { ink.red(&format!("{} gone", gone.len())) };
     let pushed = format!("pushed {}", age(*pushed, now).map_or_else(|| "just now".to_owned(), |age| format!("{age} ago")));
-    vec![name.clone(), digest.to_string(), pushed, held, steps, config, gone]
+    vec![name.clone(), what.to_owned(), digest.to_string(), pushed, held, steps, config, gone]
 }
 
 /// A blob, in columns.
@@ -270,7 +303,7 @@ fn listed(names: &[String]) -> String {
 /// All that was asked for, for programs. Times are in seconds since 1970, sizes in bytes.
 fn in_json(explained: &Explained, now: SystemTime) -> Value {
     let tags = explained.tags.iter().map(|(tag, explanation)| match explanation {
-        Ok(explanation) => tag_in_json(tag.as_str(), explanation),
+        Ok(explanation) => tag_in_json(tag.as_str(), explanation, now),
         Err(error) => json!({"tag": tag.as_str(), "error": error}),
     });
     json!({
@@ -283,8 +316,8 @@ fn in_json(explained: &Explained, now: SystemTime) -> Value {
     })
 }
 
-fn tag_in_json(tag: &str, explanation: &Explanation) -> Value {
-    let Explanation { story, cache, blobs, .. } = explanation;
+fn tag_in_json(tag: &str, explanation: &Explanation, now: SystemTime) -> Value {
+    let Explanation { story, cache, blobs, of_s3, .. } = explanation;
     let (served, united, is_rescued) = match story.outcome {
         Outcome::Nothing | Outcome::NotStored => ("nothing", 0, false),
         Outcome::AsIs => ("as pushed", 1, false),
@@ -295,10 +328,12 @@ fn tag_in_json(tag: &str, explanation: &Explanation) -> Value {
         "served": served,
         "united": united,
         "rescued": is_rescued,
-        "explanation": sentences(explanation),
+        "explanation": sentences(explanation, now),
+        "typeS3": of_s3.as_ref().map(of_s3_in_json),
         "standsIn": story.stands_in,
         "cache": cache.map(|cache| json!({
-            "configBytes": cache.config_bytes, "steps": cache.steps.records, "stepsWithLayers": cache.steps.results,
+            "configBytes": cache.config_bytes, "steps": cache.steps.made, "stepsWithLayers": cache.steps.results,
+            "mode": if cache.steps.are_of_last_stage() { "min" } else { "max" },
         })),
         "sources": story.sources.iter().map(source_in_json).collect::<Vec<_>>(),
         "passedOver": story.passed_over.iter().map(|it| json!({"name": it.name, "why": it.why.to_string()})).collect::<Vec<_>>(),
@@ -306,6 +341,16 @@ fn tag_in_json(tag: &str, explanation: &Explanation) -> Value {
             "digest": digest.to_string(), "size": seen.size, "lastModified": seen.last_modified.map(seconds), "gone": seen.is_gone,
         })).collect::<Vec<_>>(),
     })
+}
+
+fn of_s3_in_json(SeenByS3 { key, found }: &SeenByS3) -> Value {
+    let (found, of, exported) = match found {
+        FoundByS3::Nothing => ("nothing", None, None),
+        FoundByS3::Pushed(of) => ("pushed", Some(of.to_string()), None),
+        FoundByS3::Exported(then) => ("exported", None, Some(seconds(*then))),
+        FoundByS3::NoCache(_) => ("no cache", None, None),
+    };
+    json!({"key": key, "found": found, "of": of, "exported": exported})
 }
 
 fn source_in_json(told: &Told) -> Value {
@@ -318,8 +363,8 @@ fn source_in_json(told: &Told) -> Value {
         "bytes": told.blobs.values().sum::<u64>(),
         "gone": told.gone.iter().map(Digest::to_string).collect::<Vec<_>>(),
         "configBytes": found.map(|found| found.config_bytes),
-        "steps": found.map(|found| found.steps.records),
-        "stepsUsable": found.map(|found| found.usable.records),
+        "steps": found.map(|found| found.steps.made),
+        "stepsUsable": found.map(|found| found.usable.made),
         "error": found.and_then(|found| found.error.clone()),
         "leftOut": found.map(|found| found.left_out.to_string()),
     })

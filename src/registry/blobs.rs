@@ -1,15 +1,16 @@
 //! Blobs: bytes that are named by their hash, hashed on the way in and out.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::index::{Asked, Found};
 use super::reading::to_its_end;
 use super::verified::verified;
 use super::{Asker, Body, RegistryError, Repository, WritableRepository, late};
+use crate::buildkit::IMPORT_LIMIT;
 use crate::oci::{ByteRange, Digest, Hasher};
 use crate::store::{ByteStream, Key, Object, ObjectMeta, StoreError, Upload};
 
@@ -21,6 +22,9 @@ const BODY_PAUSE: Duration = Duration::from_secs(300);
 /// Largest blob that is mounted, in bytes. Copying a larger one in the store
 /// may take longer than a client waits, and it can send the blob itself.
 const LARGEST_MOUNT: u64 = 512 * 1024 * 1024;
+
+/// Largest config that is remembered as it comes, in bytes: importers take no larger one.
+const LARGEST_CONFIG: u64 = IMPORT_LIMIT as u64;
 
 /// A blob being read.
 pub struct Blob {
@@ -181,6 +185,8 @@ impl WritableRepository {
         self.note_use();
         let key = self.keys.blob(digest);
         let mut upload = self.store().upload(&key, length, self.patience().bytes).await?;
+        let removals = self.registry.recent.removals();
+        let (body, overheard) = overhear(body, length);
         // Where it fails the upload is dropped: who sent something wrong need not wait until that is cleared away.
         let size = receive(body, &mut *upload, digest, length).await?;
         let writing = self.registry.corrupt.writing(&key).await;
@@ -188,6 +194,9 @@ impl WritableRepository {
         upload.finish(sha256(digest)).await?;
         writing.succeeded();
         self.note_written(digest, size, asked);
+        if let Some(config) = overheard.config() {
+            self.registry.recent.keep_blob(&self.image, digest, &config, removals);
+        }
         self.registry.exports.received(&self.image, *digest);
         Ok(())
     }
@@ -278,6 +287,50 @@ pub(super) fn sent(body: Body) -> Chunks {
     .boxed()
 }
 
+/// What was heard of a body on its way, if it is JSON: a config, which is soon asked for, by the push of its manifest or by a pull.
+#[derive(Clone, Default)]
+struct Overheard(Arc<Mutex<Heard>>);
+
+#[derive(Default)]
+enum Heard {
+    #[default]
+    Nothing,
+    Config(BytesMut),
+    /// A layer, packed or not, or whatever else is no JSON.
+    Other,
+}
+
+/// `body`, which is listened to if it is short enough.
+fn overhear(body: Chunks, length: Option<u64>) -> (Chunks, Overheard) {
+    let overheard = Overheard::default();
+    if length.is_none_or(|length| length > LARGEST_CONFIG) {
+        return (body, overheard);
+    }
+    let listening = overheard.clone();
+    (body.inspect_ok(move |chunk| listening.hear(chunk)).boxed(), overheard)
+}
+
+impl Overheard {
+    fn hear(&self, chunk: &Bytes) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *heard {
+            Heard::Nothing if chunk.is_empty() => {}
+            Heard::Nothing if chunk.starts_with(b"{") => *heard = Heard::Config(BytesMut::from(&chunk[..])),
+            Heard::Nothing => *heard = Heard::Other,
+            Heard::Config(config) => config.extend_from_slice(chunk),
+            Heard::Other => {}
+        }
+    }
+
+    /// All of it, when it has come whole.
+    fn config(self) -> Option<Bytes> {
+        match std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
+            Heard::Config(config) => Some(config.freeze()),
+            Heard::Nothing | Heard::Other => None,
+        }
+    }
+}
+
 /// Pours `body` into `upload`; fine only if it is what was announced. The number of bytes poured.
 pub(super) async fn receive(
     body: Chunks,
@@ -333,5 +386,22 @@ mod tests {
     #[test]
     fn nothing_is_not_taken_for_something() {
         assert!(can_be(&Digest::sha256(b""), 0) && !can_be(&Digest::sha256(b"hello"), 0));
+    }
+
+    #[tokio::test]
+    async fn a_short_body_that_is_json_is_overheard_whole_and_no_other() {
+        for (chunks, length, expected) in [
+            (&["{\"layers\":", "[]}"][..], 13, Some("{\"layers\":[]}")),
+            (&["", "{}"], 2, Some("{}")),
+            (&["layer", "{}"], 7, None),
+            (&["{}"], LARGEST_CONFIG + 1, None),
+            (&[], 0, None),
+        ] {
+            let body = stream::iter(chunks.iter().map(|&chunk| Ok(Bytes::from(chunk)))).boxed();
+            let (body, overheard) = overhear(body, Some(length));
+
+            assert_eq!(body.try_collect::<Vec<_>>().await.unwrap().concat(), chunks.concat().as_bytes());
+            assert_eq!(overheard.config().as_deref(), expected.map(str::as_bytes), "{chunks:?}");
+        }
     }
 }

@@ -78,9 +78,14 @@ impl ImageKeys {
         self.blobs.clone()
     }
 
+    /// What the keys begin with of caches of `type=s3` whose names begin with `before`.
+    pub(super) fn s3_manifests(&self, before: &str) -> String {
+        format!("{}{before}", self.s3_manifests)
+    }
+
     /// Where `type=s3` has what it knows of the cache `name`; `None` where no key can be called so.
     pub(super) fn s3_manifest(&self, name: &str) -> Option<Key> {
-        format!("{}{name}", self.s3_manifests).parse().ok()
+        self.s3_manifests(name).parse().ok()
     }
 
     /// Where the manifest that a tag points to is.

@@ -280,6 +280,7 @@ impl WritableRepository {
         self.mark_used(&digest);
         if manifest.is_cache() {
             let stored = StoredManifest { digest, media_type: manifest.media_type.to_string(), bytes };
+            self.notice(reference, stored.clone());
             self.write_for_s3_clients(own.into_iter().chain(tags), &stored).await;
         }
         Ok(Written { digest, subject })

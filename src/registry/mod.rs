@@ -56,8 +56,8 @@ use used::Marks;
 
 pub use crate::buildkit::IMPORT_LIMIT;
 pub use answers::{
-    Answer, Answering, Explanation, Fallback, Finding, Kind, Outcome, Parts, PassedOver, Seen, ServedCache, Steps, Story, Target,
-    Told, Why,
+    Answering, Explanation, Fallback, Finding, FoundByS3, Kind, Outcome, Parts, PassedOver, Seen, SeenByS3, ServedCache, Steps,
+    Story, Target, Told, What, Why,
 };
 pub use blobs::Blob;
 pub use catalog::Catalog;

@@ -20,6 +20,9 @@ const QUESTIONS_AT_ONCE: usize = 16;
 /// How many about what a pull needs; the index has a bound for all together.
 const PULLS_QUESTIONS_AT_ONCE: usize = 64;
 
+/// Most such questions for one pull: more layers than builds have, and fewer than a manifest can name.
+const PULLS_QUESTIONS: usize = 4096;
+
 /// What a manifest says of something that it is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Wanted {
@@ -69,7 +72,8 @@ impl Repository {
                 unseen = self.unseen(unseen);
             }
             let lacks = move |wanted: Wanted| async move { self.is_other(&wanted).await };
-            ask(unseen, PULLS_QUESTIONS_AT_ONCE, lacks, &mut gone).await;
+            let asked = unseen.into_iter().take(PULLS_QUESTIONS).collect();
+            ask(asked, PULLS_QUESTIONS_AT_ONCE, lacks, &mut gone).await;
         };
         if tokio::time::timeout_at(until, looking).await.is_err() {
             tracing::warn!(repository = %self.name, "the store did not say in time whether a cache is complete; taken as complete");

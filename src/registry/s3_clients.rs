@@ -14,10 +14,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 
-use super::{RegistryError, Repository, StoredManifest, WritableRepository, late};
+use super::{RegistryError, Repository, StoredManifest, Tags, WritableRepository, late};
 use crate::buildkit::{Cache, Contents, InvalidConfig, MAX_CONFIG_BYTES, Read, S3Name, S3Read};
 use crate::oci::{Digest, Tag};
-use crate::store::{Key, Object, StoreError};
+use crate::store::{Key, Object, ObjectMeta, StoreError};
 
 /// How often what was written is written anew because the tag has moved meanwhile.
 const ROUNDS: usize = 8;
@@ -54,6 +54,9 @@ pub(super) struct S3Cache {
     pub(super) last_modified: SystemTime,
 }
 
+/// An object where `type=s3` has a cache: its bytes and what they say, if it is one.
+type FoundS3 = (ObjectMeta, Result<(Bytes, S3Read), InvalidConfig>);
+
 /// The etags of objects that are no cache of a client's: written here for them, or of no use.
 #[derive(Debug, Default)]
 pub(super) struct Disregarded(Mutex<HashMap<Key, String>>);
@@ -78,7 +81,7 @@ impl Disregarded {
 
 impl Repository {
     /// Where `type=s3` clients have the cache that is `tag` here; `None` where that is none of theirs.
-    fn s3_key(&self, tag: &Tag) -> Option<Key> {
+    pub(super) fn s3_key(&self, tag: &Tag) -> Option<Key> {
         let clients = self.registry.s3_clients.as_ref()?;
         let is_theirs = clients.name.tells_tags() || clients.tag == *tag;
         is_theirs.then(|| self.keys.s3_manifest(&clients.name.of(&self.image, tag)))?
@@ -99,9 +102,8 @@ impl Repository {
         {
             return Ok(None);
         }
-        let Some(object) = self.store().get(&key, None, patience).await? else { return Ok(None) };
-        let meta = object.meta.clone();
-        let cache = match self.read_s3(object).await? {
+        let Some((meta, found)) = self.find_s3(&key, patience).await? else { return Ok(None) };
+        let cache = match found {
             Ok((_, S3Read { written_for: Some(_), .. })) => None,
             Ok((json, S3Read { read, .. })) if !read.cache.is_empty() => {
                 let (digest, last_modified) = (Digest::sha256(&json), meta.last_modified);
@@ -122,14 +124,33 @@ impl Repository {
         Ok(cache)
     }
 
-    /// What `object` has in it, and what that says, if it is a cache of `type=s3`.
-    async fn read_s3(&self, object: Object) -> Result<Result<(Bytes, S3Read), InvalidConfig>, StoreError> {
+    /// The tags after `last` under which such clients have caches, as far as one request tells.
+    pub(super) async fn list_of_s3(&self, last: Option<&Tag>) -> Result<Tags, RegistryError> {
+        let Some(S3Clients { name, tag, .. }) = &self.registry.s3_clients else { return Ok(Tags::default()) };
+        let patience = self.patience().bytes;
+        if !name.tells_tags() {
+            let is_next = last.is_none_or(|last| last < tag);
+            let is_there = is_next && self.read_s3_cache(tag, patience).await?.is_some();
+            return Ok(Tags { tags: is_there.then(|| tag.to_string()).into_iter().collect(), is_truncated: false });
+        }
+        let Some(before) = name.before_tag(&self.image) else { return Ok(Tags::default()) };
+        let (prefix, after) = (self.keys.s3_manifests(&before), last.and_then(|last| self.s3_key(last)));
+        let page = self.store().list(&prefix, after.as_ref(), patience).await?;
+        let tag = |key: &Key| Some(key.as_str().strip_prefix(&prefix)?.parse::<Tag>().ok()?.to_string());
+        let tags: Vec<_> = page.objects.iter().filter_map(|object| tag(&object.key)).collect();
+        Ok(Tags { is_truncated: page.is_truncated && !tags.is_empty(), tags })
+    }
+
+    /// What is at `key`, `None` when nothing is: its bytes and what they say, if it is a cache of `type=s3`.
+    pub(super) async fn find_s3(&self, key: &Key, patience: Duration) -> Result<Option<FoundS3>, StoreError> {
+        let Some(object) = self.store().get(key, None, patience).await? else { return Ok(None) };
+        let meta = object.meta.clone();
         let json = match whole(object).await? {
             Ok(json) => json,
-            Err(too_large) => return Ok(Err(too_large)),
+            Err(too_large) => return Ok(Some((meta, Err(too_large)))),
         };
         let work = move || Cache::read_s3(&json).map(|read| (json, read));
-        self.registry.work_on_cache(work).await.ok_or_else(late)
+        Ok(Some((meta, self.registry.work_on_cache(work).await.ok_or_else(late)?)))
     }
 
     /// The cache of `manifest` as `type=s3` has it; `None` where it is none, or there is nothing in it.
@@ -193,8 +214,7 @@ impl WritableRepository {
         else {
             return Ok(());
         };
-        let Some(object) = self.store().get(&key, None, patience).await? else { return Ok(()) };
-        if self.read_s3(object).await?.is_ok_and(|(_, read)| read.written_for.is_some()) {
+        if let Some((_, Ok((_, S3Read { written_for: Some(_), .. })))) = self.find_s3(&key, patience).await? {
             self.store().delete(&key, patience).await?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Caches that no registry and no BuildKit would have served: with holes, in parts, in place of others.
 
 use std::net::SocketAddrV4;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::Method;
@@ -237,5 +238,21 @@ fn an_image_without_a_cache_begins_with_that_of_another_that_is_listed() {
             result_of(cold().await, &project, |build| build.import_cache(&own[..own.len() - 9]).export_cache(&own)).await;
         assert_eq!(exported, of_base);
         assert!(quay.objects().await.keys().any(|key| key.starts_with("org/new/_oci/tags/cache-x")));
+    });
+}
+
+#[test]
+fn a_cache_of_the_last_stage_alone_is_noticed_when_it_is_pushed() {
+    run(async {
+        let (quay, project) = (Quay::on(Store::Bucket).await, Project::new());
+        let notice = "cache pushed with layers of its last stage alone";
+
+        // In this order: what has been exported once is in every export.
+        export(&project, &format!("{},mode=min", quay.cache("org/app:min"))).await;
+        let line = quay.longshore.line_with(notice, Duration::from_secs(10)).await;
+        export(&project, &format!("{},mode=max", quay.cache("org/app:max"))).await;
+
+        assert!(line.contains("tag=min"), "{line}");
+        assert_eq!(quay.longshore.log().matches(notice).count(), 1);
     });
 }

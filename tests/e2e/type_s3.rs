@@ -1,17 +1,19 @@
 //! One cache for builds that go through Longshore and builds that have BuildKit's own `type=s3` on the same bucket.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::profiles::{config_file, write};
-use crate::stage::{Quay, cold, export, exporter, import, result_of, run};
+use crate::stage::{Quay, bucket_of, cold, export, exporter, import, result_of, run};
 use crate::support::buildkit::{Build, Buildkit};
 use crate::support::door::Door;
 use crate::support::longshore::{Launch, Longshore};
 use crate::support::minio::{ACCESS_KEY_ID, DOMAIN, Minio, REGION, SECRET_ACCESS_KEY};
 use crate::support::project::{Project, Tree};
-use crate::support::s3_server::minio;
+use crate::support::s3_server::{S3Server, minio};
 use crate::support::scratch_parent;
 
 /// Where such clients and Longshore have their caches.
@@ -49,7 +51,8 @@ struct Pier {
     quay: Quay,
     bucket: String,
     attributes: &'static str,
-    _config: TempDir,
+    config: PathBuf,
+    _folder: TempDir,
 }
 
 impl Pier {
@@ -62,11 +65,10 @@ impl Pier {
                 berth.prefix, back.address, berth.settings
             );
             write(&config, &profile);
-            let launch = Launch::configured(&config).env("LONGSHORE_ACCESS_KEY_ID", ACCESS_KEY_ID);
-            launch.env("LONGSHORE_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+            with_keys(Launch::configured(&config))
         };
         let quay = Quay::launched(berth.prefix, launch).await;
-        Self { quay, bucket: name, attributes: berth.attributes, _config: folder }
+        Self { quay, bucket: name, attributes: berth.attributes, config, _folder: folder }
     }
 
     /// Attributes of a client that goes to the bucket by itself.
@@ -79,6 +81,11 @@ impl Pier {
         self.quay.cache(IMAGE)
     }
 
+    /// What a person is told of the cache.
+    fn explained(&self) -> String {
+        with_keys(Launch::bare(&["explain", "--config", self.config.to_str().expect("text"), IMAGE])).says()
+    }
+
     /// The key and digest of each blob; no two have the same.
     async fn blobs(&self) -> BTreeMap<String, String> {
         let mut objects = self.quay.objects().await;
@@ -87,6 +94,10 @@ impl Pier {
         assert_eq!(digests.len(), objects.len(), "{objects:#?}");
         objects
     }
+}
+
+fn with_keys(launch: Launch) -> Launch {
+    launch.env("LONGSHORE_ACCESS_KEY_ID", ACCESS_KEY_ID).env("LONGSHORE_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
 }
 
 async fn direct(bucket: &str, attributes: &str) -> String {
@@ -129,6 +140,8 @@ fn what_goes_through_longshore_type_s3_imports_and_no_blob_is_stored_twice() {
 
             assert_eq!(imported, exported, "{berth:?}");
             assert!(blobs.len() > 6, "{berth:?}: {blobs:#?}");
+            let told = pier.explained();
+            assert!(told.contains("Builds with type=s3 find the same as it was pushed"), "{told}");
             // Who has imported it all exports it again by itself, and sends no blob.
             let again = format!("{},mode=max", pier.direct().await);
             result_of(cold().await, &project, |build| build.export_cache(&again)).await;
@@ -149,6 +162,8 @@ fn what_type_s3_exports_goes_through_longshore_and_no_blob_is_stored_twice() {
 
             assert_eq!(imported, exported, "{berth:?}");
             assert!(blobs.len() > 5, "{berth:?}: {blobs:#?}");
+            let told = pier.explained();
+            assert!(told.contains("Builds with type=s3 find what one of them exported "), "{told}");
             assert_eq!(pier.blobs().await, blobs, "{berth:?}");
             // Who has imported it all exports it again through Longshore, and sends no layer: only a config is new.
             let again = format!("{},mode=max", pier.through());
@@ -172,6 +187,43 @@ fn each_of_several_names_is_a_tag_of_its_own() {
             cold().await.prune().await;
             assert_eq!(import(&project, &pier.quay.cache(&format!("ghcr.io/org/app:{tag}"))).await, exported, "{tag}");
         }
+    });
+}
+
+#[test]
+fn a_build_whose_every_request_goes_to_another_replica_imports_what_type_s3_exported() {
+    run(async {
+        let (pier, project) = (Pier::at(BERTHS[1]).await, Project::new());
+        let other = with_keys(Launch::configured(&pier.config)).start().await;
+        let in_turn = Door::open_in_turn(&[pier.quay.longshore.address, other.address]);
+        let through = format!("type=registry,ref={}/{IMAGE}", in_turn.address);
+
+        for round in 0..5 {
+            project.change_source();
+            let exported = export(&project, &format!("{},mode=max", pier.direct().await)).await;
+            assert_eq!(import(&project, &through).await, exported, "{round}");
+        }
+    });
+}
+
+// A store that keeps objects as files has none below another one, and type=s3 itself could not have such names there.
+#[test]
+fn a_name_that_the_store_cannot_have_is_told_of_and_fails_no_build() {
+    run(async {
+        let ((_folder, config), (bucket, back)) = (config_file(), bucket_of(S3Server::Versitygw).await);
+        let settings = "layout = \"shared\"\ns3_clients = { write = true }";
+        write(&config, &format!("[profiles.default]\nbucket = {bucket:?}\nendpoint = \"http://{}\"\n{settings}", back.address));
+        let longshore = with_keys(Launch::configured(&config)).start().await;
+        let cache = |image: &str| format!("type=registry,ref={}/{image}:cache", longshore.address);
+        let project = Project::new();
+        export(&project, &format!("{},mode=max", cache("org/app"))).await;
+
+        let began = Instant::now();
+        let exported = export(&project, &format!("{},mode=max", cache("org/app/worker"))).await;
+
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert_eq!(import(&project, &cache("org/app/worker")).await, exported);
+        assert!(longshore.log().contains("cache not written for type=s3 clients"), "{}", longshore.log());
     });
 }
 

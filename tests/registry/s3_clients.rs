@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use longshore::oci::{Digest, MediaType, Reference};
-use longshore::registry::{Answering, Asker, Fallback, Kind, Registry, RegistryError, S3Clients, Target};
+use longshore::registry::{Answering, Asker, Fallback, FoundByS3, Kind, Registry, RegistryError, S3Clients, Target};
 use longshore::store::ObjectStore;
 use serde_json::{Value, json};
 
@@ -541,4 +541,74 @@ async fn what_one_replica_announces_another_has_a_hundred_times_at_random() {
         assert_eq!(found.names().into_iter().collect::<Vec<_>>(), names(expected), "{round}");
         tokio::time::advance(Duration::from_secs(chance.u64(0..90))).await;
     }
+}
+
+/// The tags of `app` as a client pages through them, a few at a time.
+async fn tags(replica: &Replica, most: usize) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    loop {
+        let last = all.last().map(|tag| tag.parse().unwrap());
+        let page = replica.app.list_tags(last.as_ref(), most, |_| true).await.unwrap().unwrap();
+        all.extend(page.tags);
+        if !page.is_truncated {
+            return all;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_clients_have_is_listed_among_the_tags() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    assert!(one.app.list_tags(None, 10, |_| true).await.unwrap().is_none());
+
+    export(&harbour, &["theirs"]).await;
+    assert_eq!(tags(&one, 10).await, ["cache"]);
+    push_cache(&one, "a", &["ours"]).await;
+    push_cache(&one, "x", &["ours"]).await;
+
+    assert_eq!(tags(&one, 1).await, ["a", "cache", "x"]);
+    push_cache(&one, "cache", &["ours"]).await;
+    assert_eq!(tags(&one, 2).await, ["a", "cache", "x"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_each_tag_has_a_name_all_are_listed_whatever_the_page_of_the_store() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(|registry| {
+        registry.with_s3_clients(Some(S3Clients { name: "{tag}".parse().unwrap(), tag: "x".parse().unwrap(), write: false }))
+    });
+    // More than a store lists at once of theirs, and some of ours before, among and after them.
+    let mut expected: Vec<_> = (0..1100).map(|number| format!("t{number:04}")).collect();
+    for tag in &expected {
+        harbour.store.put(&format!("app/manifests/{tag}").parse().unwrap(), "{}".into(), "", PATIENCE.bytes).await.unwrap();
+    }
+    harbour.store.put(&"app/manifests/t/no-tag".parse().unwrap(), "{}".into(), "", PATIENCE.bytes).await.unwrap();
+    for tag in ["a", "t0500", "t1050x", "z"] {
+        push_cache(&one, tag, &["ours"]).await;
+        expected.push(tag.to_owned());
+    }
+    expected.sort();
+    expected.dedup();
+
+    assert_eq!(tags(&one, 1000).await, expected);
+    assert_eq!(tags(&one, 300).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_explained_what_clients_find() {
+    let harbour = Harbour::new();
+    let one = harbour.arranged(writing);
+    let found = async || one.app.explain(&"cache".parse().unwrap()).await.unwrap().of_s3.map(|seen| (seen.key, seen.found));
+    let at = |found| Some(("manifests/app".to_owned(), found));
+
+    assert_eq!(found().await, at(FoundByS3::Nothing));
+    let pushed = push_cache(&one, "cache", &["ours"]).await;
+    assert_eq!(found().await, at(FoundByS3::Pushed(pushed)));
+    export(&harbour, &["theirs"]).await;
+    let exported = harbour.store.head(&"manifests/app".parse().unwrap(), PATIENCE.bytes).await.unwrap().unwrap().last_modified;
+    assert_eq!(found().await, at(FoundByS3::Exported(exported)));
+    put(&harbour, "manifests/app", "[]").await;
+    assert!(matches!(found().await, Some((_, FoundByS3::NoCache(_)))));
+    assert_eq!(one.app.explain(&"other".parse().unwrap()).await.unwrap().of_s3, None);
 }

@@ -15,7 +15,9 @@ pub(super) enum Config {
     Read(Bytes),
     /// The store says that it has none.
     Absent,
-    /// Nobody knows in time, or it is more than is read.
+    /// It is more than is read.
+    TooLarge,
+    /// Nobody knows in time.
     Unknown,
 }
 
@@ -27,7 +29,7 @@ impl Repository {
             return Config::Read(bytes);
         }
         if descriptor.size > MAX_CONFIG_BYTES as u64 {
-            return Config::Unknown;
+            return Config::TooLarge;
         }
         let reading = tokio::time::timeout_at(until, self.fetch_config(digest));
         let read = reading.await.unwrap_or_else(|_| Err(super::super::late().into()));
@@ -46,7 +48,7 @@ impl Repository {
             return Ok(Config::Absent);
         };
         let etag = object.meta.etag.clone();
-        let Some(bytes) = collect(object).await? else { return Ok(Config::Unknown) };
+        let Some(bytes) = collect(object).await? else { return Ok(Config::TooLarge) };
         if Digest::of(digest.algorithm(), &bytes) != *digest {
             self.suspect(*digest, etag);
             return Err(RegistryError::Corrupt(*digest));

@@ -67,17 +67,27 @@ pub struct Finding {
 /// How many steps a cache knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Steps {
-    /// All of them.
+    /// All records, the sources that steps begin with among them.
     pub records: usize,
+    /// Those that are made of others.
+    pub made: usize,
     /// Those that it has layers of.
     pub results: usize,
 }
 
 impl Steps {
-    fn of(cache: &Cache) -> Self {
+    pub(in crate::registry) fn of(cache: &Cache) -> Self {
         let records = cache.config().records();
+        let made = records.iter().filter(|record| !record.inputs.is_empty()).count();
         let results = records.iter().filter(|record| !record.results.is_empty()).count();
-        Self { records: records.len(), results }
+        Self { records: records.len(), made, results }
+    }
+
+    /// Whether it is most likely of `mode=min`, and of several stages: it knows how
+    /// the last one came about and has layers of no other. With `mode=max` every step that made something has one.
+    #[must_use]
+    pub fn are_of_last_stage(&self) -> bool {
+        self.results * 2 < self.made
     }
 }
 
@@ -123,7 +133,7 @@ impl Evidence {
         }
         match (&self.config, content) {
             (Config::Absent, _) | (_, Content::OfS3(_)) => false,
-            (Config::Unknown, _) => true,
+            (Config::Unknown | Config::TooLarge, _) => true,
             // Importers leave out by themselves what has no descriptor; for the rest they refuse all, or the build fails.
             (Config::Read(config), Content::Cache(manifest, _)) => {
                 let is_lying = finding.left_out.iter().any(|(reason, _)| reason != Reason::LayerWithoutDescriptor);

@@ -251,7 +251,7 @@ impl Repository {
             Content::Image(..) if answers.is_plain(&content.digest()) => false,
             Content::Image(_, image) => match repository.read_config(&image.config, until).await {
                 Config::Read(config) => matches!(content.read(&config), Ok(Some(_))),
-                Config::Absent | Config::Unknown => return false,
+                Config::Absent | Config::TooLarge | Config::Unknown => return false,
             },
         };
         if holds {

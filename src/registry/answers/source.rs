@@ -107,12 +107,13 @@ impl Content {
 }
 
 impl Source {
-    /// What has to be read of it, besides what is known already.
-    pub async fn read_config(&self, until: Instant) -> Config {
+    /// What has to be read of it, besides what is known already, if there is room for that.
+    pub async fn read_config(&self, has_room: bool, until: Instant) -> Config {
         match (&self.content, self.content.config()) {
             (Content::OfS3(cache), _) => Config::Read(cache.json.clone()),
-            (_, Some(descriptor)) => self.repository.read_config(descriptor, until).await,
-            (_, None) => Config::Unknown,
+            (_, Some(descriptor)) if has_room => self.repository.read_config(descriptor, until).await,
+            (_, Some(_)) => Config::TooLarge,
+            (_, None) => Config::Absent,
         }
     }
 

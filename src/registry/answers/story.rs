@@ -1,14 +1,14 @@
 //! How an answer came about: for the log, the metrics, and whoever asks for an explanation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use super::super::Repository;
-use super::Gathered;
-use super::decide::{Evidence, Finding};
-use super::gather::PassedOver;
+use super::decide::{Decision, Finding, Verdict};
+use super::gather::{Gathered, PassedOver};
+use super::look::Looked;
 use super::memory::Known;
-use super::source::Source;
+use super::source::{Content, Source};
 use crate::buildkit::LeftOut;
 use crate::metrics::CacheWork;
 use crate::oci::{Digest, Tag};
@@ -36,6 +36,8 @@ pub struct Story {
 pub struct Told {
     /// As a client would ask for it.
     pub name: String,
+    /// What it is.
+    pub what: What,
     /// Its digest.
     pub digest: Digest,
     /// When it was pushed.
@@ -43,9 +45,22 @@ pub struct Told {
     /// Its layers and its config, with their sizes in bytes.
     pub blobs: BTreeMap<Digest, u64>,
     /// Those that are gone.
-    pub gone: Vec<Digest>,
-    /// What was found in it; `None` where that was known from before.
+    pub gone: BTreeSet<Digest>,
+    /// What was found in it; `None` where nobody looked: there is no cache in it, or it is known from before.
     pub found: Option<Finding>,
+}
+
+/// What a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A cache.
+    Cache,
+    /// An image, which may have a cache in it.
+    Image,
+    /// A cache that a client of `type=s3` wrote.
+    OfS3,
+    /// Something else.
+    Other,
 }
 
 /// What came of what was found.
@@ -77,37 +92,48 @@ impl From<&Known> for Outcome {
     }
 }
 
-impl super::Answer {
-    /// Nothing was found to answer with.
-    pub(super) fn nothing(gathered: Gathered) -> Self {
-        Self { served: None, story: Story::of(&gathered, &[]) }
-    }
-}
-
 impl Told {
-    fn of(source: &Source, gone: Vec<Digest>) -> Self {
-        let blobs = source.content.blobs().into_iter().map(|wanted| (wanted.digest, wanted.size)).collect();
-        Self { name: source.to_string(), digest: source.content.digest(), pushed: source.pushed, blobs, gone, found: None }
+    fn of(source: &Source) -> Self {
+        Self {
+            name: source.to_string(),
+            what: match source.content {
+                Content::Cache(..) => What::Cache,
+                Content::Image(..) => What::Image,
+                Content::OfS3(_) => What::OfS3,
+                Content::Other(_) => What::Other,
+            },
+            digest: source.content.digest(),
+            pushed: source.pushed,
+            blobs: source.content.blobs().into_iter().map(|wanted| (wanted.digest, wanted.size)).collect(),
+            gone: BTreeSet::new(),
+            found: None,
+        }
     }
 }
 
 impl Story {
-    pub(super) fn of(gathered: &Gathered, evidence: &[Evidence]) -> Self {
-        let told = evidence.iter().map(|Evidence { source, gone, .. }| Told::of(source, gone.iter().copied().collect()));
-        let (passed_over, stands_in) = (gathered.passed_over.clone(), gathered.stands_in.clone());
-        Self { sources: told.collect(), passed_over, stands_in, ..Self::default() }
-    }
-
-    /// Of what is no cache for whoever asks.
-    pub(super) fn untouched(gathered: &Gathered) -> Self {
-        let sources = gathered.sources.iter().map(|source| Told::of(source, Vec::new())).collect();
-        Self { outcome: Outcome::AsIs, sources, ..Self::of(gathered, &[]) }
-    }
-
-    pub(super) fn add(&mut self, findings: Vec<Finding>) {
-        for (told, found) in self.sources.iter_mut().zip(findings) {
-            told.found = Some(found);
+    pub(super) fn of(gathered: &Gathered, looked: Option<&Looked>) -> Self {
+        let mut sources: Vec<_> = gathered.sources.iter().map(Told::of).collect();
+        for (told, evidence) in sources.iter_mut().zip(looked.iter().flat_map(|looked| looked.evidence.iter())) {
+            told.gone = evidence.gone.iter().copied().collect();
         }
+        let (passed_over, stands_in) = (gathered.passed_over.clone(), gathered.stands_in.clone());
+        Self { sources, passed_over, stands_in, ..Self::default() }
+    }
+
+    /// Takes in what was decided.
+    pub(super) fn decided(&mut self, decision: &Decision) {
+        for (told, found) in self.sources.iter_mut().zip(&decision.findings) {
+            told.found = Some(found.clone());
+        }
+        self.outcome = match &decision.verdict {
+            Verdict::AsIs => Outcome::AsIs,
+            Verdict::Nothing => Outcome::Nothing,
+            Verdict::Made(made) => {
+                self.no_room = made.left_out.clone();
+                Outcome::Made { united: made.united, is_rescued: made.is_rescued }
+            }
+        };
     }
 
     /// Whether something was left out since it is gone.

@@ -248,6 +248,8 @@ fn remedy(code: &str) -> Option<Remedy> {
             Some(Remedy::Time)
         }
         "RequestLimitExceeded" | "TooManyRequests" => Some(Remedy::LessLoad),
+        // versitygw's and MinIO's words, who keep objects as files, for a key below another object's.
+        "ObjectParentIsFile" | "XMinioParentIsObject" => Some(Remedy::None),
         // MinIO adds what it is that is slow.
         code if code.starts_with("SlowDown") || code.starts_with("Throttl") => Some(Remedy::LessLoad),
         _ => None,

@@ -35,7 +35,7 @@ async fn it_tells_what_a_build_would_get_of_what_and_changes_nothing() {
     assert_eq!(story.sources.iter().map(|told| told.name.as_str()).collect::<Vec<_>>(), ["app:cache--b", "app:cache--a"]);
     let usable: Vec<_> = story.sources.iter().map(|told| told.found.as_ref().unwrap().usable.results).collect();
     assert_eq!(usable, [2, 2]);
-    assert_eq!(story.sources[0].gone, [digest("c")]);
+    assert_eq!(story.sources[0].gone, [digest("c")].into());
     let cache = cache.unwrap();
     assert_eq!((cache.steps.records, cache.steps.results), (4, 3));
     let gone: Vec<_> = blobs.iter().filter(|(_, seen)| seen.is_gone).map(|(digest, _)| *digest).collect();

@@ -7,4 +7,5 @@ mod healing;
 mod images;
 mod parts;
 mod replicas;
+mod story;
 mod trouble;

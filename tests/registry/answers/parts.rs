@@ -153,3 +153,20 @@ async fn a_push_sees_its_own_tag_alone() {
     assert!(one.app.delete_manifest(&"cache".parse().unwrap()).await.unwrap());
     assert_eq!(pushed("cache").await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_many_ask_for_at_once_is_made_once() {
+    let harbour = Harbour::new();
+    let one = harbour.replica();
+    for part in ["a", "b"] {
+        Cache::of(&[part]).push(&one.app, &format!("cache--{part}")).await;
+    }
+    let tag = "cache".parse().unwrap();
+
+    let asked = (0..50).map(|_| one.app.stat_manifest(&tag, Asker::Import));
+    let told = futures_util::future::join_all(asked).await;
+
+    assert!(told.iter().all(|told| told.as_ref().unwrap() == told.as_ref().unwrap() && told.as_ref().unwrap().is_some()));
+    let made = harbour.store.calls_for(crate::broken_store::Operation::Put, "_oci/derived/");
+    assert!(made <= 4, "{made}");
+}

@@ -1,0 +1,122 @@
+//! Looking into what of the sources of an answer is there still.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::{join, join_all};
+use tokio::time::Instant;
+
+use super::super::presence::Wanted;
+use super::super::{Asker, Repository};
+use super::Served;
+use super::config::Config;
+use super::decide::{Evidence, Finding};
+use super::gather::Gathered;
+use super::rules::Kind;
+use super::source::Source;
+use crate::oci::{Digest, RepoName};
+
+/// What is known of sources by the time that something must be decided.
+#[derive(Clone, Debug)]
+pub(super) struct Looked {
+    /// Of each source, the newest first; at least one.
+    pub evidence: Arc<Vec<Evidence>>,
+    /// How many bytes of configs are united at most.
+    pub max_bytes: usize,
+    /// Whether the only source is an image that somebody may want to run, and stays one.
+    pub is_image: bool,
+}
+
+impl Repository {
+    /// What is known by `until` of what was gathered; `None` of what is no cache for whoever asks.
+    pub(super) async fn look_over(&self, gathered: &Gathered, asker: Asker, until: Instant) -> Option<Looked> {
+        let Gathered { sources, is_alone, .. } = gathered;
+        if sources.is_empty() || *is_alone && !(asker == Asker::Import && self.may_mend(&sources[0], until).await) {
+            return None;
+        }
+        let max_bytes = usize::try_from(self.answering.parts.max_bytes).unwrap_or(usize::MAX);
+        let configs = join_all(within(sources, max_bytes).map(|(source, has_room)| source.read_config(has_room, until)));
+        let (gone, configs) = join(gone(sources, until), configs).await;
+        let evidence = sources.iter().zip(configs).map(|(source, config)| {
+            let here = gone.get(&source.repository.image);
+            let is_gone = |wanted: &Wanted| here.is_some_and(|gone| gone.contains(wanted));
+            let gone = source.content.blobs().into_iter().filter(is_gone).map(|wanted| wanted.digest).collect();
+            Evidence { source: source.clone(), config, gone }
+        });
+        let looked = Looked { evidence: Arc::new(evidence.collect()), max_bytes, is_image: *is_alone };
+        self.keep_for_import(&looked, asker);
+        Some(looked)
+    }
+
+    /// Whether what was found alone is an image that has a cache in it.
+    async fn may_mend(&self, only: &Source, until: Instant) -> bool {
+        only.repository.answering.kind != Some(Kind::Image) && self.holds_cache(only, until).await
+    }
+
+    /// Keeps the configs of another image that are about to be asked for in this one.
+    fn keep_for_import(&self, looked: &Looked, asker: Asker) {
+        let removals = self.registry.recent.removals();
+        let is_another = |evidence: &&Evidence| evidence.source.repository.image != self.image && asker == Asker::Import;
+        for Evidence { source, config, .. } in looked.evidence.iter().filter(is_another) {
+            if let (Config::Read(bytes), Some(descriptor)) = (config, source.content.config()) {
+                self.registry.recent.keep_blob(&self.image, &descriptor.digest, bytes, removals);
+            }
+        }
+    }
+}
+
+impl Looked {
+    /// What it is known by; `None` where not all of it is known.
+    pub fn fingerprint(&self) -> Option<Digest> {
+        let mut text = format!("{} {}", self.max_bytes, self.is_image);
+        for Evidence { source, config, gone } in self.evidence.iter() {
+            let read = match config {
+                Config::Read(_) => "read",
+                Config::Absent => "absent",
+                Config::TooLarge => "too large",
+                Config::Unknown => return None,
+            };
+            let mut gone: Vec<_> = gone.iter().map(Digest::to_string).collect();
+            gone.sort();
+            text += &format!("\n{} {read} {}", source.content.digest(), gone.join(" "));
+        }
+        Some(Digest::sha256(text.as_bytes()))
+    }
+
+    /// What can be served where nothing can be made: the first source that is whole as far as anybody knows.
+    pub fn whole_by_itself(&self) -> Option<Served> {
+        let unread = Finding::default();
+        let whole = self.evidence.iter().find(|evidence| evidence.is_whole(&unread));
+        whole.and_then(|evidence| evidence.source.content.manifest()).map(Served::whole)
+    }
+
+    /// The first source, as it is.
+    pub fn first(&self) -> Option<Served> {
+        self.evidence.first().and_then(|evidence| evidence.source.content.manifest()).map(Served::whole)
+    }
+}
+
+/// Each source, and whether its config has room beside those of the newer ones. What goes into a union can be less
+/// than what is read for it, but not without bounds.
+fn within(sources: &[Source], max_bytes: usize) -> impl Iterator<Item = (&Source, bool)> {
+    let most = (max_bytes as u64).saturating_mul(2);
+    sources.iter().scan(0_u64, move |sum, source| {
+        let is_first = *sum == 0;
+        *sum = sum.saturating_add(source.content.config().map_or(0, |config| config.size));
+        Some((source, is_first || *sum <= most))
+    })
+}
+
+/// What is gone of what was gathered, by image.
+async fn gone(sources: &[Source], until: Instant) -> HashMap<RepoName, HashSet<Wanted>> {
+    let mut wanted: HashMap<&RepoName, (&Repository, HashSet<Wanted>)> = HashMap::new();
+    for source in sources {
+        let (_, of_image) = wanted.entry(&source.repository.image).or_insert((&source.repository, HashSet::new()));
+        of_image.extend(source.content.blobs());
+    }
+    let asked = wanted
+        .into_iter()
+        .map(|(image, (repository, wanted))| repository.gone(wanted, until).map(move |gone| (image.clone(), gone)));
+    join_all(asked).await.into_iter().collect()
+}
