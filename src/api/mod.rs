@@ -165,9 +165,9 @@ impl Api {
         self.answer_to(request, entrance, &Peer { local, wire: Wire::Plain }).await
     }
 
-    /// Tells of a client with which there was no agreement on how to speak.
-    pub fn tell_of_no_agreement(&self, reason: &str) {
-        tracing::info!(target: AUDIT, event = "login", identity = "a connection", result = "refused", reason, "no agreement on TLS");
+    /// Tells of a client that has shown a certificate which is not taken.
+    pub fn tell_of_refused_certificate(&self, reason: &str) {
+        tracing::info!(target: AUDIT, event = "login", identity = "a certificate", result = "refused", reason, "not logged in");
     }
 
     /// Answers `request`, which came in by `entrance` from `peer`.

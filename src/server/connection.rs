@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::door::{TlsDoor, names};
+use super::door::{NoAgreement, TlsDoor, names};
 use crate::api::{Api, Entrance, Peer, Wire};
 
 /// How long a client may take to begin and send its next request. It counts
@@ -50,7 +50,8 @@ pub(super) async fn serve(
             let wire = names(&stream).map_or(Wire::Encrypted, Wire::Certified);
             speak(stream, api, entrance, Peer { local, wire }, closing).await;
         }
-        Err(reason) => api.tell_of_no_agreement(&reason),
+        Err(NoAgreement { reason, is_about_a_certificate: true }) => api.tell_of_refused_certificate(&reason),
+        Err(NoAgreement { reason, .. }) => tracing::debug!(reason, "no agreement on TLS"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The door of a listener that speaks TLS.
 
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -38,10 +39,28 @@ impl TlsDoor {
     /// # Errors
     ///
     /// They have not, and why, for the log.
-    pub(super) async fn greet(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+    pub(super) async fn greet(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, NoAgreement> {
         let config = self.0.read().unwrap_or_else(PoisonError::into_inner).config();
         let greeting = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await;
-        greeting.map_err(|_| "nothing came in time".to_owned())?.map_err(|error| error.to_string())
+        match greeting {
+            Ok(agreed) => agreed.map_err(|error| NoAgreement::of(&error)),
+            Err(_) => Err(NoAgreement { reason: "nothing came in time".to_owned(), is_about_a_certificate: false }),
+        }
+    }
+}
+
+/// Why two sides could not agree on how to speak.
+pub(super) struct NoAgreement {
+    pub(super) reason: String,
+    /// Whether the client has shown a certificate that is not taken, rather than been a probe or no speaker of TLS.
+    pub(super) is_about_a_certificate: bool,
+}
+
+impl NoAgreement {
+    fn of(error: &io::Error) -> Self {
+        let of_tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+        let is_about_a_certificate = matches!(of_tls, Some(rustls::Error::InvalidCertificate(_)));
+        Self { reason: error.to_string(), is_about_a_certificate }
     }
 }
 

@@ -181,7 +181,7 @@ async fn who_shows_a_certificate_is_known_by_it_and_an_expired_one_is_refused() 
         let refused = stage.ask(&authority.client(Some(certificate), BOTH), None).await;
         assert!(refused.is_err(), "{what}: {refused:?}");
         let line = stage.longshore.line_with(reason, SOON).await;
-        assert!(line.contains("identity=\"a connection\" result=\"refused\""), "{line}");
+        assert!(line.contains("identity=\"a certificate\" result=\"refused\""), "{line}");
     }
     // In the open, nothing is said on this port.
     let plain = Request::get("/v2/").body(Bytes::new()).expect("a request");
