@@ -2,7 +2,9 @@
 
 mod can;
 mod explain;
+mod fixed;
 mod policy;
+mod reread;
 mod rules;
 mod running;
 mod sweep;
@@ -30,7 +32,7 @@ pub use crate::registry::{
 pub use can::{Decision, Deed, NoQuestion, Question, can};
 pub use explain::{ExplainError, Explained, explain};
 pub use policy::{NoSuchProfile, Permissions, Rights, permissions};
-pub use running::{Reloaded, Running};
+pub use running::{Occasion, Reloaded, Running};
 pub use sweep::{SweepError, sweep};
 
 /// Files that a process has open besides connections and what they read and write.
@@ -70,6 +72,12 @@ pub enum SetupError {
         profile: String,
         /// What is wrong.
         mistake: Misconfiguration,
+    },
+    /// A profile would end without anybody having said that it should: its images would go to another one.
+    #[error("profile {profile} is in none of the files any more; if that is meant, send SIGHUP or restart")]
+    Gone {
+        /// Which one.
+        profile: String,
     },
 }
 

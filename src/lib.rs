@@ -13,6 +13,7 @@ pub mod buildkit;
 pub mod cli;
 pub mod config;
 pub mod credentials;
+pub mod files;
 pub mod metrics;
 pub mod oci;
 pub mod registry;

@@ -17,15 +17,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &["access", "registry", "store", "oci", "metrics", "secrets"]),
     ("access", &["registry", "oci"]),
     ("registry", &["store", "oci", "buildkit", "metrics"]),
-    ("store", &["oci", "metrics", "credentials"]),
+    ("store", &["oci", "metrics", "credentials", "files"]),
     ("oci", &[]),
     ("buildkit", &["oci"]),
     ("metrics", &["oci"]),
-    ("secrets", &[]),
-    ("credentials", &["secrets", "metrics"]),
+    ("files", &[]),
+    ("secrets", &["files"]),
+    ("credentials", &["secrets", "metrics", "files"]),
     // What a store needs to know, the kinds there are, where keys come from, values that refer to secrets, what caches are called,
     // who may do what, and TLS.
-    ("config", &["oci", "buildkit", "store", "secrets", "credentials", "access", "tls"]),
+    ("config", &["oci", "buildkit", "store", "secrets", "credentials", "access", "files", "tls"]),
 ];
 
 /// Crates that stop at a floor: what is above it speaks them, what is below must not.

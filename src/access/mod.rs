@@ -116,7 +116,7 @@ impl Profile {
     }
 
     fn writable(&self, name: &RepoName) -> WritableRepository {
-        self.registry.writable_repository(self.kept_as(name)).called(name.clone())
+        self.registry.writable_repository(self.kept_as(name)).called(name.clone()).answering(self.rules.alone(name))
     }
 
     /// The image that `name` is kept as.

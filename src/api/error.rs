@@ -10,7 +10,7 @@ use serde_json::json;
 use super::authorization::Unknown;
 use super::body::{ResponseBody, full};
 use crate::access::{Denied, Refused};
-use crate::oci::{ErrorCode, InvalidChunkRange, InvalidDigest, InvalidMediaType, InvalidName, InvalidReference};
+use crate::oci::{ErrorCode, InvalidChunkRange, InvalidDigest, InvalidMediaType, InvalidName, InvalidReference, RepoName};
 use crate::registry::{InvalidUploadId, MAX_MANIFEST_BYTES, RegistryError};
 use crate::secrets::Mask;
 use crate::store::StoreError;
@@ -43,7 +43,7 @@ pub(super) enum ApiError {
     #[error("the query's {0} makes no sense: {1}")]
     Query(&'static str, String),
     #[error("no such repository: {0}")]
-    NameUnknown(crate::oci::RepoName),
+    NameUnknown(RepoName),
     #[error("Content-Type: {0}")]
     MediaType(#[from] InvalidMediaType),
     #[error("a manifest has at most {MAX_MANIFEST_BYTES} bytes")]
@@ -67,6 +67,15 @@ pub(super) enum ApiError {
     #[error("{refusal}")]
     Misplaced { refusal: RegistryError, position: Box<HeaderMap> },
 }
+
+/// What a request is about, for whoever reads that it failed.
+pub(super) struct About<'a> {
+    pub(super) profile: Option<&'a str>,
+    pub(super) image: Option<&'a RepoName>,
+}
+
+/// Most characters of what is said of an error and all that lies behind it: a store may say anything.
+const MOST_OF_AN_ERROR: usize = 2000;
 
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
@@ -131,14 +140,20 @@ impl ApiError {
     }
 
     /// The response that tells the client, without what `mask` holds. Said to the log here, and nowhere else.
-    pub(super) fn into_response(self, mask: &Mask) -> Response<ResponseBody> {
+    pub(super) fn into_response(self, about: &About<'_>, mask: &Mask) -> Response<ResponseBody> {
         let (status, code) = self.status_and_code();
+        let (profile, repository) = (about.profile, about.image.map(tracing::field::display));
         if status.is_server_error() {
-            tracing::warn!(status = status.as_u16(), error = %chain(&self), "request failed");
+            tracing::warn!(status = status.as_u16(), profile, repository, error = %chain(&self), "request failed");
         } else {
-            tracing::debug!(status = status.as_u16(), error = %chain(&self), "request refused");
+            tracing::debug!(status = status.as_u16(), profile, repository, error = %chain(&self), "request refused");
         }
-        let message = self.to_string();
+        let message = match (&self, about.profile) {
+            (Self::Registry(RegistryError::Store(StoreError::Misconfigured(_))), Some(profile)) => {
+                format!("profile {profile:?}: {self}")
+            }
+            _ => self.to_string(),
+        };
         let body = json!({"errors": [{"code": code.as_str(), "message": mask.apply(&message)}]}).to_string();
         let mut response = Response::new(full(body));
         *response.status_mut() = status;
@@ -164,8 +179,26 @@ impl ApiError {
     }
 }
 
-/// `error` and everything behind it, for the log.
+/// `error` and everything behind it, for the log: on one line, and no longer than it is worth.
 pub(super) fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |&error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let whole = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    let mut told = String::with_capacity(whole.len());
+    for c in whole.chars().take(MOST_OF_AN_ERROR) {
+        if c.is_control() { told.extend(c.escape_default()) } else { told.push(c) }
+    }
+    if whole.chars().nth(MOST_OF_AN_ERROR).is_some() { told + "…" } else { told }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_store_says_is_one_line_that_ends_somewhere() {
+        let says = |text: &str| chain(&ApiError::Registry(RegistryError::Store(StoreError::Unavailable(text.to_owned().into()))));
+
+        assert!(says("a\nb\r\u{1b}[31m é").ends_with(r": a\nb\r\u{1b}[31m é"), "{}", says("a\nb\r\u{1b}[31m é"));
+        assert!(says(&"x".repeat(100_000)).len() < 3000);
+    }
 }

@@ -42,7 +42,7 @@ use audit::Change;
 use authorization::Unknown;
 use body::{ManifestMemory, empty, full};
 use counted::Counted;
-use error::ApiError;
+use error::{About, ApiError};
 use route::{Endpoint, Route};
 
 pub use body::{RequestBody, ResponseBody};
@@ -187,7 +187,8 @@ impl Api {
         let call = Call { headers: parts.headers, query, body };
         let answering = self.route(call, route, &in_force, entrance, host.as_deref(), peer);
         let answer = tracing::Instrument::instrument(answering, span).await;
-        let mut response = answer.unwrap_or_else(|error| error.into_response(&self.mask));
+        let about = About { profile: in_force.name(entrance, image.as_ref()), image: image.as_ref() };
+        let mut response = answer.unwrap_or_else(|error| error.into_response(&about, &self.mask));
         let headers = response.headers_mut();
         // docker takes a server for a registry by this (distribution-spec v1.1.1, "Legacy Docker support HTTP headers").
         headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
@@ -401,9 +402,13 @@ impl InForce {
         ApiError::Unauthorized { unknown, challenge: authorization::challenge(self.authenticator.realm(), scope) }
     }
 
+    /// What the profile is called that a request is about.
+    fn name(&self, entrance: &Entrance, image: Option<&RepoName>) -> Option<&str> {
+        Some(self.profiles.of(entrance.profile(), image?)?.name())
+    }
+
     fn counts(&self, entrance: &Entrance, image: Option<&RepoName>) -> &ProfileMetrics {
-        let profile = image.and_then(|image| self.profiles.of(entrance.profile(), image));
-        profile.and_then(|profile| self.counts.get(profile.name())).unwrap_or(&self.others)
+        self.name(entrance, image).and_then(|name| self.counts.get(name)).unwrap_or(&self.others)
     }
 }
 

@@ -3,20 +3,22 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
 use futures_util::future::join_all;
 use secrecy::SecretString;
 use tokio::sync::Mutex as AsyncMutex;
 
+use super::fixed::Fixed;
+use super::reread::reread;
 use super::{SetupError, SetupErrors, rules};
 use crate::access::{self, Access, Authenticator, Fetch, Grants, KeyRing, Passes, Profiles};
 use crate::api::{Api, Hosts};
 use crate::config::{Anonymous, Config, Layout, Profile, S3Clients, Server, Store, StoreLimits};
-use crate::credentials::{Environment, Http, Reread, Surroundings};
+use crate::credentials::{Environment, Http, Surroundings};
 use crate::metrics::{Metrics, ProfileMetrics};
 use crate::registry::{self, Belief, Patience, Registry};
 use crate::secrets::{Mask, SecretName, Secrets};
@@ -28,7 +30,8 @@ const PROBE: Duration = Duration::from_secs(2);
 
 /// Whose values the mask hides: those in force, those that were so before, which
 /// running requests may still tell of, and those that were read between two reloads.
-const MASKED: [&str; 3] = ["in force", "before", "between"];
+const MASKED: [&str; 2] = ["in force", "before"];
+pub(super) const BETWEEN: &str = "between";
 
 /// What serves.
 pub struct Running {
@@ -39,9 +42,9 @@ pub struct Running {
     mask: Mask,
     /// What cannot change while it serves.
     fixed: Fixed,
-    stands: Mutex<Vec<Stand>>,
+    stands: Arc<Mutex<Vec<Stand>>>,
     /// One change at a time.
-    changing: AsyncMutex<()>,
+    changing: Arc<AsyncMutex<()>>,
     /// The listeners that speak TLS.
     doors: Doors,
     /// The keys of those who vouch for jobs, which outlive a change.
@@ -63,29 +66,21 @@ impl Fetch for FromIssuers {
     }
 }
 
-/// Settings that hold until the process ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Fixed {
-    server: Server,
-    has_tls: Vec<bool>,
-    store: StoreLimits,
-}
-
-impl Fixed {
-    /// Those of `config`. Certificates change while it serves; whether there are any does not.
-    fn of(config: &Config) -> Self {
-        let mut server = config.server.clone();
-        let has_tls = server.listeners.iter_mut().map(|listener| listener.tls.take().is_some()).collect();
-        Self { server, has_tls, store: config.store }
-    }
-}
-
 /// A profile in force, with what it was made of.
 #[derive(Clone)]
-struct Stand {
-    stated: Profile,
+pub(super) struct Stand {
+    pub(super) stated: Profile,
     registry: Arc<Registry>,
-    secrets: Secrets,
+    pub(super) secrets: Secrets,
+}
+
+/// Why settings are put in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// Somebody asked for it.
+    Asked,
+    /// Their files are other than they were: somebody has changed them, or they are lost or half written.
+    Noticed,
 }
 
 /// What new settings have changed.
@@ -97,8 +92,20 @@ pub struct Reloaded {
     pub closed: Vec<String>,
     /// Secrets that are other than before.
     pub secrets: Vec<SecretName>,
-    /// Whether something was changed that is only heeded at the next start.
-    pub needs_restart: bool,
+    /// Settings that were changed and are only heeded at the next start.
+    pub later: Vec<&'static str>,
+}
+
+impl Reloaded {
+    /// Says it to the log.
+    pub fn tell(&self) {
+        let Self { opened, closed, secrets, later } = self;
+        let secrets: Vec<_> = secrets.iter().map(ToString::to_string).collect();
+        tracing::info!(opened = opened.join(" "), closed = closed.join(" "), secrets = secrets.join(" "), "settings reloaded");
+        if !later.is_empty() {
+            tracing::warn!(settings = later.join(" "), "heeded at the next start only");
+        }
+    }
 }
 
 impl Running {
@@ -111,43 +118,53 @@ impl Running {
         metrics.watch_memory(move || held.held());
         let api = Api::new(Profiles::new([]), Hosts::new(config.server.hosts.clone()), metrics.clone());
         let api = Arc::new(api.with_mask(mask.clone()));
-        let fixed = Fixed::of(&config);
-        let environment = environment();
-        let running = Self {
-            api,
-            metrics,
-            memory,
-            environment,
-            mask,
-            fixed,
-            stands: Mutex::default(),
-            changing: AsyncMutex::default(),
-            doors,
-            ring: KeyRing::new(Arc::new(FromIssuers::default())),
-        };
-        let stands = running.stands_of(&config).await?;
+        let (fixed, environment) = (Fixed::of(&config), environment());
+        let ((stands, changing), ring) = (Default::default(), KeyRing::new(Arc::new(FromIssuers::default())));
+        let running = Self { api, metrics, memory, environment, mask, fixed, stands, changing, doors, ring };
+        let (stands, refused) = running.stands_of(&config).await?;
+        // Whoever has several is not to go without all because of one.
+        if refused.len() == stands.len() {
+            return Err(SetupErrors(refused));
+        }
+        for error in refused {
+            tracing::error!(%error, "its images are answered 503 until that is mended");
+        }
         running.put_in_force(&config, stands);
         Ok(running)
     }
 
-    /// Puts `config` in force, all of it or nothing; requests that run go on with what they began with.
+    /// How it listens, which stays so.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.fixed.server
+    }
+
+    /// Puts `config` in force, all of it or nothing; requests that run go on with what they began with. Where nobody asked
+    /// for it, no profile ends.
     ///
     /// # Errors
     ///
     /// What a person must mend first. Then nothing has changed.
-    pub async fn reload(&self, config: Config) -> Result<Reloaded, SetupErrors> {
+    pub async fn reload(&self, config: Config, occasion: Occasion) -> Result<Reloaded, SetupErrors> {
         let _alone = self.changing.lock().await;
         let before = self.stands().clone();
         let values = |stand: &Stand| [stand.secrets.values(), stand.stated.store.literals()].concat();
         hide(&self.mask, &config, before.iter().flat_map(values).collect());
-        let stands = self.stands_of(&config).await?;
-        let names = |stands: &[Stand]| stands.iter().map(|stand| stand.stated.name.clone()).collect::<BTreeSet<_>>();
+        let stated = |stand: &Stand| stand.stated.name.clone();
+        let stays = |name: &String| config.profiles.iter().any(|profile| profile.name == *name);
+        let closed: Vec<_> = before.iter().map(stated).filter(|name| !stays(name)).collect();
+        if occasion == Occasion::Noticed && !closed.is_empty() {
+            return Err(SetupErrors(closed.into_iter().map(|profile| SetupError::Gone { profile }).collect()));
+        }
+        let (stands, refused) = self.stands_of(&config).await?;
+        if !refused.is_empty() {
+            return Err(SetupErrors(refused));
+        }
         let is_kept = |stand: &Stand| before.iter().any(|old| Arc::ptr_eq(&old.registry, &stand.registry));
-        let opened = stands.iter().filter(|stand| !is_kept(stand)).map(|stand| stand.stated.name.clone()).collect();
-        let closed = names(&before).difference(&names(&stands)).cloned().collect();
-        let fixed = Fixed::of(&config);
+        let opened = stands.iter().filter(|stand| !is_kept(stand)).map(stated).collect();
+        let later = self.fixed.changes(&Fixed::of(&config));
         let secrets = self.put_in_force(&config, stands);
-        Ok(Reloaded { opened, closed, secrets, needs_restart: fixed != self.fixed })
+        Ok(Reloaded { opened, closed, secrets, later })
     }
 
     pub(super) fn api(&self) -> Arc<Api> {
@@ -163,34 +180,39 @@ impl Running {
         join_all(registries.iter().map(|registry| registry.settle())).await;
     }
 
-    fn stands(&self) -> MutexGuard<'_, Vec<Stand>> {
+    pub(super) fn stands(&self) -> MutexGuard<'_, Vec<Stand>> {
         self.stands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What `config` has of profiles: those that have not changed as they are, the others opened.
-    async fn stands_of(&self, config: &Config) -> Result<Vec<Stand>, SetupErrors> {
+    /// What `config` has of profiles: those that have not changed as they are, the others opened; and what the stores of
+    /// these say is wrong.
+    async fn stands_of(&self, config: &Config) -> Result<(Vec<Stand>, Vec<SetupError>), SetupErrors> {
         let before = self.stands().clone();
         let opening = config.profiles.iter().map(|stated| {
             let same = before.iter().find(|stand| stand.stated.name == stated.name && is_kept_alike(&stand.stated, stated));
             let same = same.map(|stand| Stand { stated: stated.clone(), ..stand.clone() });
             async move {
                 match same {
-                    Some(stand) => Ok(stand),
+                    Some(stand) => Ok((stand, None)),
                     None => self.open(stated, config).await,
                 }
             }
         });
-        let (mut stands, mut errors) = (Vec::new(), Vec::new());
+        let (mut stands, mut refused, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for outcome in join_all(opening).await {
             match outcome {
-                Ok(stand) => stands.push(stand),
+                Ok((stand, refusal)) => {
+                    stands.push(stand);
+                    refused.extend(refusal);
+                }
                 Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() { Ok(stands) } else { Err(SetupErrors(errors)) }
+        if errors.is_empty() { Ok((stands, refused)) } else { Err(SetupErrors(errors.into_iter().chain(refused).collect())) }
     }
 
-    async fn open(&self, stated: &Profile, config: &Config) -> Result<Stand, SetupError> {
+    /// Opens the store of a profile; with what that says is wrong, if it does.
+    async fn open(&self, stated: &Profile, config: &Config) -> Result<(Stand, Option<SetupError>), SetupError> {
         self.tell_of_other_layout(stated);
         let mistake = |mistake| SetupError::Store { profile: stated.name.clone(), mistake };
         let counts = self.metrics.profile(&stated.name);
@@ -199,18 +221,19 @@ impl Running {
         let surroundings = Surroundings {
             profile: stated.name.clone(),
             secrets: secrets.clone(),
-            reread: self.reread(stated, &secrets),
+            reread: reread(&secrets, &self.stands, &self.changing, &self.mask),
             environment: self.environment.clone(),
             mask: self.mask.clone(),
         };
         let store = open(&stated.store, &surroundings, &self.fixed.store, (self.memory.share(), counts.clone()))
             .await
             .map_err(mistake)?;
-        probe(&*store, &stated.name).await.map_err(mistake)?;
+        let refusal = probe(&*store, &stated.name).await.map_err(mistake).err();
         let registry = Registry::new(store, Patience::with_bytes(self.fixed.store.patience));
         let registry = registry.with_layout(layout(stated)).with_s3_clients(s3_clients(stated));
         let belief = belief(&self.fixed.store, config.profiles.len());
-        Ok(Stand { stated: stated.clone(), registry: Arc::new(registry.with_belief(belief).with_metrics(counts)), secrets })
+        let registry = Arc::new(registry.with_belief(belief).with_metrics(counts));
+        Ok((Stand { stated: stated.clone(), registry, secrets }, refusal))
     }
 
     /// Says it where a profile goes on in its store in another layout than before.
@@ -221,32 +244,10 @@ impl Running {
         }
     }
 
-    /// Reads `secrets` again, for when keys of `stated` that refer to them are refused: sooner than their files are looked at.
-    fn reread(&self, stated: &Profile, secrets: &Secrets) -> Reread {
-        let Store::S3(bucket) = &stated.store else { return Reread::default() };
-        let (source, secrets, mask) = (bucket.credentials.clone(), secrets.clone(), self.mask.clone());
-        Reread::by(move || {
-            let (source, secrets, mask) = (source.clone(), secrets.clone(), mask.clone());
-            async move {
-                let reading = tokio::task::spawn_blocking(move || {
-                    let next = secrets.reread().ok().filter(|next| source.resolves_with(next))?;
-                    mask.hold(MASKED[2], next.values());
-                    Some(secrets.adopt(&next))
-                });
-                // Until they are complete those in force stay so; what is wrong with them is told when their files are looked at.
-                let _ = reading.await;
-            }
-            .boxed()
-        })
-    }
-
     /// Has new requests served by `stands`; which secrets are other than before.
     fn put_in_force(&self, config: &Config, stands: Vec<Stand>) -> Vec<SecretName> {
-        let mut changed = BTreeSet::new();
-        for stand in &stands {
-            let changes = stand.secrets.adopt(&config.secrets);
-            changed.extend([changes.added, changes.changed, changes.removed].concat());
-        }
+        let mut in_force = self.stands();
+        let changed: BTreeSet<_> = stands.iter().flat_map(|stand| stand.secrets.adopt(&config.secrets).names()).collect();
         let anonymous = access(config.access.anonymous);
         let profiles = stands.iter().map(|stand| Arc::new(profile(&stand.stated, Arc::clone(&stand.registry), anonymous)));
         let authenticator = Authenticator::new(config.access.users.clone());
@@ -264,7 +265,7 @@ impl Running {
             }
         }
         self.api.put_in_force(Profiles::new(profiles).with_grants(grants), authenticator);
-        *self.stands() = stands;
+        *in_force = stands;
         changed.into_iter().collect()
     }
 }
@@ -326,11 +327,18 @@ async fn open(
     (memory, metrics): (Share, ProfileMetrics),
 ) -> Result<Arc<dyn ObjectStore>, Misconfiguration> {
     match store {
-        Store::Folder { path } => Ok(Arc::new(FolderStore::open(path)?)),
+        Store::Folder { path } => Ok(Arc::new(folder(path.clone()).await?)),
         Store::S3(bucket) => Ok(Arc::new(
             S3Store::new((**bucket).clone(), surroundings, memory, metrics).await?.with_max_requests(limits.max_requests),
         )),
     }
+}
+
+/// Opens a folder beside all else, in case its file system hangs.
+async fn folder(path: PathBuf) -> Result<FolderStore, Misconfiguration> {
+    let named = path.display().to_string();
+    let failed = |error| Misconfiguration::FolderNotWritable { path: named, reason: format!("{error}") };
+    tokio::task::spawn_blocking(move || FolderStore::open(&path)).await.map_err(failed)?
 }
 
 async fn probe(store: &dyn ObjectStore, profile: &str) -> Result<(), Misconfiguration> {
@@ -377,7 +385,8 @@ mod tests {
             Running::start(config(&format!("{STORE}secret_access_key = \"in-force\"")), Vec::new(), mask.clone()).await.unwrap();
         let broken = "[profiles.a]\nimages = [\"a\"]\nstore = \"/dev/null/a\"\n";
 
-        let refused = running.reload(config(&format!("{STORE}secret_access_key = \"refused\"\n{broken}"))).await;
+        let refused =
+            running.reload(config(&format!("{STORE}secret_access_key = \"refused\"\n{broken}")), Occasion::Noticed).await;
 
         assert!(refused.is_err());
         assert_eq!(mask.apply("in-force refused"), "*** ***");

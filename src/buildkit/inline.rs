@@ -7,6 +7,7 @@
 //! those of the image, in its order: result `layer: 2` is layers 0, 1 and 2;
 //! any other chain is written as such: `chains: [{"layers": [0, 5]}]`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
@@ -164,10 +165,7 @@ impl Cache {
         let records = BASE64.encode(&self.inline_records(&places));
         let config = Document::new(IMAGE_CONFIG, with(config, &[(CACHE_FIELD, to_raw_value(&records).ok()?)])?);
         let named: BTreeMap<String, &RawValue> = serde_json::from_slice(manifest).ok()?;
-        let digest = to_raw_value(&config.digest.to_string()).ok()?;
-        let size = to_raw_value(&config.bytes.len()).ok()?;
-        let descriptor = with(named.get("config")?.get().as_bytes(), &[("digest", digest), ("size", size)])?;
-        let descriptor = RawValue::from_string(String::from_utf8(descriptor).ok()?).ok()?;
+        let descriptor = described_as(named.get("config")?, &config)?;
         let is_docker = named.get("mediaType").is_some_and(|stated| stated.get().contains(MediaType::DOCKER_MANIFEST));
         let media_type = if is_docker { MediaType::DOCKER_MANIFEST } else { MediaType::OCI_MANIFEST };
         Some(Derived { manifest: Document::new(media_type, with(manifest, &[("config", descriptor)])?), config })
@@ -187,6 +185,43 @@ impl Cache {
         }
         to_json(&records)
     }
+}
+
+/// The index of images `index` with `images` in place of those children that have these digests; `None` if it has none of them.
+#[must_use]
+pub fn write_into_index(index: &[u8], images: &[(Digest, &Document)]) -> Option<Document> {
+    let named: BTreeMap<String, &RawValue> = serde_json::from_slice(index).ok()?;
+    let children: Vec<&RawValue> = serde_json::from_str(named.get("manifests")?.get()).ok()?;
+    let mut is_other = false;
+    let children: Option<Vec<Box<RawValue>>> = children
+        .into_iter()
+        .map(|child| {
+            let said: Child<'_> = serde_json::from_str(child.get()).ok()?;
+            let Some((_, image)) = images.iter().find(|(digest, _)| digest.to_string() == said.digest) else {
+                return Some(child.to_owned());
+            };
+            is_other = true;
+            described_as(child, image)
+        })
+        .collect();
+    let children = to_raw_value(&children?).ok().filter(|_| is_other)?;
+    let is_docker = named.get("mediaType").is_some_and(|stated| stated.get().contains(MediaType::DOCKER_LIST));
+    let media_type = if is_docker { MediaType::DOCKER_LIST } else { MediaType::OCI_INDEX };
+    Some(Document::new(media_type, with(index, &[("manifests", children)])?))
+}
+
+#[derive(Deserialize)]
+struct Child<'a> {
+    #[serde(borrow)]
+    digest: Cow<'a, str>,
+}
+
+/// A descriptor with the digest and the size of `document` in place of its own.
+fn described_as(descriptor: &RawValue, document: &Document) -> Option<Box<RawValue>> {
+    let digest = to_raw_value(&document.digest.to_string()).ok()?;
+    let size = to_raw_value(&document.bytes.len()).ok()?;
+    let descriptor = with(descriptor.get().as_bytes(), &[("digest", digest), ("size", size)])?;
+    RawValue::from_string(String::from_utf8(descriptor).ok()?).ok()
 }
 
 /// The JSON object `json` with `fields` in place of those that it has; the others stay to the letter.

@@ -37,6 +37,7 @@ mod tests;
 pub use cache::{Blob, Cache, Read};
 pub use cache_config::{CacheConfig, CacheResult, Input, InvalidConfig, Layer, MAX_CONFIG_BYTES, Record};
 pub use heal::Healed;
+pub use inline::write_into_index;
 pub use left_out::{LeftOut, Reason};
 pub use manifest::{CacheManifest, Contents, Derived, Document, Form, ImageManifest, LayerDescriptor};
 pub use rescue::IMPORT_LIMIT;

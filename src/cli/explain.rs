@@ -226,6 +226,11 @@ fn of_source(name: &str, found: &Finding) -> Option<String> {
     match &found.error {
         Some(error) => Some(format!("{name} can't be read: {error}.")),
         None if !found.left_out.is_empty() => Some(format!("{name} has in it what no build could use: {}.", found.left_out)),
+        None if found.steps.are_of_last_stage() => Some(format!(
+            "{name} has layers of {} of {} alone, as mode=min exports it: with mode=max it has those of all stages.",
+            found.steps.results,
+            number(found.steps.made, "step")
+        )),
         None => None,
     }
 }

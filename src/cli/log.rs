@@ -1,6 +1,7 @@
 //! The log, on standard error, and what must not show there or anywhere else.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write, stderr};
 use std::sync::LazyLock;
 
@@ -52,12 +53,25 @@ pub(super) fn start(log: Log) {
     }
 }
 
+/// What further lines of an event begin with.
+const INDENT: &[u8] = b"    ";
+
+/// An event whose further lines, if it has any, cannot be taken for other events: some of it may come from elsewhere.
+fn one(event: &[u8]) -> Cow<'_, [u8]> {
+    let (text, end) = event.split_at(event.len() - usize::from(event.ends_with(b"\n")));
+    if !text.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return event.into();
+    }
+    let lines: Vec<&[u8]> = text.split(|byte| matches!(byte, b'\n' | b'\r')).collect();
+    [&lines.join(&[b"\n", INDENT].concat()[..]), end].concat().into()
+}
+
 /// Writes what it is given under the mask. The log hands over an event as a whole.
 struct Masked<W>(W);
 
 impl<W: Write> Write for Masked<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.write_all(&mask().apply_to_bytes(event))?;
+        self.0.write_all(&one(&mask().apply_to_bytes(event)))?;
         Ok(event.len())
     }
 
@@ -114,6 +128,18 @@ mod tests {
         mask().add(&"MARK panic-test".into());
         mask_panics();
         panic!("it was {}!", "MARK panic-test");
+    }
+
+    #[test]
+    fn no_event_looks_like_two() {
+        let text = Lines::default();
+        let to = tracing_subscriber::registry().with(tracing_subscriber::fmt::layer().with_writer(text.clone()).with_ansi(false));
+
+        tracing::subscriber::with_default(to, || tracing::warn!(error = %"x\n2026 INFO forged\r2026 INFO too", "a\nb"));
+
+        let told = String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
+        assert!(told.contains("a\n    b") && told.ends_with("too\n"), "{told}");
+        assert!(told.split(['\n', '\r']).skip(1).all(|line| line.is_empty() || line.starts_with("    ")), "{told:?}");
     }
 
     #[test]

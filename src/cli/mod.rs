@@ -42,7 +42,11 @@ pub fn run() -> ExitCode {
         }
     };
     match command {
-        Command::Serve => configured(&flags, settings::load, |config| serve::run(config, flags.clone())),
+        Command::Serve => {
+            // Looked at before they are read, or a change in between would never be noticed.
+            let seen = reload::glance(&settings::places(&flags, &std::env::vars_os().collect()));
+            configured(&flags, settings::load, |config| serve::run(config, flags.clone(), seen))
+        }
         Command::Check => configured(&flags, settings::load, |config| check::run(&config)),
         Command::Sweep(sweep) => configured(&flags, settings::load_unserved, |config| sweep::run(config, sweep)),
         Command::Config => configured_with(&flags, settings::in_force, |rows, _| config::run(&rows)),

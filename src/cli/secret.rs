@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
 
 use crate::config::{self, Flags, Problems, Sources, Store};
 use crate::secrets::{
@@ -27,8 +28,8 @@ enum Failure {
     ManyFiles,
     #[error("longshore: {0}")]
     Key(#[from] KeyError),
-    #[error("longshore: the value {0}")]
-    Value(#[from] Flaw),
+    #[error("longshore: the value of {name} {flaw}")]
+    Value { name: SecretName, flaw: Flaw },
     #[error("longshore: standard input must have a line for each of {wanted} secrets, and has {found}")]
     Lines { wanted: usize, found: usize },
     #[error("longshore: standard input cannot be read: {0}")]
@@ -39,10 +40,15 @@ enum Failure {
 
 /// Does as asked, and says what came of it.
 pub(super) fn run(asked: OnSecrets, flags: Flags) -> ExitCode {
-    let users = if matches!(asked.work, SecretWork::List) { users(&flags) } else { Vec::new() };
+    let users = match asked.work {
+        SecretWork::List | SecretWork::Remove(_) => Users::of(&flags),
+        SecretWork::Set(_) | SecretWork::Rekey => Users::default(),
+    };
+    let is_list = asked.work == SecretWork::List;
     match work(asked, flags, &users) {
         Ok(told) => {
             told.iter().for_each(|line| say(line));
+            users.unknown.iter().filter(|_| is_list).for_each(|why| complain(why));
             ExitCode::SUCCESS
         }
         Err(failure) => {
@@ -52,19 +58,45 @@ pub(super) fn run(asked: OnSecrets, flags: Flags) -> ExitCode {
     }
 }
 
-/// The profiles of a configuration that is fine, with the secrets that they refer to.
-fn users(flags: &Flags) -> Vec<(String, Vec<SecretName>)> {
-    let sources = Sources::gather(flags, &std::env::vars_os().collect());
-    let Ok(config) = sources.and_then(|sources| config::load_unserved(&sources)) else { return Vec::new() };
-    let names = |store: &Store| match store {
-        Store::S3(bucket) => bucket.credentials.names(),
-        Store::Folder { .. } => Vec::new(),
-    };
-    config.profiles.iter().map(|profile| (profile.name.clone(), names(&profile.store))).collect()
+/// Profiles and the secrets that they refer to.
+#[derive(Default)]
+struct Users {
+    profiles: Vec<(String, Vec<SecretName>)>,
+    /// Why there may be others.
+    unknown: Option<String>,
 }
 
-/// Does as asked; the lines to say. `users` are profiles and the secrets that they refer to.
-fn work(asked: OnSecrets, flags: Flags, users: &[(String, Vec<SecretName>)]) -> Result<Vec<String>, Failure> {
+impl Users {
+    /// Those of the configuration.
+    fn of(flags: &Flags) -> Self {
+        let sources = Sources::gather(flags, &std::env::vars_os().collect());
+        let has_file = sources.as_ref().is_ok_and(|sources| sources.file.is_some());
+        match sources.and_then(|sources| config::load_unserved(&sources)) {
+            Ok(config) => {
+                let names = |store: &Store| match store {
+                    Store::S3(bucket) => bucket.credentials.names(),
+                    Store::Folder { .. } => Vec::new(),
+                };
+                let profiles = config.profiles.iter().map(|profile| (profile.name.clone(), names(&profile.store))).collect();
+                let unnamed = "longshore: no configuration was read, so who uses the secrets is not known; name it with --config";
+                Self { profiles, unknown: (!has_file).then(|| unnamed.to_owned()) }
+            }
+            Err(problems) => Self {
+                profiles: Vec::new(),
+                unknown: Some(format!("{problems}\nlongshore: so who uses the secrets is not known")),
+            },
+        }
+    }
+
+    /// The profiles that use the secret `name`, with commas between.
+    fn using(&self, name: &SecretName) -> String {
+        let using = self.profiles.iter().filter(|(_, names)| names.contains(name)).map(|(user, _)| user.as_str());
+        using.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Does as asked; the lines to say.
+fn work(asked: OnSecrets, flags: Flags, users: &Users) -> Result<Vec<String>, Failure> {
     let environment: Environment = std::env::vars_os().collect();
     let path = match asked.file {
         Some(path) => path,
@@ -86,15 +118,21 @@ fn work(asked: OnSecrets, flags: Flags, users: &[(String, Vec<SecretName>)]) -> 
         SecretWork::List => Ok(table(&file.read(&key).map_err(failure)?, users)),
         SecretWork::Remove(name) => {
             file.remove(&key, &name).map_err(failure)?;
+            let using = users.using(&name);
+            if !using.is_empty() {
+                complain(&format_args!("longshore: still in use: {using}"));
+            }
             Ok(vec![format!("{name} is no longer in {place}")])
         }
         SecretWork::Rekey => {
             let new = SealKey::new_from_environment(&environment)?;
             let count = file.rekey(&key, &new).map_err(failure)?;
             let plural = if count == 1 { " is" } else { "s are" };
-            Ok(vec![format!(
-                "{place}: {count} secret{plural} sealed with the new key, which LONGSHORE_SECRET_KEY must be from now on"
-            )])
+            let home = match key.file() {
+                Some(path) => format!("which must stand in {} from now on", path.display()),
+                None => format!("which {} must be from now on", key.origin()),
+            };
+            Ok(vec![format!("{place}: {count} secret{plural} sealed with the new key, {home}")])
         }
     }
 }
@@ -105,7 +143,10 @@ fn values(names: &[SecretName]) -> Result<Vec<SecretString>, Failure> {
     if texts.len() != names.len() {
         return Err(Failure::Lines { wanted: names.len(), found: texts.len() });
     }
-    texts.iter().map(|text| Ok(value(text)?)).collect()
+    let value = |(name, text): (&SecretName, &Zeroizing<Vec<u8>>)| {
+        value(text).map_err(|flaw| Failure::Value { name: name.clone(), flaw })
+    };
+    names.iter().zip(&texts).map(value).collect()
 }
 
 /// The file of sealed secrets that the configuration names.
@@ -123,14 +164,13 @@ fn configured(flags: Flags) -> Result<PathBuf, Failure> {
 }
 
 /// A line for each secret: its name, when it was set, and where profiles are known, those that use it.
-fn table(secrets: &SealedSecrets, users: &[(String, Vec<SecretName>)]) -> Vec<String> {
+fn table(secrets: &SealedSecrets, users: &Users) -> Vec<String> {
     let width = secrets.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
     let line = |(name, set_at): (&SecretName, u64)| {
-        let using: Vec<&str> = users.iter().filter(|(_, names)| names.contains(name)).map(|(user, _)| user.as_str()).collect();
-        let using = match (users, using.as_slice()) {
-            ([], _) => String::new(),
-            (_, []) => "  no profile".into(),
-            (_, using) => format!("  {}", using.join(", ")),
+        let using = match users.using(name).as_str() {
+            "" if users.unknown.is_some() => String::new(),
+            "" => "  no profile".into(),
+            using => format!("  {using}"),
         };
         format!("{:width$}  {}{using}", name.as_str(), time(set_at))
     };
@@ -176,8 +216,10 @@ mod tests {
         let name = |text: &str| text.parse::<SecretName>().unwrap();
         let secrets = [(name("A"), secret(1_764_102_600)), (name("team-b.key"), secret(0))].into();
 
-        assert_eq!(table(&secrets, &[]), ["A           2025-11-25T20:30:00Z", "team-b.key  1970-01-01T00:00:00Z"]);
-        let users = [("a".to_owned(), vec![name("A")]), ("b".to_owned(), vec![name("A"), name("C")])];
+        let nobody = Users { unknown: Some("why".into()), ..Users::default() };
+        assert_eq!(table(&secrets, &nobody), ["A           2025-11-25T20:30:00Z", "team-b.key  1970-01-01T00:00:00Z"]);
+        let profiles = vec![("a".to_owned(), vec![name("A")]), ("b".to_owned(), vec![name("A"), name("C")])];
+        let users = Users { profiles, unknown: None };
         assert_eq!(table(&secrets, &users)[0], "A           2025-11-25T20:30:00Z  a, b");
         assert_eq!(table(&secrets, &users)[1], "team-b.key  1970-01-01T00:00:00Z  no profile");
     }

@@ -9,32 +9,34 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::app::App;
 use crate::config::{Config, Flags};
 
-use super::reload::{Reloading, glance, tell_warnings};
+use super::reload::{Glance, Reloading, glance, tell_warnings};
 use super::welcome::Welcome;
 use super::{MISTAKE, complain, log};
 
 /// How long file operations that are under way may take once all else has ended.
 const LAST_OPERATIONS: Duration = Duration::from_secs(1);
 
-/// Serves until it is told to stop. `flags` are those that the configuration is made of.
-pub(super) fn run(config: Config, flags: Flags) -> ExitCode {
+/// Serves until it is told to stop. `flags` are those that the configuration is made of, and `seen` its files before that.
+pub(super) fn run(config: Config, flags: Flags, seen: Glance) -> ExitCode {
     log::start(config.log);
     let runtime = match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    let status = runtime.block_on(serve(config, flags));
+    let status = runtime.block_on(serve(config, flags, seen));
     runtime.shutdown_timeout(LAST_OPERATIONS);
     status
 }
 
-async fn serve(config: Config, flags: Flags) -> ExitCode {
+async fn serve(config: Config, flags: Flags, seen: Glance) -> ExitCode {
     let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
     let [Ok(interrupt), Ok(terminate), Ok(hangup)] = signals else {
         complain(&"longshore: the system lets nobody wait for signals");
         return ExitCode::FAILURE;
     };
-    let (format, welcome, seen) = (config.log.format, Welcome::of(&config), glance(&config.files));
+    let (format, welcome) = (config.log.format, Welcome::of(&config));
+    let seen =
+        glance(&config.files).into_iter().map(|(path, now)| (path.clone(), seen.get(&path).cloned().unwrap_or(now))).collect();
     tell_warnings(&config);
     let app = match App::build(config, log::mask().clone()).await {
         Ok(app) => app,

@@ -49,6 +49,9 @@ const VALUE: &str = "value";
 /// The flag that names a further secret to be set.
 const AND: &str = "and";
 
+/// Most characters beside a flag: clap puts what is said of each behind the longest.
+const MOST_BESIDE_A_FLAG: usize = 24;
+
 /// What can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -205,7 +208,13 @@ fn on_secrets(matches: &ArgMatches) -> Result<OnSecrets, clap::Error> {
     let name = || parsed(after.get_one("name").unwrap_or(&String::new()));
     let further = || after.get_many(AND).into_iter().flatten().map(parsed);
     let work = match word {
-        "set" => SecretWork::Set(std::iter::once(name()).chain(further()).collect::<Result<_, _>>()?),
+        "set" => {
+            let names: Vec<SecretName> = std::iter::once(name()).chain(further()).collect::<Result<_, _>>()?;
+            if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) {
+                return Err(invalid("a secret is named twice".into()));
+            }
+            SecretWork::Set(names)
+        }
         "rm" => SecretWork::Remove(name()?),
         "rekey" => SecretWork::Rekey,
         _ => SecretWork::List,
@@ -344,13 +353,24 @@ fn value_name(kind: Kind) -> String {
         Kind::Duration => "TIME".into(),
         Kind::Size => "SIZE".into(),
         Kind::Number => "NUMBER".into(),
-        Kind::Choice(words) => words.join("|"),
+        Kind::Choice(words) if is_short(words) => words.join("|"),
+        Kind::Choice(_) => "WORD".into(),
     }
+}
+
+/// Whether there is room for all of a choice beside its flag.
+fn is_short(words: &[&str]) -> bool {
+    words.iter().map(|word| word.len() + 1).sum::<usize>() <= MOST_BESIDE_A_FLAG
 }
 
 /// What a flag is for, and what holds without it.
 fn help(setting: &Setting) -> String {
     let repeats = if matches!(setting.kind, Kind::List(_)) { "; may repeat" } else { "" };
+    let choices = match setting.kind {
+        Kind::Choice(words) if !is_short(words) => format!("; one of {}", words.join(", ")),
+        _ => String::new(),
+    };
+    let repeats = choices + repeats;
     match setting.default {
         Fallback::Value("") => format!("{}{repeats}", setting.help),
         Fallback::Value(default) | Fallback::Told(default) => format!("{}{repeats} [default: {default}]", setting.help),

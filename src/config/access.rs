@@ -9,13 +9,14 @@ use super::host;
 use super::layers::{DEFAULT, Layers};
 use super::people::People;
 use super::problem::{Place, Problems};
+use super::secrets;
 use super::setting::{
-    ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting, TOKEN_KEY,
+    ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, IMAGES, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting, TOKEN_KEY,
     TOKEN_OLD_KEY, TOKEN_REALM,
 };
 use super::store::StoreKind;
 use super::tables::{LISTENER_TLS, Row, Tables, rows};
-use super::{Access, Anonymous, Listener, Profile, Server, TokenService};
+use super::{Access, Anonymous, Listener, Server, TokenService};
 use crate::secrets::{Secrets, Template};
 use crate::tls::{Tls, TlsFiles};
 
@@ -87,24 +88,24 @@ fn listeners(layers: &mut Layers, setting: &Setting, taken: &[Listener]) -> Opti
 }
 
 /// Tells of listeners that name a profile there is not, and of profiles that nobody could ever reach.
-pub fn refuse_what_leads_nowhere(layers: &mut Layers, server: &Server, profiles: &[Profile]) {
+pub fn refuse_what_leads_nowhere(layers: &mut Layers, server: &Server, profiles: &[Layers]) {
     let named: Vec<&str> = server.listeners.iter().filter_map(|listener| listener.profile.as_deref()).collect();
-    for name in named.iter().filter(|name| !profiles.iter().any(|profile| profile.name == **name)) {
+    for name in named.iter().filter(|name| !profiles.iter().any(|stated| stated.profile == **name)) {
         layers.refuse(&LISTEN, format!("there is no profile {name}"));
     }
     if server.admin_listeners.iter().any(|listener| listener.profile.is_some()) {
         layers.refuse(&ADMIN_LISTEN, "no profile has a part in this one");
     }
-    let is_reached =
-        |profile: &Profile| profile.name == DEFAULT || !profile.images.is_empty() || named.contains(&profile.name.as_str());
-    for profile in profiles.iter().filter(|profile| !is_reached(profile)) {
-        let place = Place::unstated(&format!("profiles.{}", profile.name));
+    let has_images = |stated: &Layers| stated.words(&IMAGES).is_some_and(|words| !words.is_empty());
+    let is_reached = |stated: &Layers| stated.profile == DEFAULT || has_images(stated) || named.contains(&&*stated.profile);
+    for Layers { profile, .. } in profiles.iter().filter(|stated| !is_reached(stated)) {
+        let place = Place::unstated(&format!("profiles.{profile}"));
         layers.problems.push(place, "has no images, and no listener names it: nothing would ever use it");
     }
 }
 
 /// Who may do what: `people` of their own, and everybody else.
-pub fn access(layers: &mut Layers, anonymous: Option<Anonymous>, people: People, secrets: &Secrets) -> Option<Access> {
+pub fn access(layers: &mut Layers, anonymous: Option<Anonymous>, people: People, secrets: Option<&Secrets>) -> Option<Access> {
     let allow_plain_http = layers.read(&ALLOW_PLAIN_HTTP, |text| match text {
         "true" => Ok(true),
         "false" => Ok(false),
@@ -116,14 +117,14 @@ pub fn access(layers: &mut Layers, anonymous: Option<Anonymous>, people: People,
 }
 
 /// Where tokens are fetched and what they are signed with, both of which it takes.
-fn tokens(layers: &mut Layers, secrets: &Secrets) -> Option<TokenService> {
+fn tokens(layers: &mut Layers, secrets: Option<&Secrets>) -> Option<TokenService> {
     let realm = layers.read(&TOKEN_REALM, |text| match text.split_once("://") {
         Some(("http" | "https", rest)) if is_plain_url(rest) => Ok(text.to_owned()),
         _ => Err("is a URL such as https://cache.example/token"),
     });
     let mut keys = Vec::new();
     for setting in [TOKEN_KEY, TOKEN_OLD_KEY] {
-        keys.extend(layers.read(&setting, |text| key(text, secrets)));
+        keys.extend(layers.read(&setting, |text| key(text, secrets)).flatten());
     }
     for (stated, other) in [(TOKEN_REALM, TOKEN_KEY), (TOKEN_KEY, TOKEN_REALM), (TOKEN_OLD_KEY, TOKEN_KEY)] {
         if layers.word(&stated).is_some() && layers.word(&other).is_none() {
@@ -137,19 +138,23 @@ fn is_plain_url(rest: &str) -> bool {
     !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic()) && !rest.contains(['"', '@', '#', ',', '\\'])
 }
 
-/// A key that nobody guesses.
-fn key(text: &str, secrets: &Secrets) -> Result<SecretString, String> {
+/// A key that nobody guesses; `None` where secrets cannot be had at all, which has been told.
+fn key(text: &str, secrets: Option<&Secrets>) -> Result<Option<SecretString>, String> {
     let template = text.parse::<Template>().map_err(|error| error.to_string())?;
-    let key = template.resolve(secrets).map_err(|error| error.to_string())?;
-    match key.expose_secret().len() {
-        0..32 => Err("has less than 32 bytes; openssl rand -hex 32 makes one".into()),
-        _ => Ok(key),
+    match secrets::resolved(&template, secrets).map_err(|error| error.to_string())? {
+        Some(key) if key.expose_secret().len() < 32 => Err("has less than 32 bytes; openssl rand -hex 32 makes one".into()),
+        key => Ok(key),
     }
 }
 
 /// What clients may do who do not say who they are. It must be stated where the wrong guess would let strangers write into
-/// builds; nothing, where anything is stated of others, as `has_people` tells.
-pub fn anonymous(layers: &mut Layers, server: Option<&Server>, stores: &[StoreKind], has_people: bool) -> Option<Anonymous> {
+/// builds, by whichever of `servers` they come in; nothing, where anything is stated of others, as `has_people` tells.
+pub fn anonymous<'a>(
+    layers: &mut Layers,
+    servers: impl IntoIterator<Item = &'a Server>,
+    stores: &[StoreKind],
+    has_people: bool,
+) -> Option<Anonymous> {
     if layers.words(&ANONYMOUS).is_some() {
         return stated(layers);
     }
@@ -157,10 +162,10 @@ pub fn anonymous(layers: &mut Layers, server: Option<&Server>, stores: &[StoreKi
         return Some(Anonymous::None);
     }
     let is_bucket = stores.iter().any(|store| matches!(store, StoreKind::Bucket(_)));
-    let is_loopback = server.is_none_or(|server| server.listeners.iter().all(|listener| listener.address.ip().is_loopback()));
+    let is_loopback = |server: &Server| server.listeners.iter().all(|listener| listener.address.ip().is_loopback());
     if is_bucket {
         layers.refuse(&ANONYMOUS, BUCKET_NEEDS_A_WORD);
-    } else if !is_loopback {
+    } else if !servers.into_iter().all(is_loopback) {
         layers.refuse(&ANONYMOUS, NETWORK_NEEDS_A_WORD);
     }
     Some(Anonymous::Write)
@@ -211,6 +216,23 @@ mod tests {
             assert_eq!(loaded(&flags, &KEYS, "").unwrap().access.anonymous, anonymous);
         }
         assert!(loaded(&[("anonymous", "all")], &[], "").unwrap_err().contains("\"all\": must be one of none, read, write"));
+    }
+
+    // The port goes on being open to others until the next start.
+    #[test]
+    fn a_word_that_is_taken_back_must_not_open_the_listeners_in_force() {
+        let wide = loaded(&[("listen", "0.0.0.0:1"), ("anonymous", "none")], &[], "").unwrap().server;
+        let sources = |words| crate::config::Sources {
+            file: Some(crate::config::File { path: "config.toml".into(), text: words, is_exposed: false }),
+            environment: [("HOME", "/home/user")].into_iter().collect(),
+            ..Default::default()
+        };
+
+        let refused = crate::config::load_beside(&sources(String::new()), &wide).unwrap_err().to_string();
+
+        assert!(refused.contains("access.anonymous") && refused.contains("listens beyond loopback"), "{refused}");
+        let stated = crate::config::load_beside(&sources("[access]\nanonymous = \"read\"".into()), &wide).unwrap();
+        assert_eq!(stated.access.anonymous, Anonymous::Read);
     }
 
     // Whoever mends the keys first should not find out only then that a word is missing.

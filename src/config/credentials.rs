@@ -7,13 +7,14 @@ use secrecy::ExposeSecret;
 
 use super::layers::{DEFAULT, EMPTY, Layer, Layers, ONLY_KEYS_REFER, Source as Stated, Word, refers_in_vain};
 use super::problem::Place;
+use super::secrets::resolved;
 use super::setting::{
     ACCESS_KEY_ID, CREDENTIALS, FROM_FILE, FROM_ID, FROM_ROLE, FROM_SECRET, FROM_SECTION, FROM_TOKEN, FROM_TOKEN_FILE,
     KEYS_DURATION, KEYS_EXTERNAL_ID, KEYS_FILE, KEYS_FROM, KEYS_POLICY, KEYS_ROLE, KEYS_SECTION, KEYS_SESSION, KEYS_TOKEN_FILE,
     Kind, SECRET_ACCESS_KEY, SESSION_TOKEN, SOURCES, Setting,
 };
 use super::{store, units};
-use crate::credentials::{AssumeRole, Scope, Source, WebIdentity, session_policy};
+use crate::credentials::{AssumeRole, Part, Scope, Source, WebIdentity, session_policy};
 use crate::secrets::{Secrets, Template};
 use crate::store::S3Kind;
 
@@ -130,28 +131,29 @@ fn no_keys(layers: &Layers, kind: S3Kind) -> &'static str {
 }
 
 /// Tells what is wrong with the texts of keys, without showing them.
-fn check_texts(layers: &mut Layers) {
+pub fn check_texts(layers: &mut Layers) {
     let secrets = layers.secrets.clone();
     for setting in [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, KEYS_EXTERNAL_ID, FROM_ID, FROM_SECRET, FROM_TOKEN] {
-        layers.read(&setting, |text| template(text, &secrets));
+        layers.read(&setting, |text| template(&setting, text, secrets.as_ref()));
     }
 }
 
 /// A key, or what refers to one; what it comes to now is looked at and forgotten.
-fn template(text: &str, secrets: &Secrets) -> Result<Template, String> {
+///
+/// Where secrets could not be read, which has been told, nothing is said of what refers to them.
+fn template(setting: &Setting, text: &str, secrets: Option<&Secrets>) -> Result<Template, String> {
     let template: Template = trimmed(text).parse().map_err(|error: crate::secrets::MalformedTemplate| error.to_string())?;
-    let value = template.resolve(secrets).map_err(|error| error.to_string())?;
-    if is_key(value.expose_secret()) {
+    let Some(value) = resolved(&template, secrets).map_err(|error| error.to_string())? else { return Ok(template) };
+    let (part, rule) = match *setting {
+        ACCESS_KEY_ID | FROM_ID => (Part::AccessKeyId, Part::AccessKeyId.rule()),
+        SESSION_TOKEN | FROM_TOKEN => (Part::SessionToken, Part::SessionToken.rule()),
+        KEYS_EXTERNAL_ID => (Part::SecretAccessKey, "an external id has no spaces in it, and is not empty"),
+        _ => (Part::SecretAccessKey, Part::SecretAccessKey.rule()),
+    };
+    if part.can_be(value.expose_secret()) {
         return Ok(template);
     }
-    match template.names().next() {
-        Some(name) => Err(format!("with secret {name} in it, has a space or a control character in it, or nothing else")),
-        None => Err("has a space or a control character in it, or nothing else".into()),
-    }
-}
-
-fn is_key(text: &str) -> bool {
-    !text.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace())
+    Err(template.names().next().map_or_else(|| rule.into(), |name| format!("with secret {name} in it, is none: {rule}")))
 }
 
 /// Tells what a source leaves out of its key pair, or states beside another way to get one.
@@ -266,7 +268,7 @@ impl Reading<'_> {
 
     fn template(&mut self, setting: Setting) -> Option<Option<Template>> {
         let secrets = self.layers.secrets.clone();
-        self.optional(setting, |text| template(text, &secrets))
+        self.optional(setting, |text| template(&setting, text, secrets.as_ref()))
     }
 
     fn pair(&mut self, [id, secret, token]: [Setting; 3]) -> Option<Source> {
@@ -344,7 +346,7 @@ impl Reading<'_> {
 /// The name of a role.
 fn arn(text: &str) -> Result<String, &'static str> {
     let is_role = text.starts_with("arn:") && text.split(':').count() >= 6 && text.len() <= 2048;
-    if is_role && is_key(text) {
+    if is_role && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(text.to_owned())
     } else {
         Err("a role is named by its ARN, such as arn:aws:iam::123456789012:role/cache")
@@ -446,7 +448,7 @@ mod tests {
             ("s3://ci-cache", &[("AWS_SESSION_TOKEN", "t")], "", "or state credentials = \"default\""),
             ("s3://ci-cache", &[], with_default.as_str(), "profiles.default.credentials is stated too"),
             ("s3://ci-cache", &[], "credentials = \"sso\"", "\"sso\": must be one of static, hmac, file,"),
-            ("s3://ci-cache", &[], "access_key_id = \"a b\"\nsecret_access_key = \"c\"", "has a space or a control character"),
+            ("s3://ci-cache", &[], "access_key_id = \"a b\"\nsecret_access_key = \"c\"", "an access key id is letters"),
             (
                 "s3://ci-cache",
                 &[],

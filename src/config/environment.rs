@@ -9,6 +9,7 @@ use super::setting::{
     SETTINGS, STORE, Setting,
 };
 use super::sources::Environment;
+use crate::secrets::{InvalidSecretName, SecretName};
 
 /// What our variables begin with.
 const PREFIX: &str = "LONGSHORE_";
@@ -17,7 +18,8 @@ const PREFIX: &str = "LONGSHORE_";
 pub const CONFIG: &str = "LONGSHORE_CONFIG";
 
 /// Beginnings of names that are not settings: for tests, and for secrets and the key to sealed ones.
-const RESERVED: &[&str] = &["LONGSHORE_TEST_", "LONGSHORE_SECRET_"];
+const RESERVED: &[&str] = &["LONGSHORE_TEST_", SECRETS];
+const SECRETS: &str = "LONGSHORE_SECRET_";
 
 /// What Amazon's variables mean here; of two for one setting, the first decides.
 const AWS: &[(&str, Setting)] = &[
@@ -71,6 +73,9 @@ pub fn longshore(environment: &Environment, problems: &mut Problems) -> Layer {
         match (SETTINGS.iter().find(|setting| setting.variable().as_deref() == Some(name)), value) {
             (Some(setting), Some(text)) => layer.state_text(setting, text, &place),
             (Some(_), None) => problems.push(place, "is not UTF-8"),
+            (None, _) if name.strip_prefix(SECRETS).is_some_and(|name| name.parse::<SecretName>().is_err()) => {
+                problems.push(place, format!("is no secret's: {InvalidSecretName}"));
+            }
             (None, _) if is_known_otherwise(name, value.unwrap_or_default()) => (),
             (None, _) => problems.push(place, format!("there is no such variable{}", did_you_mean(meant_by(name)))),
         }
@@ -92,6 +97,11 @@ pub fn gocdnext(environment: &Environment, problems: &mut Problems) -> Layer {
 /// The variables by which gocdnext says anything at all about its layer cache.
 pub fn gocdnext_names(environment: &Environment) -> impl Iterator<Item = &str> {
     environment.names().filter(|name| name.starts_with(GOCDNEXT_PREFIX))
+}
+
+/// Variables of gocdnext's layer cache that mean nothing here.
+pub fn unheeded(environment: &Environment) -> impl Iterator<Item = &str> {
+    gocdnext_names(environment).filter(|name| !GOCDNEXT.iter().any(|(known, _)| known == name))
 }
 
 /// What the variables state that a file gives a profile. Others than those that count here are refused.
@@ -194,6 +204,14 @@ mod tests {
                 problems_of(&[(name, "5000")]).ends_with(&format!("{name}  there is no such variable{suggestion}")),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn a_variable_that_can_be_no_secrets_is_refused() {
+        for name in ["LONGSHORE_SECRET__A", "LONGSHORE_SECRET_", "LONGSHORE_SECRET_A B"] {
+            let told = problems_of(&[(name, "x")]);
+            assert!(told.contains(&format!("{name}  is no secret's: a secret's name is 1 to 128")), "{told}");
         }
     }
 

@@ -116,8 +116,8 @@ pub struct Layers {
     pub problems: Problems,
     /// The profile that it is about, if it is.
     pub profile: String,
-    /// What keys may refer to.
-    pub secrets: Secrets,
+    /// What keys may refer to; `None` where that could not be read.
+    pub secrets: Option<Secrets>,
 }
 
 /// What was stated, by what it is about.
@@ -144,7 +144,7 @@ impl Gathered {
         let mut profiles: Vec<_> = file.profiles.into_iter().map(|profile| Layers::of_profile(profile, &mut problems)).collect();
         add_default(&mut profiles, &own, &sources.environment, &mut problems);
         let stack = own.into_iter().chain([file.layer, defaults()]).collect();
-        Ok(Self { server: Layers { stack, problems, profile: DEFAULT.into(), secrets: Secrets::default() }, profiles, tables })
+        Ok(Self { server: Layers { stack, problems, profile: DEFAULT.into(), secrets: None }, profiles, tables })
     }
 }
 
@@ -159,7 +159,7 @@ fn add_default(profiles: &mut Vec<Layers>, own: &[Layer], environment: &Environm
                 stack: vec![defaults()],
                 problems: Problems::default(),
                 profile: DEFAULT.into(),
-                secrets: Secrets::default(),
+                secrets: None,
             });
             profiles.len() - 1
         }
@@ -176,12 +176,7 @@ impl Layers {
     fn of_profile(profile: FileProfile, problems: &mut Problems) -> Self {
         let FileProfile { name, layer, variables } = profile;
         let [gocdnext, aws] = environment::stated_in_file(variables, problems);
-        Self {
-            stack: vec![layer, gocdnext, aws, defaults()],
-            problems: Problems::default(),
-            profile: name,
-            secrets: Secrets::default(),
-        }
+        Self { stack: vec![layer, gocdnext, aws, defaults()], problems: Problems::default(), profile: name, secrets: None }
     }
 
     /// What a setting is called in a file.
@@ -296,5 +291,14 @@ fn choices(kind: Kind) -> String {
 
 /// Why `text` is no value of `setting`. What may be a secret, or may hold a password, is not repeated.
 fn refusal(setting: &Setting, text: &str, why: &str) -> String {
-    if setting.kind == Kind::Credential || text.contains('@') { why.into() } else { format!("{text:?}: {why}") }
+    let may_be_secret = setting.kind == Kind::Credential || text.contains('@') || looks_like_a_key(text);
+    if may_be_secret { why.into() } else { format!("{text:?}: {why}") }
+}
+
+/// Whether there is something in `text` like Amazon's keys and Google's, which may have been put in the wrong place.
+fn looks_like_a_key(text: &str) -> bool {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '/' | '+'));
+    words
+        .filter(|word| word.len() >= 16)
+        .any(|word| word.contains(|c: char| c.is_ascii_uppercase()) && word.contains(|c: char| c.is_ascii_digit()))
 }

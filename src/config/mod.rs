@@ -293,7 +293,31 @@ pub enum Store {
 ///
 /// Everything that is wrong with it, in words that hold no secret.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
-    load_for(sources, Purpose::Serving)
+    load_for(sources, Purpose::Serving(None))
+}
+
+/// Makes a configuration that is to be put in force while a server listens as `in_force` says: who may do what is judged by
+/// that too, since it will go on so.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_beside(sources: &Sources, in_force: &Server) -> Result<Config, Problems> {
+    load_for(sources, Purpose::Serving(Some(in_force)))
+}
+
+/// The files and folders that a configuration is made of, as far as that can be told of one that is wrong.
+#[must_use]
+pub fn places(flags: &Flags, environment: &Environment) -> Vec<PathBuf> {
+    let mut places = Sources::paths_to_read(flags, environment);
+    if let Ok(Gathered { server: mut layers, .. }) =
+        Sources::gather(flags, environment).and_then(|sources| Gathered::of(&sources))
+    {
+        let secrets = layers.read_all(&setting::SECRET_SOURCES, str::parse).unwrap_or_default();
+        places.extend(crate::secrets::places(&secrets, &environment.variables().collect()));
+        places.extend(layers.word(&setting::HTPASSWD).map(|word| PathBuf::from(&word.text)));
+    }
+    places
 }
 
 /// Makes a configuration of everything that was stated, for work on the store
@@ -313,7 +337,7 @@ pub fn load_unserved(sources: &Sources) -> Result<Config, Problems> {
 ///
 /// As [`load`].
 pub fn in_force(sources: &Sources) -> Result<(Vec<InForce>, Config), Problems> {
-    let (config, gathered) = read(sources, Purpose::Serving)?;
+    let (config, gathered) = read(sources, Purpose::Serving(None))?;
     Ok((report::report(&gathered, &config), config))
 }
 
@@ -331,25 +355,28 @@ pub fn secret_sources(sources: &Sources) -> Result<Vec<crate::secrets::Source>, 
 }
 
 /// What a configuration is needed for.
-enum Purpose {
-    Serving,
+enum Purpose<'a> {
+    /// Where others may reach it: as it says itself, and as a server listens that goes on under it.
+    Serving(Option<&'a Server>),
     StoreOnly,
 }
 
-fn load_for(sources: &Sources, purpose: Purpose) -> Result<Config, Problems> {
+fn load_for(sources: &Sources, purpose: Purpose<'_>) -> Result<Config, Problems> {
     read(sources, purpose).map(|(config, _)| config)
 }
 
 /// The configuration, and what it was made of.
-fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Problems> {
+fn read(sources: &Sources, purpose: Purpose<'_>) -> Result<(Config, Gathered), Problems> {
     let Gathered { server: mut layers, profiles: mut stated, tables } = Gathered::of(sources)?;
     let log = log(&mut layers);
     let mut tls_files = Vec::new();
     let server = access::server(&mut layers, &tables, &mut tls_files);
     let store = limits(&mut layers);
     let secrets = secrets::open(&mut layers, &sources.environment);
-    let (mut warnings, mut kinds, mut profiles) = (Vec::new(), Vec::new(), Vec::new());
-    secrets::warn_of_exposed(&secrets, &mut warnings);
+    let (mut warnings, mut kinds, mut profiles) = (unheeded(sources), Vec::new(), Vec::new());
+    if let Some(secrets) = &secrets {
+        secrets::warn_of_exposed(secrets, &mut warnings);
+    }
     for of_profile in &mut stated {
         of_profile.secrets = secrets.clone();
         let kind = store::decide(of_profile, &sources.environment);
@@ -359,33 +386,43 @@ fn read(sources: &Sources, purpose: Purpose) -> Result<(Config, Gathered), Probl
     }
     profile::refuse_ties(&mut layers, &profiles);
     rules::refuse_strangers(&mut layers, &profiles);
-    let people = people::people(&mut layers, &tables, &secrets, &mut warnings);
+    let people = people::people(&mut layers, &tables, secrets.as_ref(), &mut warnings);
     let has_people = people::are_stated(&layers, &tables);
     let anonymous = match purpose {
-        Purpose::Serving => {
-            if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated.len()) {
-                access::refuse_what_leads_nowhere(&mut layers, server, &profiles);
-                people::warn_of_shared_layers(&people.grants, &profiles, &mut warnings);
-                people::warn_of_no_profile(&people.grants, &profiles, &server.listeners, &mut warnings);
+        Purpose::Serving(in_force) => {
+            if let Some(server) = &server {
+                access::refuse_what_leads_nowhere(&mut layers, server, &stated);
             }
-            access::anonymous(&mut layers, server.as_ref(), &kinds, has_people)
+            if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated.len()) {
+                people::warn_of_no_profile(&people.grants, &profiles, &server.listeners, &mut warnings);
+                layout::warn_of_shared_layers(&people.grants, &profiles, &mut warnings);
+            }
+            access::anonymous(&mut layers, server.iter().chain(in_force), &kinds, has_people)
         }
-        Purpose::StoreOnly => access::anonymous(&mut layers, None, &[], has_people),
+        Purpose::StoreOnly => access::anonymous(&mut layers, [], &[], has_people),
     };
-    let files = [sources.paths(), secrets.files(), people.files.clone(), tls_files].concat();
-    let access = access::access(&mut layers, anonymous, people, &secrets);
+    let read = [sources.paths(), people.files.clone(), tls_files].concat();
+    let access = access::access(&mut layers, anonymous, people, secrets.as_ref());
     if let (Some(access), Some(server)) = (&access, &server) {
         people::warn_of_plain_http(access.allow_plain_http, has_people, &server.listeners, &mut warnings);
     }
     secrets::tell_of_literals(&mut layers, &mut warnings);
     let config = || {
-        let (log, server, access, store) = (log?, server?, access?, store?);
+        let (log, server, access, store, secrets) = (log?, server?, access?, store?, secrets?);
+        let files = [read, secrets.files()].concat();
         Some(Config { log, server, access, store, profiles, secrets, warnings, files })
     };
     match config() {
         Some(config) if layers.problems.is_empty() => Ok((config, Gathered { server: layers, profiles: stated, tables })),
         _ => Err(layers.problems),
     }
+}
+
+/// Warns of what looks like settings, and is none.
+fn unheeded(sources: &Sources) -> Vec<String> {
+    let files = sources.passed_over.iter().map(|path| format!("{} is not read: a profile's file ends in .toml", path.display()));
+    let variables = environment::unheeded(&sources.environment).map(|name| format!("{name} means nothing here"));
+    files.chain(variables).collect()
 }
 
 /// What is logged.

@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 
 use super::credentials::trimmed;
 use super::layers::Layers;
+use super::secrets::resolved;
 use super::setting::{ACL, CANNED_ACLS, OBJECT_TAGS, REQUEST_PAYER, SSE, SSE_CUSTOMER_KEY, SSE_KMS_KEY_ID, STORAGE_CLASS};
 use crate::secrets::{MalformedTemplate, Secrets, Template};
 use crate::store::{S3Encryption, S3Kind, S3Objects};
@@ -47,14 +48,14 @@ fn encryption(layers: &mut Layers, endpoint: Option<&str>) -> Option<S3Encryptio
         layers.refuse(&SSE_KMS_KEY_ID, "needs sse = \"aws:kms\" beside it");
     }
     let secrets = layers.secrets.clone();
-    let Some(customer_key) = layers.read(&SSE_CUSTOMER_KEY, |text| customer_key(text, &secrets)) else { return sse };
+    let Some(customer_key) = layers.read(&SSE_CUSTOMER_KEY, |text| customer_key(text, secrets.as_ref())) else { return sse };
     if sse.is_some() {
         layers.refuse(&SSE_CUSTOMER_KEY, format!("{} is stated too; one of the two is enough", SSE.key));
     }
     if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
         layers.refuse(&SSE_CUSTOMER_KEY, "travels with every request, so the endpoint must be https://");
     }
-    Some(S3Encryption::Customer(customer_key))
+    customer_key.map(S3Encryption::Customer)
 }
 
 /// A key of AWS KMS, by its id, ARN or alias.
@@ -66,12 +67,12 @@ fn kms_key(text: &str) -> Result<String, &'static str> {
     Err("a key of KMS is named by its id, its ARN, or an alias such as alias/cache")
 }
 
-/// A customer key: 32 bytes in base64, or what refers to that.
-fn customer_key(text: &str, secrets: &Secrets) -> Result<SecretSlice<u8>, String> {
+/// A customer key: 32 bytes in base64, or what refers to that; `None` where secrets could not be read, which has been told.
+fn customer_key(text: &str, secrets: Option<&Secrets>) -> Result<Option<SecretSlice<u8>>, String> {
     let template: Template = trimmed(text).parse().map_err(|error: MalformedTemplate| error.to_string())?;
-    let value = template.resolve(secrets).map_err(|error| error.to_string())?;
+    let Some(value) = resolved(&template, secrets).map_err(|error| error.to_string())? else { return Ok(None) };
     let key = BASE64.decode(value.expose_secret().as_bytes()).ok().filter(|key| key.len() == 32);
-    Ok(key.ok_or("is 32 bytes in base64, such as openssl rand -base64 32 makes")?.into())
+    Ok(Some(key.ok_or("is 32 bytes in base64, such as openssl rand -base64 32 makes")?.into()))
 }
 
 /// A storage class, from which objects can be read at once.

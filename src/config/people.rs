@@ -9,7 +9,7 @@ use super::problem::{Problems, did_you_mean, nearest};
 use super::setting::HTPASSWD;
 use super::tables::{GRANTS, GROUPS, ISSUERS, Row, TABLES, Tables, rows};
 use super::users::{groups, htpasswd, users, warn_of_exposed};
-use super::{Layout, Listener, Profile};
+use super::{Listener, Profile};
 use crate::access::{Grant, Issuer, TextPattern, User, Verb, Who};
 use crate::oci::Pattern;
 use crate::secrets::Secrets;
@@ -43,7 +43,7 @@ struct Known<'a> {
 }
 
 /// All that the file states of people. What is wrong with it is told, and left out.
-pub fn people(layers: &mut Layers, tables: &Tables, secrets: &Secrets, warnings: &mut Vec<String>) -> People {
+pub fn people(layers: &mut Layers, tables: &Tables, secrets: Option<&Secrets>, warnings: &mut Vec<String>) -> People {
     let mut problems = Problems::default();
     let groups = groups(tables, &mut problems);
     let mut users = users(tables, secrets, &mut problems);
@@ -227,18 +227,6 @@ pub fn warn_of_plain_http(allowed: bool, has_people: bool, listeners: &[Listener
     }
 }
 
-/// Warns of profiles whose images share their layers though not everybody may read them all.
-pub fn warn_of_shared_layers(grants: &[Grant], profiles: &[Profile], warnings: &mut Vec<String>) {
-    let shares = |profile: &&Profile| matches!(profile.layout, Layout::Shared { .. });
-    for profile in profiles.iter().filter(shares).filter(|_| !grants.is_empty()) {
-        warnings.push(format!(
-            "profile {} keeps the layers of all its images in one place: who may read one image may read the layers of all by \
-             their digests",
-            profile.name
-        ));
-    }
-}
-
 /// Warns of grants on images that no profile has.
 pub fn warn_of_no_profile(grants: &[Grant], profiles: &[Profile], listeners: &[Listener], warnings: &mut Vec<String>) {
     let takes_all = profiles.iter().any(|profile| profile.name == super::layers::DEFAULT);
@@ -358,10 +346,7 @@ pub mod tests {
             ),
             (format!("[server]\nlisten = [\"192.0.2.1:80\"]\n[access]\nallow_plain_http = true\n{grant}"), None),
             (format!("[server]\nlisten = [\"127.0.0.1:80\"]\n{grant}"), None),
-            (
-                format!("{grant}[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n"),
-                Some("profile default keeps the layers of all"),
-            ),
+            (format!("{grant}[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n"), Some("profile default has the layout")),
             ("[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n".into(), None),
         ] {
             let warnings = of(&text).unwrap().warnings.join("\n");

@@ -1,6 +1,7 @@
 //! A profile as a whole: its store, its images, and what they are kept as.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use percent_encoding::percent_decode_str;
 
@@ -20,7 +21,10 @@ pub fn profile(
     warnings: &mut Vec<String>,
 ) -> Option<Profile> {
     secrets::tell_of_literals(layers, warnings);
-    let store = kind.and_then(|kind| store::store(layers, kind, environment));
+    let store = match kind {
+        Some(kind) => store::store(layers, kind, environment),
+        None => store::tell_of_parts(layers),
+    };
     let images = layers.read_all(&IMAGES, str::parse::<Pattern>).unwrap_or_default();
     let map: Vec<_> = layers.read_all(&MAP, mapping).unwrap_or_default();
     for (index, (pattern, _)) in map.iter().enumerate() {
@@ -37,15 +41,20 @@ pub fn profile(
 }
 
 /// Two profiles that could have the same image, with nothing to tell which, are a mistake.
+///
+/// Of each pattern one tie is told. Only what begins alike can tie, so few of many are compared.
 pub fn refuse_ties(layers: &mut Layers, profiles: &[Profile]) {
-    for (index, profile) in profiles.iter().enumerate() {
-        for other in &profiles[..index] {
-            let pairs = profile.images.iter().flat_map(|own| other.images.iter().map(move |its| (own, its)));
-            for (own, its) in pairs.filter(|(own, its)| is_tie(own, its)) {
+    let mut seen: HashMap<&str, Vec<(&Pattern, &Profile)>> = HashMap::new();
+    for profile in profiles {
+        for own in &profile.images {
+            let alike = seen.entry(own.literal()).or_default();
+            let tie = alike.iter().find(|(its, other)| other.name != profile.name && is_tie(own, its));
+            if let Some((its, other)) = tie {
                 let place = Place::unstated(&format!("profiles.{}.images", profile.name));
                 let message = format!("{own} ties with {its} of profile {}: one image could be either's", other.name);
                 layers.problems.push(place, message);
             }
+            alike.push((own, profile));
         }
     }
 }
@@ -66,6 +75,8 @@ fn mapping(text: &str) -> Result<(Pattern, RepoName), String> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::config::problem::Problems;
     use crate::config::tests::loaded;
     use crate::config::{Config, Store};
     use crate::credentials::Source;
@@ -271,6 +282,39 @@ mod tests {
         let apart = team("a", "\"x/*\"") + &team("b", "\"x/y\", \"z/**\"");
         assert!(stores(&[], &apart).is_ok());
         assert!(stores(&[], "[server]\nlisten = [\"localhost:5000=a\"]\n[profiles.a]\nstore = \"/a\"\n").is_ok());
+    }
+
+    #[test]
+    fn a_mistake_hides_no_other() {
+        let file = "[profiles.a]\nstore = \"s3://{{secret:X}}\"\nendpoint = \"minio\"\naccess_key_id = \"{{secret:ID}}\"\n\
+            secret_access_key = \"k ey\"\n";
+
+        let told = stores(&[], file).unwrap_err();
+
+        for part in [
+            "refers to a secret, which only keys may",
+            "a URL begins with",
+            "secret ID is in none",
+            "a secret access key has no spaces",
+            "has no images",
+        ] {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+    }
+
+    // It was seconds where each was compared with each.
+    #[test]
+    fn many_patterns_of_many_profiles_are_compared_in_no_time() {
+        let images = |team: usize| (0..20).map(|image| format!("\"team-{team}/app-{image}/*\"")).collect::<Vec<_>>().join(",");
+        let file: String =
+            (0..300).map(|team| format!("[profiles.p{team}]\nimages = [{}]\nstore = \"/x\"\n", images(team))).collect();
+        let profiles = loaded(&[], &[OPEN], &file).unwrap().profiles;
+        let mut layers = Layers { stack: Vec::new(), problems: Problems::default(), profile: String::new(), secrets: None };
+
+        let began = std::time::Instant::now();
+        refuse_ties(&mut layers, &profiles);
+
+        assert!(layers.problems.is_empty() && began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
     }
 
     #[test]

@@ -4,15 +4,23 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::environment::CONFIG;
 use super::layers::{Layer, Source};
 use super::problem::{Place, Problems};
 use super::setting::Setting;
+use crate::files;
 use crate::secrets::is_exposed;
 
 /// The folder beside the configuration file with a file for each of further profiles.
 const PROFILES: &str = "profiles.d";
+
+/// Largest file that is read: a thousand profiles have room in it.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// Most files of profiles.
+const MAX_PROFILES: usize = 1024;
 
 /// Flags, environment and files; nothing else is looked at.
 #[derive(Default)]
@@ -25,6 +33,8 @@ pub struct Sources {
     pub file: Option<File>,
     /// The files of `profiles.d` beside it, each a profile.
     pub profiles: Vec<File>,
+    /// The files there that are none by their names.
+    pub passed_over: Vec<PathBuf>,
 }
 
 /// A configuration file: what it is called, and what is in it.
@@ -58,18 +68,17 @@ impl Sources {
     ///
     /// One of them cannot be read.
     pub fn gather(flags: &Flags, environment: &Environment) -> Result<Self, Problems> {
-        let variable = || environment.get(CONFIG).map(|path| (PathBuf::from(path), Place::variable(CONFIG)));
-        let named = flags.config.clone().map(|path| (path, Place::flag("--config"))).or_else(variable);
         let mut problems = Problems::default();
-        let file = named.map(|(path, place)| {
-            let profiles = profiles_beside(&path, &place, &mut problems);
-            (read(path, &place, &mut problems), profiles)
+        let file = named(flags, environment).map(|(path, place)| {
+            let profiles = profiles_beside(&path, &mut problems);
+            let passed_over = entries(&folder_beside(&path)).into_iter().flatten().filter(|it| !is_of_a_profile(it)).collect();
+            (read(path, place, &mut problems), profiles, passed_over)
         });
         if !problems.is_empty() {
             return Err(problems);
         }
-        let (file, profiles) = file.unwrap_or_default();
-        Ok(Self { flags: flags.clone(), environment: environment.clone(), file, profiles })
+        let (file, profiles, passed_over) = file.unwrap_or_default();
+        Ok(Self { flags: flags.clone(), environment: environment.clone(), file, profiles, passed_over })
     }
 
     /// The files and folders that were read, and that are worth a look for changes.
@@ -78,6 +87,20 @@ impl Sources {
         let folder = self.file.as_ref().map(|file| folder_beside(&file.path));
         self.file.iter().chain(&self.profiles).map(|file| file.path.clone()).chain(folder).collect()
     }
+
+    /// The files and folders that [`gather`](Self::gather) would read, also where it cannot.
+    pub(super) fn paths_to_read(flags: &Flags, environment: &Environment) -> Vec<PathBuf> {
+        let Some((file, _)) = named(flags, environment) else { return Vec::new() };
+        let folder = folder_beside(&file);
+        let profiles = profiles_in(&folder).unwrap_or_default();
+        [vec![file, folder], profiles].concat()
+    }
+}
+
+/// The configuration file that is named, and where.
+fn named(flags: &Flags, environment: &Environment) -> Option<(PathBuf, Place)> {
+    let variable = || environment.get(CONFIG).map(|path| (PathBuf::from(path), Place::variable(CONFIG)));
+    flags.config.clone().map(|path| (path, Place::flag("--config"))).or_else(variable)
 }
 
 /// Where the files of further profiles are.
@@ -86,32 +109,54 @@ fn folder_beside(file: &Path) -> PathBuf {
 }
 
 /// The files of profiles beside the file at `path`, by name.
-fn profiles_beside(path: &Path, place: &Place, problems: &mut Problems) -> Vec<File> {
+fn profiles_beside(path: &Path, problems: &mut Problems) -> Vec<File> {
     let folder = folder_beside(path);
-    let mut paths: Vec<PathBuf> = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_of_a_profile(path)).collect(),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
-        Err(error) => {
-            problems.push(place.clone(), format!("{:?} cannot be read: {error}", folder.display().to_string()));
-            return Vec::new();
-        }
+    let paths = match profiles_in(&folder) {
+        Ok(paths) if paths.len() > MAX_PROFILES => Err(format!("has more than {MAX_PROFILES} profiles")),
+        Ok(paths) => Ok(paths),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(format!("cannot be read: {error}")),
     };
+    match paths {
+        Ok(paths) => paths.into_iter().filter_map(|path| read(path.clone(), whole(&path), problems)).collect(),
+        Err(why) => {
+            problems.push(whole(&folder), why);
+            Vec::new()
+        }
+    }
+}
+
+/// The files of profiles in `folder`, by name.
+fn profiles_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = entries(folder)?.filter(|path| is_of_a_profile(path)).take(MAX_PROFILES + 1).collect();
     paths.sort();
-    paths.into_iter().filter_map(|path| read(path, place, problems)).collect()
+    Ok(paths)
 }
 
-/// Whether a file is one of a profile, and not what an editor or Kubernetes keeps beside it.
+/// What is in `folder`, except what editors and Kubernetes keep there for themselves.
+fn entries(folder: &Path) -> std::io::Result<impl Iterator<Item = PathBuf>> {
+    let is_hidden = |path: &PathBuf| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let paths = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    Ok(paths.filter(move |path| !is_hidden(path)))
+}
+
+/// A file that nobody has named.
+fn whole(path: &Path) -> Place {
+    Place::whole(&Arc::from(path.display().to_string()))
+}
+
+/// Whether a file is one of a profile.
 fn is_of_a_profile(path: &Path) -> bool {
-    let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    !is_hidden && path.extension().is_some_and(|extension| extension == "toml")
+    path.extension().is_some_and(|extension| extension == "toml")
 }
 
-/// The file at `path`, which was named at `place`, or beside one that was.
-fn read(path: PathBuf, place: &Place, problems: &mut Problems) -> Option<File> {
-    match std::fs::read_to_string(&path) {
+/// The file at `path`, which was named at `place`.
+fn read(path: PathBuf, place: Place, problems: &mut Problems) -> Option<File> {
+    let text = files::read(&path, MAX_BYTES).map_err(|error| error.to_string());
+    match text.and_then(|bytes| std::str::from_utf8(&bytes).map(str::to_owned).map_err(|error| error.to_string())) {
         Ok(text) => Some(File { is_exposed: is_exposed(&path), path, text }),
-        Err(error) => {
-            problems.push(place.clone(), format!("{:?} cannot be read: {error}", path.display().to_string()));
+        Err(why) => {
+            problems.push(place, format!("{:?} cannot be read: {why}", path.display().to_string()));
             None
         }
     }

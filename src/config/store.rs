@@ -10,7 +10,9 @@ use std::path::PathBuf;
 
 use super::Store;
 use super::bucket;
+use super::credentials;
 use super::environment::{GOCDNEXT_BUCKET, gocdnext_names};
+use super::host;
 use super::layers::{DEFAULT, Layer, Layers, Source};
 use super::problem::Place;
 use super::setting::{
@@ -94,6 +96,13 @@ pub fn store(layers: &mut Layers, kind: StoreKind, environment: &Environment) ->
         StoreKind::Folder => Store::Folder { path: folder(layers, environment)? },
         StoreKind::Bucket(scheme) => Store::S3(Box::new(bucket::s3(layers, scheme)?)),
     })
+}
+
+/// Tells what is wrong with the parts of a store of which nothing else is known, since its word is wrong; there is none.
+pub fn tell_of_parts(layers: &mut Layers) -> Option<Store> {
+    layers.read(&ENDPOINT, host::endpoint);
+    credentials::check_texts(layers);
+    None
 }
 
 /// What gocdnext says of its cache is about a bucket; when that went missing, the bytes must not end up in a folder.

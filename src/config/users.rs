@@ -1,19 +1,21 @@
 //! Users with passwords and the groups that they are in, from the file and from one such as Apache's.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use secrecy::ExposeSecret;
 
 use super::layers::Word;
 use super::problem::Problems;
+use super::secrets::resolved;
 use super::tables::{GROUPS, Tables, USERS, rows};
 use crate::access::{PasswordHash, User};
+use crate::files;
 use crate::secrets::{Secrets, Template, is_exposed};
 
 /// Most bytes of a file of users.
-const MAX_FILE_BYTES: u64 = 4 << 20;
+const MAX_FILE_BYTES: usize = 4 << 20;
 
 /// The groups, with their members.
 pub fn groups(tables: &Tables, problems: &mut Problems) -> BTreeMap<String, Vec<String>> {
@@ -28,16 +30,16 @@ pub fn groups(tables: &Tables, problems: &mut Problems) -> BTreeMap<String, Vec<
 }
 
 /// The users whose hashes stand in the file.
-pub fn users(tables: &Tables, secrets: &Secrets, problems: &mut Problems) -> Vec<User> {
+pub fn users(tables: &Tables, secrets: Option<&Secrets>, problems: &mut Problems) -> Vec<User> {
     let mut users = Vec::new();
     for (name, Word { text, place }) in rows(tables, USERS).iter().flat_map(|row| row.texts(problems)).collect::<Vec<_>>() {
         let hash = || {
             let template = text.parse::<Template>().map_err(|error| error.to_string())?;
-            let text = template.resolve(secrets).map_err(|error| error.to_string())?;
-            user(name, text.expose_secret())
+            let text = resolved(&template, secrets).map_err(|error| error.to_string())?;
+            text.map(|text| user(name, text.expose_secret())).transpose()
         };
         match hash() {
-            Ok(user) => users.push(user),
+            Ok(user) => users.extend(user),
             Err(message) => problems.push(place, message),
         }
     }
@@ -56,9 +58,9 @@ fn user(name: &str, hash: &str) -> Result<User, String> {
 /// The users of a file such as `htpasswd -B` writes, besides those who are known.
 pub fn htpasswd(file: &Word, known: &[User], problems: &mut Problems, warnings: &mut Vec<String>) -> Vec<User> {
     let path = PathBuf::from(&file.text);
-    let text = match fs::metadata(&path) {
-        Ok(metadata) if metadata.len() > MAX_FILE_BYTES => Err("is larger than 4 MiB".to_owned()),
-        Ok(_) => fs::read_to_string(&path).map_err(|error| format!("cannot be read: {error}")),
+    let text = match files::read(&path, MAX_FILE_BYTES) {
+        Ok(bytes) => std::str::from_utf8(&bytes).map(str::to_owned).map_err(|error| format!("cannot be read: {error}")),
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => Err("is larger than 4 MiB".to_owned()),
         Err(error) => Err(format!("cannot be read: {error}")),
     };
     let text = text.unwrap_or_else(|error| {

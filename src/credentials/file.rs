@@ -8,9 +8,10 @@ use super::environment::Environment;
 use super::error::Failure;
 use super::fetch::{Fetch, NEARBY};
 use super::grant::{Grant, Lasts};
+use crate::files;
 
 /// Largest file that is read for credentials or tokens.
-const MAX_BYTES: u64 = 1024 * 1024;
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// One section of the file.
 pub(super) struct SharedFile {
@@ -47,12 +48,8 @@ impl Fetch for SharedFile {
 /// The text of the file at `path`, which is of a sane size.
 pub(super) async fn read(path: &Path) -> Result<String, Failure> {
     let bad = |reason: &dyn std::fmt::Display| Failure::lasting(format!("{}: {reason}", path.display()));
-    let size = tokio::fs::metadata(path).await.map_err(|error| bad(&error))?.len();
-    if size > MAX_BYTES {
-        return Err(bad(&"far too large"));
-    }
-    let bytes = tokio::fs::read(path).await.map_err(|error| bad(&error))?;
-    String::from_utf8(bytes).map_err(|_| bad(&"not UTF-8"))
+    let bytes = files::read_beside(path, MAX_BYTES).await.map_err(|error| bad(&error))?;
+    std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| bad(&"not UTF-8"))
 }
 
 /// What `name` is in `[section]` of `text` (AWS SDKs and Tools Reference Guide, "Format of the config and credentials

@@ -7,6 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::error::Failure;
 
+/// How long a token holds at most for us, whatever is said: no clock has room for everything that can be.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
 /// Credentials, and how long they are good.
 #[derive(Clone)]
 pub(super) struct Grant {
@@ -23,6 +26,39 @@ pub(super) enum Secret {
     Keys(Keys),
     /// A token that requests carry.
     Token(SecretString),
+}
+
+/// A part of a key pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Names the key.
+    AccessKeyId,
+    /// Signs for it.
+    SecretAccessKey,
+    /// Comes with temporary keys.
+    SessionToken,
+}
+
+impl Part {
+    /// Whether `text` can be it.
+    #[must_use]
+    pub fn can_be(self, text: &str) -> bool {
+        match self {
+            // They become parts of headers.
+            Self::AccessKeyId | Self::SessionToken => !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()),
+            Self::SecretAccessKey => !text.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace()),
+        }
+    }
+
+    /// What every such text is.
+    #[must_use]
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::AccessKeyId => "an access key id is letters, digits and signs of ASCII, and no spaces",
+            Self::SessionToken => "a session token is letters, digits and signs of ASCII, and no spaces",
+            Self::SecretAccessKey => "a secret access key has no spaces and no control characters in it, and is not empty",
+        }
+    }
 }
 
 /// How long credentials are good.
@@ -45,16 +81,9 @@ impl Grant {
     pub(super) fn keys(id: &str, secret: &str, token: Option<&str>, lasts: Lasts) -> Result<Self, Failure> {
         let [id, secret] = [id, secret].map(str::trim_end);
         let token = token.map(str::trim_end).filter(|token| !token.is_empty());
-        // The first and the last become parts of headers.
-        let is_header = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-        for (name, value, is_good) in [
-            ("access key id", id, is_header(id)),
-            ("secret access key", secret, !secret.contains(char::is_control)),
-            ("session token", token.unwrap_or("-"), token.is_none_or(is_header)),
-        ] {
-            if value.is_empty() || !is_good {
-                return Err(Failure::lasting(format!("the {name} is empty, or has characters in it that none has")));
-            }
+        let parts = [(Part::AccessKeyId, Some(id)), (Part::SecretAccessKey, Some(secret)), (Part::SessionToken, token)];
+        if let Some((part, _)) = parts.iter().find(|(part, text)| text.is_some_and(|text| !part.can_be(text))) {
+            return Err(Failure::lasting(format!("what it has is no key: {}", part.rule())));
         }
         let keys = Keys::new(id, secret, token.map(str::to_owned), None, "longshore");
         Ok(Self { id: id.to_owned(), secret: Secret::Keys(keys), lasts })
@@ -65,7 +94,7 @@ impl Grant {
         if token.is_empty() || token.contains(|c: char| !c.is_ascii_graphic()) {
             return Err(Failure::lasting("the token is empty, or has characters in it that no token has"));
         }
-        let lasts = Lasts::Until(SystemTime::now() + lifetime);
+        let lasts = Lasts::Until(SystemTime::now() + lifetime.min(LONGEST));
         Ok(Self { id, secret: Secret::Token(token.to_owned().into()), lasts })
     }
 }
@@ -95,4 +124,16 @@ impl PartialEq for Secret {
 
 fn parts(keys: &Keys) -> (&str, &str, Option<&str>) {
     (keys.access_key_id(), keys.secret_access_key(), keys.session_token())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_said_to_hold_for_ever_is_taken() {
+        let grant = Grant::token("id".to_owned(), "token", Duration::from_secs(u64::MAX));
+
+        assert!(grant.is_ok_and(|grant| matches!(grant.lasts, Lasts::Until(_))));
+    }
 }

@@ -35,6 +35,7 @@ use held::Keeper;
 pub use environment::Environment;
 pub use error::NoCredentials;
 pub use google::commands as google_commands;
+pub use grant::Part;
 pub use policy::{Rights, Scope, policy, session_policy};
 pub use question::Http;
 pub use source::{AssumeRole, Source, WebIdentity};

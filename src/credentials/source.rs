@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
+use super::grant::Part;
 use crate::secrets::{SecretName, Secrets, Template};
 
 /// Where the credentials of a profile come from. `Debug` shows no secret.
@@ -116,10 +117,23 @@ impl Source {
         self.ids().into_iter().chain(self.templates()).flat_map(Template::names).cloned().collect()
     }
 
-    /// Whether `secrets` have all that it refers to.
+    /// Whether `secrets` have all that it refers to, and what comes of it can be keys.
     #[must_use]
     pub fn resolves_with(&self, secrets: &Secrets) -> bool {
-        self.names().iter().all(|name| secrets.get(name).is_ok())
+        match self {
+            Self::Static { access_key_id, secret_access_key, session_token } => {
+                let parts = [(Part::AccessKeyId, access_key_id), (Part::SecretAccessKey, secret_access_key)];
+                let token = session_token.iter().map(|token| (Part::SessionToken, token));
+                let is_fit = |(part, template): (Part, &Template)| {
+                    template.resolve(secrets).is_ok_and(|text| part.can_be(text.expose_secret().trim_end()))
+                };
+                parts.into_iter().chain(token).all(is_fit)
+            }
+            Self::AssumeRole(role) => {
+                role.external_id.iter().all(|id| id.resolve(secrets).is_ok()) && role.from.resolves_with(secrets)
+            }
+            _ => true,
+        }
     }
 
     /// What in it names a key, and is no secret by itself.

@@ -63,8 +63,14 @@ impl Pattern {
     /// more specific than any other, else the one with the longer text before its first star is.
     #[must_use]
     pub fn specificity(&self, other: &Self) -> Ordering {
-        let rank = |pattern: &Self| (pattern.is_exact(), pattern.0.find('*').unwrap_or(pattern.0.len()));
+        let rank = |pattern: &Self| (pattern.is_exact(), pattern.literal().len());
         rank(self).cmp(&rank(other))
+    }
+
+    /// The text before its first star, with which all names begin that it means.
+    #[must_use]
+    pub fn literal(&self) -> &str {
+        self.0.split('*').next().unwrap_or_default()
     }
 
     fn components(&self) -> Vec<&str> {

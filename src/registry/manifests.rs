@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::presence::wanted;
+use super::reading::whole;
 use super::{Asker, RegistryError, Repository, WritableRepository, late};
 use crate::oci::{Algorithm, Digest, Manifest, ManifestKind, MediaType, Reference, Tag};
-use crate::store::{Key, Object, ObjectMeta, StoreError};
+use crate::store::{Key, ObjectMeta, StoreError};
 
 /// Largest manifest, in bytes: what registries must take at least
 /// (distribution-spec v1.1.1, "Pushing Manifests") and no client goes past.
@@ -196,7 +197,7 @@ impl Repository {
         let Some(object) = self.store().get(key, None, patience).await? else { return Ok(None) };
         self.note_use();
         let meta = object.meta.clone();
-        let bytes = collect(object).await?;
+        let bytes = whole(object, MAX_MANIFEST_BYTES).await?;
         if bytes.is_none() {
             tracing::warn!(%key, "object is too large for a manifest, taken as absent");
         }
@@ -380,7 +381,7 @@ impl WritableRepository {
 
     async fn read_bytes(&self, key: &Key) -> Result<Option<Bytes>, RegistryError> {
         match self.store().get(key, None, self.patience().bytes).await? {
-            Some(object) => Ok(collect(object).await?),
+            Some(object) => Ok(whole(object, MAX_MANIFEST_BYTES).await?),
             None => Ok(None),
         }
     }
@@ -409,17 +410,4 @@ fn matching(expected: &Digest, bytes: &[u8]) -> Result<Digest, RegistryError> {
         digest if digest == *expected => Ok(digest),
         received => Err(RegistryError::DigestMismatch { received }),
     }
-}
-
-/// All bytes of `object`, `None` when they are too many for a manifest.
-pub(super) async fn collect(object: Object) -> Result<Option<Bytes>, StoreError> {
-    if object.length > MAX_MANIFEST_BYTES {
-        return Ok(None);
-    }
-    let mut bytes = BytesMut::with_capacity(usize::try_from(object.length).unwrap_or_default());
-    let mut body = object.body;
-    while let Some(chunk) = body.try_next().await? {
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(Some(bytes.freeze()))
 }

@@ -320,6 +320,12 @@ impl WritableRepository {
     pub fn called(self, name: RepoName) -> Self {
         Self(self.0.called(name))
     }
+
+    /// The same, for what `answering` says that it is for.
+    #[must_use]
+    pub fn answering(self, answering: Answering) -> Self {
+        Self(self.0.answering(answering))
+    }
 }
 
 impl Deref for WritableRepository {

@@ -1,4 +1,4 @@
-//! Reading a blob to its end, though it be written anew meanwhile.
+//! Reading to the end: what is small at once, and a blob though it be written anew meanwhile.
 //!
 //! A store never mixes two objects. But what a digest names is the same bytes
 //! whoever writes it and whenever: so another push of a blob, or its being made
@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{TryStreamExt, stream};
 
 use crate::oci::ByteRange;
@@ -31,6 +31,19 @@ pub(super) fn to_its_end(store: Arc<dyn ObjectStore>, key: Key, object: Object, 
     let Object { meta, offset, length, body } = object;
     let reading = Reading { store, key, patience, size: meta.size, at: offset, end: offset + length, body, has_moved: true };
     Box::pin(stream::try_unfold(reading, Reading::next))
+}
+
+/// All bytes of `object`, `None` when they are more than `most`.
+pub(super) async fn whole(object: Object, most: u64) -> Result<Option<Bytes>, StoreError> {
+    if object.length > most {
+        return Ok(None);
+    }
+    let mut bytes = BytesMut::with_capacity(usize::try_from(object.length).unwrap_or_default());
+    let mut body = object.body;
+    while let Some(chunk) = body.try_next().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Some(bytes.freeze()))
 }
 
 impl Reading {

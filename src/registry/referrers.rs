@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
 
-use super::manifests::collect;
+use super::manifests::MAX_MANIFEST_BYTES;
+use super::reading::whole;
 use super::{RegistryError, Repository, WritableRepository};
 use crate::oci::{Digest, Manifest};
 use crate::store::Key;
@@ -52,7 +53,7 @@ impl Repository {
     /// The descriptor at `key`, `None` when it has gone or is none.
     async fn read_descriptor(&self, key: &Key) -> Result<Option<Value>, RegistryError> {
         let Some(object) = self.store().get(key, None, self.patience().bytes).await? else { return Ok(None) };
-        let bytes = collect(object).await?.unwrap_or_default();
+        let bytes = whole(object, MAX_MANIFEST_BYTES).await?.unwrap_or_default();
         Ok(serde_json::from_slice(&bytes).ok())
     }
 }

@@ -10,14 +10,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt;
+use bytes::Bytes;
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
-use super::{RegistryError, Repository, StoredManifest, Tags, WritableRepository, late};
+use super::answers::Config;
+use super::reading::whole;
+use super::{Kind, RegistryError, Repository, StoredManifest, Tags, WritableRepository, late};
 use crate::buildkit::{Cache, Contents, InvalidConfig, MAX_CONFIG_BYTES, Read, S3Name, S3Read};
 use crate::oci::{Digest, Tag};
-use crate::store::{Key, Object, ObjectMeta, StoreError};
+use crate::store::{Key, ObjectMeta, StoreError};
 
 /// How often what was written is written anew because the tag has moved meanwhile.
 const ROUNDS: usize = 8;
@@ -80,9 +82,14 @@ impl Disregarded {
 }
 
 impl Repository {
+    /// The clients that have caches of this image; none where it is there to be run.
+    fn s3_clients(&self) -> Option<&S3Clients> {
+        self.registry.s3_clients.as_ref().filter(|_| self.answering.kind != Some(Kind::Image))
+    }
+
     /// Where `type=s3` clients have the cache that is `tag` here; `None` where that is none of theirs.
     pub(super) fn s3_key(&self, tag: &Tag) -> Option<Key> {
-        let clients = self.registry.s3_clients.as_ref()?;
+        let clients = self.s3_clients()?;
         let is_theirs = clients.name.tells_tags() || clients.tag == *tag;
         is_theirs.then(|| self.keys.s3_manifest(&clients.name.of(&self.image, tag)))?
     }
@@ -126,7 +133,7 @@ impl Repository {
 
     /// The tags after `last` under which such clients have caches, as far as one request tells.
     pub(super) async fn list_of_s3(&self, last: Option<&Tag>) -> Result<Tags, RegistryError> {
-        let Some(S3Clients { name, tag, .. }) = &self.registry.s3_clients else { return Ok(Tags::default()) };
+        let Some(S3Clients { name, tag, .. }) = self.s3_clients() else { return Ok(Tags::default()) };
         let patience = self.patience().bytes;
         if !name.tells_tags() {
             let is_next = last.is_none_or(|last| last < tag);
@@ -144,29 +151,27 @@ impl Repository {
     /// What is at `key`, `None` when nothing is: its bytes and what they say, if it is a cache of `type=s3`.
     pub(super) async fn find_s3(&self, key: &Key, patience: Duration) -> Result<Option<FoundS3>, StoreError> {
         let Some(object) = self.store().get(key, None, patience).await? else { return Ok(None) };
-        let meta = object.meta.clone();
-        let json = match whole(object).await? {
-            Ok(json) => json,
-            Err(too_large) => return Ok(Some((meta, Err(too_large)))),
+        let (meta, length) = (object.meta.clone(), usize::try_from(object.length).unwrap_or(usize::MAX));
+        let Some(json) = whole(object, MAX_CONFIG_BYTES as u64).await? else {
+            return Ok(Some((meta, Err(InvalidConfig::TooLarge(length)))));
         };
         let work = move || Cache::read_s3(&json).map(|read| (json, read));
         Ok(Some((meta, self.registry.work_on_cache(work).await.ok_or_else(late)?)))
     }
 
-    /// The cache of `manifest` as `type=s3` has it; `None` where it is none, or there is nothing in it.
-    async fn as_s3(&self, manifest: &StoredManifest) -> Result<Option<Bytes>, RegistryError> {
-        let Some(Contents::Cache(cache)) = Contents::of(&manifest.bytes) else { return Ok(None) };
-        let Some(config) = self.store().get(&self.keys.blob(&cache.config.digest), None, self.patience().bytes).await? else {
-            return Ok(None);
+    /// The cache of `manifest` as `type=s3` has it; `None` where it is none, can't be read, or has nothing in it.
+    async fn as_s3(&self, manifest: &StoredManifest) -> Option<Bytes> {
+        let Some(Contents::Cache(cache)) = Contents::of(&manifest.bytes) else { return None };
+        // It was pushed a moment ago, and so is most likely remembered.
+        let Config::Read(config) = self.read_config(&cache.config, Instant::now() + self.patience().bytes).await else {
+            return None;
         };
-        let Ok(config) = whole(config).await? else { return Ok(None) };
-        if Digest::of(cache.config.digest.algorithm(), &config) != cache.config.digest {
-            return Err(RegistryError::Corrupt(cache.config.digest));
-        }
         let source = manifest.digest;
-        let translate =
-            move || cache.read(&config).ok().filter(|read| !read.cache.is_empty()).map(|read| read.cache.write_s3(&source));
-        Ok(self.registry.work_on_cache(translate).await.flatten().map(Bytes::from))
+        let translate = move || {
+            let read = cache.read(&config).ok().filter(|read| !read.cache.is_empty())?;
+            Some(read.cache.write_s3(&source))
+        };
+        self.registry.work_on_cache(translate).await.flatten().map(Bytes::from)
     }
 }
 
@@ -176,7 +181,7 @@ impl WritableRepository {
     /// Whatever comes of it, the push has succeeded. It waits a little, so that who imports the cache right after it finds
     /// it there; what takes longer goes on in the background.
     pub(super) async fn write_for_s3_clients<'a>(&self, tags: impl Iterator<Item = &'a Tag>, manifest: &StoredManifest) {
-        if self.registry.s3_clients.as_ref().is_none_or(|clients| !clients.write) {
+        if self.s3_clients().is_none_or(|clients| !clients.write) {
             return;
         }
         let writing = tags.filter_map(|tag| Some((tag.clone(), self.s3_key(tag)?))).map(|(tag, key)| {
@@ -196,22 +201,21 @@ impl WritableRepository {
     /// Two replicas that move the tag write in any order; but who writes last looks at the tag after that, and sees what it is.
     async fn keep_for_s3_clients(&self, tag: &Tag, key: &Key, mut manifest: StoredManifest) -> Result<(), RegistryError> {
         for _ in 0..ROUNDS {
-            let Some(written) = self.as_s3(&manifest).await? else { break };
+            let Some(written) = self.as_s3(&manifest).await else { break };
             self.store().put(key, written, JSON, self.patience().bytes).await?;
             match self.fetch_tag(tag, self.patience().bytes).await? {
                 Some((now, _)) if now.digest != manifest.digest => manifest = now,
                 _ => return Ok(()),
             }
         }
-        tracing::warn!(repository = %self.name, %tag, %key, "no cache written for type=s3 clients: there is nothing in it for them");
+        tracing::warn!(repository = %self.name, %tag, %key, "no cache written for type=s3 clients: nothing of it is of use to them");
         Ok(())
     }
 
     /// Removes what was written for `type=s3` clients of `tag`, which is about to go; what they wrote themselves stays.
     pub(super) async fn withdraw_from_s3_clients(&self, tag: &Tag) -> Result<(), RegistryError> {
         let patience = self.patience().bytes;
-        let Some(key) = self.s3_key(tag).filter(|_| self.registry.s3_clients.as_ref().is_some_and(|clients| clients.write))
-        else {
+        let Some(key) = self.s3_key(tag).filter(|_| self.s3_clients().is_some_and(|clients| clients.write)) else {
             return Ok(());
         };
         if let Some((_, Ok((_, S3Read { written_for: Some(_), .. })))) = self.find_s3(&key, patience).await? {
@@ -219,18 +223,4 @@ impl WritableRepository {
         }
         Ok(())
     }
-}
-
-/// All bytes of `object`, if they are no more than are read of a cache.
-async fn whole(object: Object) -> Result<Result<Bytes, InvalidConfig>, StoreError> {
-    let length = usize::try_from(object.length).unwrap_or(usize::MAX);
-    if length > MAX_CONFIG_BYTES {
-        return Ok(Err(InvalidConfig::TooLarge(length)));
-    }
-    let mut bytes = BytesMut::with_capacity(length);
-    let mut body = object.body;
-    while let Some(chunk) = body.try_next().await? {
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(Ok(bytes.freeze()))
 }

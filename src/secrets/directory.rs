@@ -22,7 +22,7 @@ const MAX_FILES: usize = 1024;
 /// How often it is read before it counts as never at rest.
 const ATTEMPTS: usize = 5;
 
-/// The secrets in `directory`. Names that begin with a dot or are none of a secret, and directories, are passed over.
+/// The secrets in `directory`. Names that begin with a dot or are none of a secret are passed over.
 pub(super) fn read(directory: &Path) -> io::Result<Reading> {
     for _ in 0..ATTEMPTS {
         let place = place(directory)?;
@@ -42,6 +42,14 @@ fn reading(directory: &Path, values: BTreeMap<SecretName, Found>) -> Reading {
     Reading { values, places: vec![directory.to_owned(), place], plain_files }
 }
 
+/// What [`read`] looks at in `directory`, also where it cannot be read.
+pub(super) fn places(directory: &Path) -> Vec<PathBuf> {
+    let present = directory.join(PRESENT);
+    let files = place(directory).and_then(|place| place.read_dir()).into_iter().flatten();
+    let files = files.filter_map(|entry| Some(entry.ok()?.path())).take(MAX_FILES);
+    [directory.to_owned(), present].into_iter().chain(files).collect()
+}
+
 /// Where the files are now.
 fn place(directory: &Path) -> io::Result<PathBuf> {
     match directory.join(PRESENT).canonicalize() {
@@ -56,9 +64,6 @@ fn values(place: &Path, bounds: &Path) -> io::Result<BTreeMap<SecretName, Found>
     for entry in place.read_dir()? {
         let path = entry?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
-        if path.is_dir() {
-            continue;
-        }
         values.insert(name, found(&path, bounds));
         if values.len() > MAX_FILES {
             return Err(io::Error::other(format!("it has more than {MAX_FILES} files")));
@@ -72,6 +77,9 @@ fn found(path: &Path, bounds: &Path) -> Found {
     let real = path.canonicalize().map_err(unreadable)?;
     if !real.starts_with(bounds) {
         return Err(Flaw::LeadsOut);
+    }
+    if real.is_dir() {
+        return Err(Flaw::Directory);
     }
     of_file(&real).map_err(unreadable)?
 }
@@ -109,7 +117,9 @@ mod tests {
 
         assert_eq!(told[0], "A=a");
         assert!(told[1].starts_with("dangling: cannot be read: No such file"), "{told:?}");
-        assert_eq!(told[2..], ["empty: is empty", "link=a", "team-b.key=b"]);
+        assert_eq!(told[2], "empty: is empty");
+        assert!(told[3].starts_with("kubernetes.io: is a directory"), "{told:?}");
+        assert_eq!(told[4..], ["link=a", "team-b.key=b"]);
     }
 
     #[test]

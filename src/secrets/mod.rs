@@ -27,7 +27,7 @@ pub use environment::Environment;
 pub use mask::Mask;
 pub use name::{InvalidSecretName, SecretName};
 pub use sealed::{KeyError, SealKey, SealedError, SealedFile, SealedSecret, SealedSecrets, Was};
-pub use source::{InvalidSource, Source};
+pub use source::{InvalidSource, Source, places};
 pub use template::{MalformedTemplate, Template};
 use value::Found;
 pub use value::{Flaw, MAX_BYTES as MAX_SECRET_BYTES, value};
@@ -148,6 +148,12 @@ impl Secrets {
         Self(Arc::new(Inner { environment: Arc::clone(&self.0.environment), held: RwLock::new(self.held()) }))
     }
 
+    /// Whether both have the same, and had it put in force by the same reading.
+    #[must_use]
+    pub fn is_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.held(), &other.held())
+    }
+
     /// Reads all sources again and puts what they have in force; what has changed.
     ///
     /// # Errors
@@ -237,6 +243,12 @@ impl Changes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self == &Self::default()
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn names(self) -> Vec<SecretName> {
+        [self.added, self.changed, self.removed].concat()
     }
 
     fn between(before: &Held, after: &Held) -> Self {

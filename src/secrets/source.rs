@@ -70,6 +70,18 @@ impl Source {
     }
 }
 
+/// The files and folders that `sources` would be read from, also where they cannot.
+#[must_use]
+pub fn places(sources: &[Source], environment: &Environment) -> Vec<PathBuf> {
+    let of = |source: &Source| match source {
+        Source::Environment => Vec::new(),
+        Source::Sealed(path) => [Some(path.clone()), SealKey::stated_file(environment)].into_iter().flatten().collect(),
+        Source::Directory(path) => directory::places(path),
+        Source::File { path, .. } => vec![path.clone()],
+    };
+    sources.iter().flat_map(of).collect()
+}
+
 fn sealed(path: &Path, environment: &Environment) -> Result<Reading, String> {
     let key = SealKey::from_environment(environment).map_err(|error| error.to_string())?;
     let secrets = SealedFile::new(path).read(&key).map_err(|error| error.to_string())?;

@@ -1,17 +1,17 @@
 //! What may be the value of a secret.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
 use secrecy::SecretString;
-use secrecy::zeroize::Zeroizing;
+
+use crate::files::read;
 
 /// Most bytes of a value: more than any key or token has, a service account's among them.
 pub const MAX_BYTES: usize = 64 * 1024;
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Why a value that a source has cannot be used. Nothing of it is repeated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,12 +25,18 @@ pub enum Flaw {
     /// A line break, a zero byte or the like: a header cannot carry it, and it is most likely the wrong file.
     #[error("has a control character in it, such as a line break")]
     ControlCharacter,
+    /// What some editors put before a text. It shows nowhere, and is no part of any key.
+    #[error("has a byte order mark in it; save it as UTF-8 without one")]
+    ByteOrderMark,
     /// Past what is read.
     #[error("is larger than 64 KiB")]
     TooLarge,
     /// What the system said.
     #[error("cannot be read: {0}")]
     Unreadable(Arc<str>),
+    /// docker makes one where what it should mount is missing.
+    #[error("is a directory, such as docker makes where what it should mount is missing")]
+    Directory,
     /// Links within a directory of secrets are followed, others are not.
     #[error("is a link that leads out of the directory")]
     LeadsOut,
@@ -52,6 +58,8 @@ pub fn value(bytes: &[u8]) -> Result<SecretString, Flaw> {
         Err(Flaw::Empty)
     } else if text.contains(char::is_control) {
         Err(Flaw::ControlCharacter)
+    } else if text.contains(BYTE_ORDER_MARK) {
+        Err(Flaw::ByteOrderMark)
     } else {
         Ok(text.into())
     }
@@ -65,25 +73,6 @@ pub(super) fn of_file(path: &Path) -> io::Result<Found> {
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Err(Flaw::TooLarge)),
         Err(error) => Err(error),
     }
-}
-
-/// What the file at `path` holds, if that is at most `most` bytes.
-pub(super) fn read(path: &Path, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    // A pipe in place of a file must not hold us up; of a file it means nothing.
-    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-    }
-    // Room for all of it, so that no copies are left behind where the buffer grows.
-    let room = usize::try_from(metadata.len()).unwrap_or(most).min(most) + 1;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > most {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -110,6 +99,7 @@ mod tests {
             (b"key\0", Flaw::ControlCharacter),
             ("key\u{85}".as_bytes(), Flaw::ControlCharacter),
             (b"\xff\xfe", Flaw::NotText),
+            (b"\xef\xbb\xbfkey", Flaw::ByteOrderMark),
             (&[b'a'; MAX_BYTES + 1], Flaw::TooLarge),
         ] {
             assert_eq!(value(bytes).unwrap_err(), flaw);
@@ -126,17 +116,6 @@ mod tests {
         for too_many in [MAX_BYTES + 1, MAX_BYTES * 100] {
             std::fs::write(&path, vec![b'a'; too_many]).unwrap();
             assert_eq!(of_file(&path).unwrap().unwrap_err(), Flaw::TooLarge, "{too_many}");
-        }
-    }
-
-    #[test]
-    fn only_a_file_is_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
-        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-
-        for path in [folder.path(), &pipe, &folder.path().join("absent")] {
-            assert!(read(path, 10).is_err(), "{}", path.display());
         }
     }
 }

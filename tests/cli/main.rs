@@ -10,6 +10,7 @@ mod config;
 mod explain;
 mod policy;
 mod profiles;
+mod reload;
 mod secret;
 mod start;
 mod sweep;

@@ -14,16 +14,16 @@ use crate::support::longshore::{Launch, Longshore};
 use crate::support::{ports, scratch};
 
 /// How long a change of the settings may take to be in force.
-const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(20);
 
 /// A configuration file with stores beside it.
-struct Stage {
+pub struct Stage {
     folder: TempDir,
-    launch: Launch,
+    pub launch: Launch,
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = scratch("profiles");
         let config = folder.path().join("config.toml");
         let launch = Launch::bare(&["--config", config.to_str().expect("a plain path"), "--anonymous", "write"]);
@@ -31,25 +31,25 @@ impl Stage {
         Self { folder, launch: launch.arg("--listen").arg(&listen) }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Puts `text` in force as a whole, as an editor or Kubernetes would. `$` stands for the folder of all stores.
-    fn write(&self, name: &str, text: &str) {
+    pub fn write(&self, name: &str, text: &str) {
         let partial = self.path("partial");
         fs::write(&partial, text.replace('$', self.folder.path().to_str().expect("a plain path"))).expect("it is written");
         fs::create_dir_all(self.path(name).parent().expect("a folder")).expect("a folder");
         fs::rename(&partial, self.path(name)).expect("it is put in place");
     }
 
-    fn has(&self, store: &str, image: &str) -> bool {
+    pub fn has(&self, store: &str, image: &str) -> bool {
         self.path(store).join(image).join("blobs").is_dir()
     }
 }
 
 /// Pushes a blob whose content is the image's name.
-async fn push(longshore: &Longshore, image: &str) -> StatusCode {
+pub async fn push(longshore: &Longshore, image: &str) -> StatusCode {
     push_at(longshore.address, image).await
 }
 
@@ -61,7 +61,7 @@ fn digest(text: &str) -> String {
     longshore::oci::Digest::sha256(text.as_bytes()).to_string()
 }
 
-const TWO: &str = "[profiles.a]\nimages = [\"a/**\"]\nstore = \"$/a\"\n[profiles.default]\nstore = \"$/rest\"\n";
+pub const TWO: &str = "[profiles.a]\nimages = [\"a/**\"]\nstore = \"$/a\"\n[profiles.default]\nstore = \"$/rest\"\n";
 
 #[tokio::test]
 async fn an_image_goes_to_the_profile_whose_pattern_is_the_most_specific() {

@@ -81,10 +81,12 @@ fn what_is_set_is_listed_changed_and_removed() {
     assert_eq!(said(&world.call(&["set", "TEAM_A"], "MARK new\r\n")), format!("TEAM_A has a new value in {path}\n"));
     assert_eq!(world.read(KEY).unwrap(), map(&[("TEAM_A", "MARK new"), ("team-b.key", "MARK two")]));
 
-    let listed = said(&world.call(&["list"], "")).to_owned();
+    let outcome = world.call(&["list"], "");
+    assert!(outcome.stderr.contains("no configuration was read, so who uses the secrets is not known"), "{}", outcome.stderr);
+    let listed = outcome.stdout;
     let names: Vec<_> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(names, ["TEAM_A", "team-b.key"]);
-    assert!(listed.lines().all(|line| line.ends_with("Z  no profile")), "{listed}");
+    assert!(listed.lines().all(|line| line.ends_with('Z')), "{listed}");
     assert!(!listed.contains("MARK"), "{listed}");
 
     assert_eq!(said(&world.call(&["rm", "TEAM_A"], "")), format!("TEAM_A is no longer in {path}\n"));
@@ -102,7 +104,7 @@ fn a_pair_is_set_in_one_writing_or_not_at_all() {
     for (input, message) in [
         ("MARK", "longshore: standard input must have a line for each of 2 secrets, and has 1\n"),
         ("MARK\nMARK\nMARK\n", "a line for each of 2 secrets, and has 3\n"),
-        ("MARK\n\n", "the value is empty"),
+        ("MARK\n\n", "the value of KEY is empty"),
     ] {
         let outcome = world.call(pair, input);
         assert!(outcome.stderr.contains(message) && !outcome.stderr.contains("MARK"), "{input:?}: {}", outcome.stderr);
@@ -133,6 +135,20 @@ fn a_list_tells_the_profiles_that_use_a_secret() {
 
     let users: Vec<_> = said(&outcome).lines().map(|line| line.rsplit("Z  ").next().unwrap_or_default()).collect();
     assert_eq!(users, ["team", "team", "no profile"]);
+
+    let work = |words: &[&str]| {
+        let arguments = [&["secret"], words, &["--config", config.to_str().expect("a plain path")]].concat();
+        longshore_told(b"", &arguments, &[("LONGSHORE_SECRET_KEY", KEY)])
+    };
+    assert_eq!(work(&["rm", "OTHER"]).stderr, "");
+    assert_eq!(work(&["rm", "ID"]).stderr, "longshore: still in use: team\n");
+    let broken = work(&["list"]);
+    assert!(
+        broken.stderr.contains("secret ID is in none of the sources") && broken.stdout.contains("KEY_OF_TEAM"),
+        "{}",
+        broken.stderr
+    );
+    assert!(!broken.stdout.contains("no profile"), "{}", broken.stdout);
 }
 
 #[test]
@@ -166,6 +182,10 @@ fn keys_may_stand_in_files_and_gocdnexts_is_taken() {
 
     said(&world.call_with(&["rekey"], "", &[("LONGSHORE_SECRET_KEY", KEY), ("LONGSHORE_SECRET_NEW_KEY_FILE", key_file)]));
     assert_eq!(world.read(KEY).unwrap(), map(&[("A", "a"), ("B", "b")]));
+
+    let both = [("LONGSHORE_SECRET_KEY_FILE", key_file), ("LONGSHORE_SECRET_NEW_KEY", OTHER_KEY)];
+    let told = world.call_with(&["rekey"], "", &both).stdout;
+    assert!(told.ends_with(&format!("which must stand in {key_file} from now on\n")), "{told}");
 }
 
 #[test]
@@ -190,11 +210,12 @@ fn mistakes_end_with_2_name_the_mistake_and_change_nothing() {
     let before = fs::read(world.path()).expect("it was set");
     let key = [("LONGSHORE_SECRET_KEY", KEY)];
     for (words, input, variables, message) in [
-        (&["set", "B"][..], "", &key[..], "longshore: the value is empty"),
-        (&["set", "B"], "\n", &key, "longshore: the value is empty"),
-        (&["set", "B"], "MARK\nMARK", &key, "longshore: the value has a control character in it, such as a line break"),
-        (&["set", "B"], "MARK\u{0}", &key, "longshore: the value has a control character in it"),
-        (&["set", "B"], &"MARK".repeat(20_000), &key, "longshore: the value is larger than 64 KiB"),
+        (&["set", "B"][..], "", &key[..], "longshore: the value of B is empty"),
+        (&["set", "B", "--and", "B"], "MARK\nMARK\n", &key, "a secret is named twice"),
+        (&["set", "B"], "\n", &key, "longshore: the value of B is empty"),
+        (&["set", "B"], "MARK\nMARK", &key, "longshore: the value of B has a control character in it, such as a line break"),
+        (&["set", "B"], "MARK\u{0}", &key, "longshore: the value of B has a control character in it"),
+        (&["set", "B"], &"MARK".repeat(20_000), &key, "longshore: the value of B is larger than 64 KiB"),
         (&["set", "B", "MARK"], "", &key, "the value of a secret is read from standard input: others can read a command line"),
         (&["set", "B", "--MARK"], "", &key, "the value of a secret is read from standard input"),
         (&["set", "B", "-MARK", "MARK"], "", &key, "the value of a secret is read from standard input"),
@@ -239,7 +260,7 @@ fn a_file_that_is_none_damaged_or_not_named_is_told() {
         (longshore(&["secret"], &[]), "set"),
         (
             longshore(&["secret", "set", "A", "--file", "/no/such/folder/secrets"], &[("LONGSHORE_SECRET_KEY", KEY)]),
-            "the value is empty",
+            "the value of A is empty",
         ),
         (
             longshore_told(b"a", &["secret", "set", "A", "--file", "/no/such/folder/secrets"], &[("LONGSHORE_SECRET_KEY", KEY)]),

@@ -9,6 +9,7 @@ use longshore::oci::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::profiles::{Stage, push};
 use crate::support::client;
 use crate::support::door::Door;
 use crate::support::longshore::Launch;
@@ -40,6 +41,10 @@ async fn answering(response: &'static str) -> SocketAddrV4 {
     });
     address
 }
+
+/// What a store says to who is nobody to it.
+const UNKNOWN_KEY: &str = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: 51\r\nConnection: close\r\n\r\n\
+    <Error><Code>InvalidAccessKeyId</Code></Error>     ";
 
 fn on_endpoint(address: SocketAddrV4) -> Launch {
     Launch::on("s3://bucket/prefix")
@@ -110,6 +115,32 @@ async fn a_bucket_that_is_set_up_wrong_is_told_by_what_is_wrong() {
         assert!(log.contains(told) && log.contains("correct `") || log.contains("create it"), "{told}\nis not in\n{log}");
         assert!(!log.contains("MARKED-SECRET") && !log.contains(minio::SECRET_ACCESS_KEY), "{log}");
     }
+}
+
+#[tokio::test]
+async fn a_profile_whose_store_refuses_it_keeps_no_other_from_starting() {
+    let (mut stage, stranger) = (Stage::new(), answering(UNKNOWN_KEY).await);
+    stage.launch = stage.launch.env("LONGSHORE_SECRET_K", "of-no-store-at-all");
+    let refused = |name: &str| {
+        format!(
+            "[profiles.{name}]\nimages = [\"{name}/*\"]\nstore = \"s3://cache\"\nendpoint = \"http://{stranger}\"\n\
+             access_key_id = \"id\"\nsecret_access_key = \"{{{{secret:K}}}}\"\n"
+        )
+    };
+    stage.write("config.toml", &(refused("b") + "[profiles.a]\nimages = [\"a/*\"]\nstore = \"$/a\"\n"));
+
+    let mut longshore = stage.launch.start().await;
+
+    longshore.line_with("profile b: http://", SOON).await;
+    assert_eq!(push(&longshore, "a/x").await, StatusCode::CREATED);
+    let refusal = client::ask(longshore.address, "GET", "/v2/b/x/tags/list").await;
+    assert_eq!(refusal.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(String::from_utf8_lossy(&refusal.body).contains(r#"profile \"b\": storage is misconfigured"#), "{refusal:?}");
+    longshore.line_with("profile=\"b\" repository=b/x", SOON).await;
+    longshore.kill().await;
+    stage.write("config.toml", &(refused("b") + &refused("c")));
+    let log = self::refused(stage.launch.clone()).await;
+    assert!(log.contains("profile b: http://") && log.contains("profile c: http://"), "{log}");
 }
 
 #[tokio::test]

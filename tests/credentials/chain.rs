@@ -29,8 +29,8 @@ fn signer(back: &Door) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_s_keys_are_used_refreshed_in_time_used_up_in_an_outage_and_taken_up_again() {
-    let issuer = short_lived(admin().await, LIFETIME, |asked, fresh| {
-        metadata_service(asked, || machine_keys_with([&fresh(SECRET), SECRET, ""], LIFETIME)).unwrap_or((404, String::new()))
+    let issuer = short_lived(admin().await, SECRET, LIFETIME, |asked, fresh| {
+        metadata_service(asked, || machine_keys_with([&fresh(), SECRET, ""], LIFETIME)).unwrap_or((404, String::new()))
     })
     .await;
     let back = Door::open(minio().await.address);

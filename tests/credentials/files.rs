@@ -55,6 +55,21 @@ async fn the_file_is_where_amazons_tools_look_for_it() {
 }
 
 #[tokio::test]
+async fn what_is_no_file_is_not_read() {
+    let folder = scratch("file");
+    let pipe = folder.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+
+    for path in [pipe, "/dev/zero".into()] {
+        let source = Source::File { path: Some(path.clone()), section: "a".to_owned() };
+
+        let missing = missing(&credentials(&source, &around(&[]))).await;
+
+        assert_eq!(missing.reason, format!("{}: it is not a file", path.display()));
+    }
+}
+
+#[tokio::test]
 async fn what_is_missing_is_told_by_its_name_and_never_by_its_text() {
     let folder = scratch("file");
     let file = folder.path().join("credentials");
@@ -69,7 +84,7 @@ async fn what_is_missing_is_told_by_its_name_and_never_by_its_text() {
         (of("a"), "[a] of"),
         (of("a"), "has no aws_secret_access_key"),
         (of("c"), "has no aws_access_key_id"),
-        (of("b"), "the secret access key is empty, or has characters"),
+        (of("b"), "a secret access key has no spaces"),
         (nowhere, "No such file"),
         (Source::File { path: None, section: "a".to_owned() }, "HOME is not set"),
         (Source::Environment, "AWS_ACCESS_KEY_ID is not set"),

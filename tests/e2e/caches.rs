@@ -9,6 +9,7 @@ use http::Method;
 use crate::profiles::{config_file, write};
 use crate::stage::{PREFIX, Quay, Store, Version, cache_at, cold, export, exporter, import, result_of, run};
 use crate::support::buildkit::{Build, Buildkit};
+use crate::support::client::pull_manifest;
 use crate::support::distribution::Distribution;
 use crate::support::door::Door;
 use crate::support::longshore::Launch;
@@ -56,21 +57,23 @@ fn a_layer_that_is_gone_is_a_step_that_runs_again_in_every_form_of_cache() {
 #[test]
 fn an_image_of_which_a_layer_is_gone_has_a_cache_still() {
     run(async {
-        for version in Version::ALL {
+        for (version, is_attested) in Version::ALL.into_iter().flat_map(|version| [(version, false), (version, true)]) {
             let (quay, project) = (Quay::on(Store::Bucket).await, Project::new());
             let image = quay.reference("org/app:latest");
-            let (exporter, build) = (version.exporter().await, Build::of(project.path()).target(MADE));
+            let (exporter, build) = (version.exporter().await, Build::of(project.path()).target(MADE).attested(is_attested));
             // v0.12 has one output at a time; what it has made once it makes no other way.
             let exported = made(exporter, &project, |build| build).await;
             let build = build.output(&format!("type=image,name={image},push=true")).export_cache("type=inline");
             exporter.must_build(&build).await;
+            let is_index = pull_manifest(quay.front.address, "org/app", "latest").await.header("content-type").contains("index");
+            assert_eq!(is_index, is_attested, "{version:?}");
             quay.lose_layer("org/app", "latest", SECOND).await;
             let replica = quay.replica().await;
 
             let cache = cache_at(replica.address, "org/app:latest");
             let imported = made(version.cold().await, &project, |build| build.import_cache(&cache)).await;
 
-            assert_rerun_from_the_second(&exported, &imported, &format!("inline, {version:?}"));
+            assert_rerun_from_the_second(&exported, &imported, &format!("inline, {is_attested}, {version:?}"));
         }
     });
 }

@@ -186,8 +186,16 @@ impl Quay {
 
     /// Removes the layer of the cache or image `tag` of `image` that has some of `sizes` bytes.
     pub async fn lose_layer(&self, image: &str, tag: &str, sizes: Range<u64>) {
-        let manifest: Value =
-            serde_json::from_slice(&pull_manifest(self.longshore.address, image, tag).await.body).expect("a manifest");
+        let pull = async |reference: &str| {
+            let manifest = pull_manifest(self.longshore.address, image, reference).await.body;
+            serde_json::from_slice::<Value>(&manifest).expect("a manifest")
+        };
+        let mut manifest = pull(tag).await;
+        if let Some(child) =
+            manifest["manifests"][0]["digest"].as_str().filter(|_| manifest["manifests"][0]["platform"].is_object())
+        {
+            manifest = pull(child).await;
+        }
         let layers = manifest["layers"].as_array().or(manifest["manifests"].as_array()).expect("layers");
         let found: Vec<_> =
             layers.iter().filter(|layer| layer["size"].as_u64().is_some_and(|size| sizes.contains(&size))).collect();

@@ -80,6 +80,24 @@ impl Cache {
         Self { media_type: MediaType::OCI_MANIFEST, manifest, config, layers }
     }
 
+    /// An index of this image, and of one that attests to something, as buildx pushes it; all of it but the tag is pushed.
+    pub async fn attested(&self, to: &WritableRepository) -> Self {
+        let attest = Self::image(&["attestation"], r#"{"architecture":"unknown","os":"unknown","rootfs":{"type":"layers"}}"#);
+        let mut children = Vec::new();
+        for (image, os) in [(self, "linux"), (&attest, "unknown")] {
+            for blob in image.layers.iter().chain([&image.config]) {
+                push_blob(to, blob.clone()).await;
+            }
+            let (reference, media_type) = (Reference::Digest(image.digest()), image.media_type.parse().unwrap());
+            to.write_manifest(&reference, &[], media_type, image.manifest.clone().into()).await.unwrap();
+            let mut child = descriptor(MediaType::OCI_MANIFEST, &image.manifest);
+            child["platform"] = json!({"architecture": "amd64", "os": os});
+            children.push(child);
+        }
+        let manifest = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": children}).to_string();
+        Self { media_type: MediaType::OCI_INDEX, manifest, ..self.clone() }
+    }
+
     pub fn digest(&self) -> Digest {
         digest(&self.manifest)
     }
@@ -181,7 +199,7 @@ pub async fn read_blob(from: &Repository, digest: &Digest) -> Option<Bytes> {
 }
 
 /// What an importer makes of a config of either form: the plain reading of `v1/parse.go`.
-fn steps_of(config: &Value, layers: &[Value]) -> BTreeMap<Digest, Vec<Digest>> {
+pub fn steps_of(config: &Value, layers: &[Value]) -> BTreeMap<Digest, Vec<Digest>> {
     let there: BTreeSet<Digest> = layers.iter().map(|layer| layer["digest"].as_str().unwrap().parse().unwrap()).collect();
     let inline = config["moby.buildkit.cache.v0"].as_str();
     let in_order: Vec<Digest> = layers.iter().map(|layer| layer["digest"].as_str().unwrap().parse().unwrap()).collect();

@@ -86,6 +86,13 @@ impl Build {
         self
     }
 
+    /// With an attestation to how it was built, if it `is` to have one: an image is then one of an index.
+    #[must_use]
+    pub fn attested(mut self, is: bool) -> Self {
+        self.options.extend(is.then(|| "attest:provenance=mode=min".to_owned()));
+        self
+    }
+
     /// Puts the files of the result into `folder`.
     #[must_use]
     pub fn output_to(self, folder: &Path) -> Self {

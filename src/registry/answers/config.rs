@@ -1,17 +1,16 @@
 //! Reading what describes a cache.
 
-use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt;
+use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::super::reading::whole;
 use super::super::{RegistryError, Repository};
 use crate::buildkit::MAX_CONFIG_BYTES;
 use crate::oci::{Descriptor, Digest};
-use crate::store::{Object, StoreError};
 
 /// What came of reading a config.
 #[derive(Clone, Debug)]
-pub(super) enum Config {
+pub(in crate::registry) enum Config {
     Read(Bytes),
     /// The store says that it has none.
     Absent,
@@ -23,7 +22,7 @@ pub(super) enum Config {
 
 impl Repository {
     /// The blob that `descriptor` names, a config. Who asks for the cache asks for that next, so it is kept for a while.
-    pub(super) async fn read_config(&self, descriptor: &Descriptor, until: Instant) -> Config {
+    pub(in crate::registry) async fn read_config(&self, descriptor: &Descriptor, until: Instant) -> Config {
         let digest = &descriptor.digest;
         if let Some(bytes) = self.registry.recent.find_blob(&self.image, digest) {
             return Config::Read(bytes);
@@ -48,7 +47,7 @@ impl Repository {
             return Ok(Config::Absent);
         };
         let etag = object.meta.etag.clone();
-        let Some(bytes) = collect(object).await? else { return Ok(Config::TooLarge) };
+        let Some(bytes) = whole(object, MAX_CONFIG_BYTES as u64).await? else { return Ok(Config::TooLarge) };
         if Digest::of(digest.algorithm(), &bytes) != *digest {
             self.suspect(*digest, etag);
             return Err(RegistryError::Corrupt(*digest));
@@ -56,17 +55,4 @@ impl Repository {
         self.registry.recent.keep_blob(&self.image, digest, &bytes, removals);
         Ok(Config::Read(bytes))
     }
-}
-
-/// All bytes of `object`, `None` when they are too many for a config.
-async fn collect(object: Object) -> Result<Option<Bytes>, StoreError> {
-    if object.length > MAX_CONFIG_BYTES as u64 {
-        return Ok(None);
-    }
-    let mut bytes = BytesMut::with_capacity(usize::try_from(object.length).unwrap_or_default());
-    let mut body = object.body;
-    while let Some(chunk) = body.try_next().await? {
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(Some(bytes.freeze()))
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::super::manifests::StoredManifest;
 use super::config::Config;
 use super::source::{Content, Source};
-use crate::buildkit::{Cache, Derived, Healed, IMPORT_LIMIT, LeftOut, Reason};
+use crate::buildkit::{Cache, Derived, Document, Healed, IMPORT_LIMIT, LeftOut, Reason, write_into_index};
 use crate::oci::{Digest, MediaType};
 
 /// All that is known of a source when it is decided.
@@ -37,6 +38,8 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Made {
     pub derived: Derived,
+    /// What else it refers to that was made: of images in an index, their manifests and configs.
+    pub more: Vec<Document>,
     /// What it knows.
     pub steps: Steps,
     /// How many sources went into it, the newest.
@@ -83,6 +86,10 @@ impl Steps {
         Self { records: records.len(), made, results }
     }
 
+    fn and(self, other: Self) -> Self {
+        Self { records: self.records + other.records, made: self.made + other.made, results: self.results + other.results }
+    }
+
     /// Whether it is most likely of `mode=min`, and of several stages: it knows how
     /// the last one came about and has layers of no other. With `mode=max` every step that made something has one.
     #[must_use]
@@ -93,12 +100,12 @@ impl Steps {
 
 /// What to answer with, of sources with the newest first, of whose configs `max_bytes` are united at most.
 ///
-/// Where `is_image`, the only source is an image that somebody may want to run, and stays one.
-pub(super) fn decide(evidence: &[Evidence], max_bytes: usize, is_image: bool) -> Decision {
+/// Where something was found `alone`, the sources are what is in it, and it stays what it is: somebody may want to run it.
+pub(super) fn decide(evidence: &[Evidence], max_bytes: usize, alone: Option<&StoredManifest>) -> Decision {
     let (findings, caches): (Vec<_>, Vec<_>) = evidence.iter().map(Evidence::find).unzip();
-    let verdict = match (evidence, &findings[..]) {
-        ([only], [finding]) if only.is_whole(finding) => Verdict::AsIs,
-        ([only], _) if is_image => only.mend_image(caches.first()),
+    let verdict = match (evidence, &findings[..], alone) {
+        (_, _, Some(alone)) => mend(alone, evidence, &caches).map_or(Verdict::AsIs, |made| Verdict::Made(Box::new(made))),
+        ([only], [finding], None) if only.is_whole(finding) => Verdict::AsIs,
         _ => unite(evidence, caches, max_bytes),
     };
     Decision { verdict, findings }
@@ -141,21 +148,33 @@ impl Evidence {
                 finding.error.is_some() || fits && !is_lying
             }
             (Config::Read(_), Content::Image(manifest, _)) => manifest.bytes.len() <= IMPORT_LIMIT,
-            (Config::Read(_), Content::Other(_)) => true,
+            (Config::Read(_), Content::Images(..) | Content::Other(_)) => true,
         }
     }
 
     /// An image of which something is gone, with what is left of its cache.
-    fn mend_image(&self, cache: Option<&Cache>) -> Verdict {
-        let (Content::Image(manifest, image), Config::Read(config), Some(cache)) = (&self.source.content, &self.config, cache)
-        else {
-            return Verdict::AsIs;
-        };
-        cache.write_into(image, &manifest.bytes, config).map_or(Verdict::AsIs, |derived| {
-            let steps = Steps::of(cache);
-            Verdict::Made(Box::new(Made { derived, steps, united: 1, is_rescued: false, left_out: LeftOut::default() }))
-        })
+    fn mend(&self, cache: &Cache) -> Option<Derived> {
+        let (Content::Image(manifest, image), Config::Read(config)) = (&self.source.content, &self.config) else { return None };
+        if self.gone.is_empty() { None } else { cache.write_into(image, &manifest.bytes, config) }
     }
+}
+
+/// An image, or an index of images, of which something is gone, with what is left of their caches.
+fn mend(alone: &StoredManifest, evidence: &[Evidence], caches: &[Cache]) -> Option<Made> {
+    let mended =
+        evidence.iter().zip(caches).filter_map(|(image, cache)| Some((image.source.content.digest(), image.mend(cache)?)));
+    let mut mended: Vec<_> = mended.collect();
+    let is_index = evidence.iter().all(|image| image.source.content.digest() != alone.digest);
+    let (derived, more) = if is_index {
+        let images: Vec<_> = mended.iter().map(|(digest, image)| (*digest, &image.manifest)).collect();
+        let manifest = write_into_index(&alone.bytes, &images)?;
+        let mut documents = mended.into_iter().flat_map(|(_, image)| [image.config, image.manifest]);
+        (Derived { manifest, config: documents.next()? }, documents.collect())
+    } else {
+        (mended.pop()?.1, Vec::new())
+    };
+    let steps = caches.iter().map(Steps::of).fold(Steps::default(), Steps::and);
+    Some(Made { derived, more, steps, united: 1, is_rescued: false, left_out: LeftOut::default() })
 }
 
 fn unite(evidence: &[Evidence], caches: Vec<Cache>, max_bytes: usize) -> Verdict {
@@ -166,5 +185,6 @@ fn unite(evidence: &[Evidence], caches: Vec<Cache>, max_bytes: usize) -> Verdict
     let union = Cache::union(caches);
     let (derived, left_out) = union.rescue(*form);
     let is_rescued = derived.config.media_type != MediaType::CACHE_CONFIG;
-    Verdict::Made(Box::new(Made { derived, steps: Steps::of(&union), united, is_rescued, left_out }))
+    let steps = Steps::of(&union);
+    Verdict::Made(Box::new(Made { derived, more: Vec::new(), steps, united, is_rescued, left_out }))
 }

@@ -1,18 +1,20 @@
 //! What was made here: stored before it is announced, so that every replica has it.
 
-use futures_util::future::try_join;
+use futures_util::future::try_join_all;
 
 use super::super::manifests::StoredManifest;
 use super::super::{RegistryError, Repository};
-use crate::buildkit::{Derived, Document};
+use super::decide::Made;
+use crate::buildkit::Document;
 use crate::oci::Digest;
 use crate::store::StoreError;
 
 impl Repository {
     /// Stores what was made.
-    pub(super) async fn store_derived(&self, derived: &Derived) -> Result<(), StoreError> {
-        // Nobody knows either before both are there.
-        try_join(self.store_document(&derived.config), self.store_document(&derived.manifest)).await.map(drop)
+    pub(super) async fn store_derived(&self, Made { derived, more, .. }: &Made) -> Result<(), StoreError> {
+        // Nobody knows any of it before all are there.
+        let documents = [&derived.config, &derived.manifest].into_iter().chain(more);
+        try_join_all(documents.map(|document| self.store_document(document))).await.map(drop)
     }
 
     async fn store_document(&self, document: &Document) -> Result<(), StoreError> {

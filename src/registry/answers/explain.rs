@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::super::index::FRESH;
 use super::super::{Asker, RegistryError, Repository};
-use super::decide::{Decision, Made, Steps, Verdict};
+use super::decide::{Made, Steps, Verdict};
 use super::look::Looked;
 use super::rules::Kind;
 use super::story::{Outcome, Story};
@@ -85,7 +85,7 @@ impl Repository {
 
     async fn seen_by_s3(&self, tag: &Tag) -> Result<Option<SeenByS3>, RegistryError> {
         let Some(key) = self.s3_key(tag) else { return Ok(None) };
-        let found = match self.find_s3(&key, self.patience().pull).await? {
+        let found = match self.find_s3(&key, self.patience().bytes).await? {
             None => FoundByS3::Nothing,
             Some((_, Err(error))) => FoundByS3::NoCache(error.to_string()),
             Some((meta, Ok((_, read)))) => read.written_for.map_or(FoundByS3::Exported(meta.last_modified), FoundByS3::Pushed),
@@ -107,15 +107,19 @@ impl Repository {
         };
         let decision = self.decide(&looked).await;
         story.decided(&decision);
-        Ok(Explanation { story, cache: served(&decision), blobs: looked.seen(), ..Explanation::default() })
+        let cache = served(&decision.verdict, &story);
+        Ok(Explanation { story, cache, blobs: looked.seen(), ..Explanation::default() })
     }
 }
 
-/// The cache that a build gets by a decision.
-fn served(Decision { verdict, findings }: &Decision) -> Option<ServedCache> {
+/// The cache that a build gets by a verdict.
+fn served(verdict: &Verdict, story: &Story) -> Option<ServedCache> {
     match verdict {
         Verdict::Nothing => None,
-        Verdict::AsIs => findings.first().map(|found| ServedCache { config_bytes: found.config_bytes, steps: found.usable }),
+        Verdict::AsIs => {
+            let found = story.sources.first()?.found.as_ref()?;
+            Some(ServedCache { config_bytes: found.config_bytes, steps: found.usable })
+        }
         Verdict::Made(made) => {
             let Made { derived, steps, .. } = &**made;
             Some(ServedCache { config_bytes: derived.config.bytes.len(), steps: *steps })

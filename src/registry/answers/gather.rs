@@ -148,9 +148,6 @@ impl Repository {
     }
 
     async fn read_source_of_s3(&self, tag: &Tag, until: Instant) -> Result<Option<Source>, RegistryError> {
-        if self.answering.kind == Some(Kind::Image) {
-            return Ok(None);
-        }
         let reading = timeout_at(until, self.read_s3_cache(tag, self.patience().pull));
         let found = reading.await.unwrap_or_else(|_| Err(late().into()))?;
         Ok(found.map(|cache| self.source(tag, cache.last_modified, Content::OfS3(cache))))
@@ -163,7 +160,7 @@ impl Repository {
     /// Whether `content` is what it is whatever its parts are: an image is there to be run.
     fn stays_alone(&self, content: &Content) -> bool {
         match (content, self.answering.kind) {
-            (Content::Other(_), _) | (_, Some(Kind::Image)) => true,
+            (Content::Images(..) | Content::Other(_), _) | (_, Some(Kind::Image)) => true,
             (Content::Cache(..) | Content::OfS3(_), _) | (Content::Image(..), Some(Kind::Cache)) => false,
             (Content::Image(..), None) => true,
         }
@@ -247,7 +244,8 @@ impl Repository {
         let key = repository.keys.tag(&source.tag);
         let holds = match content {
             Content::Cache(..) | Content::OfS3(_) => true,
-            Content::Other(_) => false,
+            // It has none itself.
+            Content::Images(..) | Content::Other(_) => return false,
             Content::Image(..) if answers.is_plain(&content.digest()) => false,
             Content::Image(_, image) => match repository.read_config(&image.config, until).await {
                 Config::Read(config) => matches!(content.read(&config), Ok(Some(_))),

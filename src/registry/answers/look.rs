@@ -7,13 +7,13 @@ use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 use tokio::time::Instant;
 
+use super::super::manifests::StoredManifest;
 use super::super::presence::Wanted;
 use super::super::{Asker, Repository};
 use super::Served;
 use super::config::Config;
 use super::decide::{Evidence, Finding};
 use super::gather::Gathered;
-use super::rules::Kind;
 use super::source::Source;
 use crate::oci::{Digest, RepoName};
 
@@ -24,15 +24,20 @@ pub(super) struct Looked {
     pub evidence: Arc<Vec<Evidence>>,
     /// How many bytes of configs are united at most.
     pub max_bytes: usize,
-    /// Whether the only source is an image that somebody may want to run, and stays one.
-    pub is_image: bool,
+    /// What was found, if that is the sources' only one, or an index of them, and somebody may want to run it.
+    pub alone: Option<StoredManifest>,
 }
 
 impl Repository {
     /// What is known by `until` of what was gathered; `None` of what is no cache for whoever asks.
     pub(super) async fn look_over(&self, gathered: &Gathered, asker: Asker, until: Instant) -> Option<Looked> {
-        let Gathered { sources, is_alone, .. } = gathered;
-        if sources.is_empty() || *is_alone && !(asker == Asker::Import && self.may_mend(&sources[0], until).await) {
+        let only = gathered.sources.first().filter(|_| gathered.is_alone);
+        let images = match only {
+            Some(only) if asker == Asker::Import => self.images_of(only, until).await,
+            _ => Vec::new(),
+        };
+        let sources = if gathered.is_alone { &images } else { &gathered.sources };
+        if sources.is_empty() {
             return None;
         }
         let max_bytes = usize::try_from(self.answering.parts.max_bytes).unwrap_or(usize::MAX);
@@ -44,14 +49,10 @@ impl Repository {
             let gone = source.content.blobs().into_iter().filter(is_gone).map(|wanted| wanted.digest).collect();
             Evidence { source: source.clone(), config, gone }
         });
-        let looked = Looked { evidence: Arc::new(evidence.collect()), max_bytes, is_image: *is_alone };
+        let alone = only.and_then(|only| only.content.manifest()).cloned();
+        let looked = Looked { evidence: Arc::new(evidence.collect()), max_bytes, alone };
         self.keep_for_import(&looked, asker);
         Some(looked)
-    }
-
-    /// Whether what was found alone is an image that has a cache in it.
-    async fn may_mend(&self, only: &Source, until: Instant) -> bool {
-        only.repository.answering.kind != Some(Kind::Image) && self.holds_cache(only, until).await
     }
 
     /// Keeps the configs of another image that are about to be asked for in this one.
@@ -69,7 +70,7 @@ impl Repository {
 impl Looked {
     /// What it is known by; `None` where not all of it is known.
     pub fn fingerprint(&self) -> Option<Digest> {
-        let mut text = format!("{} {}", self.max_bytes, self.is_image);
+        let mut text = format!("{} {:?}", self.max_bytes, self.alone.as_ref().map(|alone| alone.digest));
         for Evidence { source, config, gone } in self.evidence.iter() {
             let read = match config {
                 Config::Read(_) => "read",
@@ -84,16 +85,21 @@ impl Looked {
         Some(Digest::sha256(text.as_bytes()))
     }
 
-    /// What can be served where nothing can be made: the first source that is whole as far as anybody knows.
+    /// What can be served where nothing can be made: the first source that is whole as far as anybody knows. What
+    /// somebody may want to run is theirs to judge.
     pub fn whole_by_itself(&self) -> Option<Served> {
+        if self.alone.is_some() {
+            return self.first();
+        }
         let unread = Finding::default();
         let whole = self.evidence.iter().find(|evidence| evidence.is_whole(&unread));
         whole.and_then(|evidence| evidence.source.content.manifest()).map(Served::whole)
     }
 
-    /// The first source, as it is.
+    /// The first source, as it is, or the index that it is in.
     pub fn first(&self) -> Option<Served> {
-        self.evidence.first().and_then(|evidence| evidence.source.content.manifest()).map(Served::whole)
+        let first = || self.evidence.first()?.source.content.manifest();
+        self.alone.as_ref().or_else(first).map(Served::whole)
     }
 }
 

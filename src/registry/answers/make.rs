@@ -1,8 +1,5 @@
 //! Making what a cache is served as, once for all who ask for it.
 
-use std::sync::Arc;
-
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::manifests::StoredManifest;
@@ -30,8 +27,8 @@ impl Repository {
 
     /// Decides what is served, makes it if it is to be made, and tells of it.
     pub(super) async fn make(&self, tag: &Tag, looked: &Looked, story: &mut Story, time: Time) -> Option<Served> {
-        // As long as it takes, so that nobody else makes the same meanwhile. What it takes the longest is its end.
-        let turn = timeout_at(time.end_of(Step::Deciding), self.turn()).await.ok();
+        // Kept until it is stored, so that nobody else makes the same meanwhile.
+        let turn = timeout_at(time.end_of(Step::Deciding), self.registry.answers.turn()).await.ok();
         if let Some(served) = self.recall(looked, story) {
             return served;
         }
@@ -54,15 +51,10 @@ impl Repository {
         served
     }
 
-    /// A turn at making something. `None` would mean that they are not limited, which they always are.
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.registry.answering).acquire_owned().await.ok()
-    }
-
     /// What to serve, decided on a thread of its own.
     pub(super) async fn decide(&self, looked: &Looked) -> Decision {
-        let Looked { evidence, max_bytes, is_image } = looked.clone();
-        let deciding = tokio::task::spawn_blocking(move || decide(&evidence, max_bytes, is_image));
+        let Looked { evidence, max_bytes, alone } = looked.clone();
+        let deciding = self.registry.work_on_cache(move || decide(&evidence, max_bytes, alone.as_ref()));
         deciding.await.unwrap_or(Decision { verdict: Verdict::Nothing, findings: Vec::new() })
     }
 
@@ -89,7 +81,7 @@ impl Repository {
         if self.registry.answers.is_refused() {
             return false;
         }
-        let storing = timeout_at(until, self.store_derived(&made.derived));
+        let storing = timeout_at(until, self.store_derived(made));
         let Err(error) = storing.await.unwrap_or_else(|_| Err(late())) else { return true };
         let (cause, is_refused) = (std::error::Error::source(&error), matches!(error, StoreError::Denied(_)));
         if is_refused && self.registry.answers.note_refusal() {

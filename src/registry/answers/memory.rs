@@ -8,6 +8,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::super::manifests::ManifestInfo;
@@ -40,9 +41,21 @@ pub(super) enum Known {
     Nothing,
 }
 
-/// What this process remembers.
-#[derive(Debug, Default)]
-pub(in crate::registry) struct Memory(Mutex<Remembered>);
+/// How many new forms are made and stored at once: whoever waits finds most likely that theirs was among them.
+const MADE_AT_ONCE: usize = 2;
+
+/// What this process remembers, and whose turn it is to make something new.
+#[derive(Debug)]
+pub(in crate::registry) struct Memory {
+    remembered: Mutex<Remembered>,
+    making: Semaphore,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { remembered: Mutex::default(), making: Semaphore::new(MADE_AT_ONCE) }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Remembered {
@@ -120,8 +133,13 @@ impl Memory {
         self.lock().refused.replace(Instant::now()).is_none()
     }
 
+    /// A turn at making something. Nobody is ever refused one.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.making.acquire().await.ok()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Remembered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

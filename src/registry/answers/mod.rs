@@ -22,6 +22,7 @@ mod decide;
 mod derived;
 mod explain;
 mod gather;
+mod images;
 mod look;
 mod make;
 mod memory;
@@ -44,6 +45,7 @@ use gather::Gathered;
 use look::Looked;
 use source::Source;
 
+pub(super) use config::Config;
 pub use decide::{Finding, Steps};
 pub use explain::{Explanation, FoundByS3, Seen, SeenByS3, ServedCache};
 pub use gather::{PassedOver, Why};
@@ -51,7 +53,7 @@ pub(super) use memory::Memory;
 pub use rules::{Answering, Fallback, Kind, Parts, Target};
 pub use story::{Outcome, Story, Told, What};
 
-/// How many new forms of caches are made at once, by all who ask: it takes a processor, and three times their size in memory.
+/// How many caches are worked on at once, by all who ask: it takes a processor, and three times their size in memory.
 const AT_ONCE: usize = 2;
 
 /// How long each step of an answer may take, in sixteenths of what is waited for all, counted from the beginning of the first.

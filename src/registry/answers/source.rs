@@ -34,6 +34,8 @@ pub(super) enum Content {
     Cache(StoredManifest, CacheManifest),
     /// An image that was pushed, and that may hold a cache.
     Image(StoredManifest, ImageManifest),
+    /// An index of manifests that was pushed, some of which may be such images.
+    Images(StoredManifest, Vec<Descriptor>),
     /// Something else that was pushed, which no build has a use for.
     Other(StoredManifest),
     /// A cache that a client of `type=s3` wrote, which nobody else could read as it is.
@@ -45,14 +47,17 @@ impl Content {
         match Contents::of(&manifest.bytes) {
             Some(Contents::Cache(cache)) => Self::Cache(manifest, cache),
             Some(Contents::Image(image)) => Self::Image(manifest, image),
-            Some(Contents::Images(_)) | None => Self::Other(manifest),
+            Some(Contents::Images(children)) => Self::Images(manifest, children),
+            None => Self::Other(manifest),
         }
     }
 
     /// What whoever asks gets of it as it is, if it was pushed.
     pub fn manifest(&self) -> Option<&StoredManifest> {
         match self {
-            Self::Cache(manifest, _) | Self::Image(manifest, _) | Self::Other(manifest) => Some(manifest),
+            Self::Cache(manifest, _) | Self::Image(manifest, _) | Self::Images(manifest, _) | Self::Other(manifest) => {
+                Some(manifest)
+            }
             Self::OfS3(_) => None,
         }
     }
@@ -60,7 +65,9 @@ impl Content {
     /// What it is known by.
     pub fn digest(&self) -> Digest {
         match self {
-            Self::Cache(manifest, _) | Self::Image(manifest, _) | Self::Other(manifest) => manifest.digest,
+            Self::Cache(manifest, _) | Self::Image(manifest, _) | Self::Images(manifest, _) | Self::Other(manifest) => {
+                manifest.digest
+            }
             Self::OfS3(cache) => cache.digest,
         }
     }
@@ -70,7 +77,7 @@ impl Content {
         match self {
             Self::Cache(_, cache) => Some(&cache.config),
             Self::Image(_, image) => Some(&image.config),
-            Self::Other(_) | Self::OfS3(_) => None,
+            Self::Images(..) | Self::Other(_) | Self::OfS3(_) => None,
         }
     }
 
@@ -79,7 +86,7 @@ impl Content {
         match self {
             Self::Cache(_, cache) => wanted(cache.layers.iter().map(|layer| &layer.descriptor).chain([&cache.config])),
             Self::Image(_, image) => wanted(image.layers.iter().map(|layer| &layer.descriptor).chain([&image.config])),
-            Self::Other(_) => HashSet::new(),
+            Self::Images(..) | Self::Other(_) => HashSet::new(),
             Self::OfS3(cache) => {
                 let blobs = cache.read.cache.blobs().iter();
                 blobs.map(|(digest, blob)| Wanted { digest: *digest, size: blob.size }).collect()
@@ -91,7 +98,7 @@ impl Content {
     pub fn form(&self) -> Form {
         match self {
             Self::Cache(_, cache) => cache.form,
-            Self::Image(..) | Self::Other(_) | Self::OfS3(_) => Form::Image,
+            Self::Image(..) | Self::Images(..) | Self::Other(_) | Self::OfS3(_) => Form::Image,
         }
     }
 
@@ -100,7 +107,7 @@ impl Content {
         match self {
             Self::Cache(_, cache) => cache.read(config).map(Some),
             Self::Image(_, image) => image.read(config),
-            Self::Other(_) => Ok(None),
+            Self::Images(..) | Self::Other(_) => Ok(None),
             Self::OfS3(cache) => Ok(Some((*cache.read).clone())),
         }
     }

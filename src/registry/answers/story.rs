@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use super::super::Repository;
-use super::decide::{Decision, Finding, Verdict};
+use super::decide::{Decision, Evidence, Finding, Verdict};
 use super::gather::{Gathered, PassedOver};
 use super::look::Looked;
 use super::memory::Known;
@@ -98,7 +98,7 @@ impl Told {
             name: source.to_string(),
             what: match source.content {
                 Content::Cache(..) => What::Cache,
-                Content::Image(..) => What::Image,
+                Content::Image(..) | Content::Images(..) => What::Image,
                 Content::OfS3(_) => What::OfS3,
                 Content::Other(_) => What::Other,
             },
@@ -114,8 +114,13 @@ impl Told {
 impl Story {
     pub(super) fn of(gathered: &Gathered, looked: Option<&Looked>) -> Self {
         let mut sources: Vec<_> = gathered.sources.iter().map(Told::of).collect();
-        for (told, evidence) in sources.iter_mut().zip(looked.iter().flat_map(|looked| looked.evidence.iter())) {
-            told.gone = evidence.gone.iter().copied().collect();
+        let evidence = looked.iter().flat_map(|looked| looked.evidence.iter());
+        for (at, Evidence { source, gone, .. }) in evidence.enumerate() {
+            // What is in an index is told as the index's.
+            let at = if gathered.is_alone { 0 } else { at };
+            let Some(told) = sources.get_mut(at) else { continue };
+            told.blobs.extend(source.content.blobs().into_iter().map(|wanted| (wanted.digest, wanted.size)));
+            told.gone.extend(gone);
         }
         let (passed_over, stands_in) = (gathered.passed_over.clone(), gathered.stands_in.clone());
         Self { sources, passed_over, stands_in, ..Self::default() }
@@ -123,8 +128,10 @@ impl Story {
 
     /// Takes in what was decided.
     pub(super) fn decided(&mut self, decision: &Decision) {
-        for (told, found) in self.sources.iter_mut().zip(&decision.findings) {
-            told.found = Some(found.clone());
+        match &mut self.sources[..] {
+            // Of what is in an index there is mostly one that has a cache in it.
+            [only] => only.found = decision.findings.iter().max_by_key(|found| found.steps.records).cloned(),
+            sources => sources.iter_mut().zip(&decision.findings).for_each(|(told, found)| told.found = Some(found.clone())),
         }
         self.outcome = match &decision.verdict {
             Verdict::AsIs => Outcome::AsIs,

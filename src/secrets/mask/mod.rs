@@ -202,6 +202,7 @@ mod tests {
             json.clone(),
             format!("{text:?}"),
             serde_json::to_string(&json).unwrap(),
+            serde_json::to_string(&serde_json::to_string(&json).unwrap()).unwrap(),
             encoded(NON_ALPHANUMERIC),
             lower(encoded(NON_ALPHANUMERIC)),
             encoded(COMPONENT),

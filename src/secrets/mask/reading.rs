@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-/// How often something is decoded that was decoded before: an URL may stand in JSON, and JSON in JSON.
-const DEPTH: usize = 2;
+/// How often something is decoded that was decoded before: an URL may stand in JSON, and JSON in JSON, in a line of a log
+/// that is JSON itself.
+const DEPTH: usize = 3;
 
 /// A text in one of the ways to read it.
 pub(super) struct Reading<'a> {

@@ -5,20 +5,26 @@
 //! who reads needs no lock, since a file is put in place only when it is
 //! whole and on the disk.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use secrecy::SecretString;
 
 use super::{MAX_BYTES, SealKey, SealedError, SealedSecret, SealedSecrets, seal, unseal};
+use crate::files::read;
 use crate::secrets::SecretName;
-use crate::secrets::value::read;
 
 /// Who may read a file that is new: nobody else needs it.
 const NEW_MODE: u32 = 0o600;
+
+/// How long we wait for whoever else writes in the folder: that takes no time at all.
+const LOCK_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+
+/// How often we look whether the folder is free.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A file of sealed secrets, which need not exist yet.
 #[derive(Clone, Debug)]
@@ -106,8 +112,7 @@ impl SealedFile {
         change: impl FnOnce(&Self) -> Result<(SealedSecrets, T), SealedError>,
     ) -> Result<T, SealedError> {
         let target = self.target().map_err(SealedError::Unwritable)?;
-        let folder = File::open(folder(&target.0)).map_err(SealedError::Unwritable)?;
-        folder.lock().map_err(SealedError::Unwritable)?;
+        let folder = locked(folder(&target.0))?;
         let (secrets, outcome) = change(&target)?;
         target.replace(&seal(&secrets, key)?, &folder)?;
         Ok(outcome)
@@ -140,7 +145,9 @@ impl SealedFile {
         let write = || -> io::Result<File> {
             // What somebody left who was killed while writing; nobody is now.
             match fs::remove_file(new) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io::Error::new(error.kind(), format!("{} is in the way: {error}", new.display())));
+                }
                 _ => (),
             }
             let mut file = OpenOptions::new().write(true).create_new(true).mode(NEW_MODE).open(new)?;
@@ -164,7 +171,43 @@ fn keep(file: &File, old: &Metadata) -> Result<(), SealedError> {
     file.set_permissions(Permissions::from_mode(old.mode() & 0o777)).map_err(SealedError::Unwritable)
 }
 
+/// The folder at `path`, which nobody else writes in until it is dropped.
+fn locked(path: &Path) -> Result<File, SealedError> {
+    let folder = File::open(path).map_err(SealedError::Unwritable)?;
+    let end = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(folder),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(LOOK_AGAIN),
+            Err(TryLockError::WouldBlock) => return Err(SealedError::Locked { folder: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(SealedError::Unwritable(error)),
+        }
+    }
+}
+
 /// The folder that the file at `path` is in.
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::value::value;
+
+    #[test]
+    fn whoever_holds_the_folder_is_not_waited_for_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = "0".repeat(64);
+        let key = SealKey::from_environment(&[("LONGSHORE_SECRET_KEY", key)].into_iter().collect()).unwrap();
+        let file = SealedFile::new(folder.path().join("secrets"));
+        let set = || file.set(&key, vec![("A".parse().unwrap(), value(b"a").unwrap())]);
+
+        let held = locked(folder.path()).unwrap();
+        let told = set().unwrap_err().to_string();
+        drop(held);
+
+        assert!(told.contains(&format!("somebody holds a lock on {}", folder.path().display())), "{told}");
+        assert!(set().is_ok());
+    }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox};
 
+use crate::files::read;
 use crate::secrets::Environment;
-use crate::secrets::value::read;
 
 /// Where gocdnext has its key, which is taken where there is none of ours.
 pub(crate) const GOCDNEXT_KEY: &str = "GOCDNEXT_SECRET_KEY";
@@ -93,13 +93,20 @@ impl SealKey {
         stated(environment, NEW_KEY, NEW_KEY_FILE)?.ok_or(KeyError::Absent { variable: NEW_KEY })
     }
 
+    /// The file that `environment` names as that of the key, whatever is in it.
+    pub(crate) fn stated_file(environment: &Environment) -> Option<PathBuf> {
+        environment.get(KEY_FILE).map(PathBuf::from)
+    }
+
     /// The variable it comes from.
-    pub(super) fn origin(&self) -> &'static str {
+    #[must_use]
+    pub fn origin(&self) -> &'static str {
         self.origin
     }
 
     /// The file it comes from, if it does.
-    pub(crate) fn file(&self) -> Option<&Path> {
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 }

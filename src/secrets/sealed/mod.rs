@@ -14,6 +14,7 @@ mod form;
 mod key;
 
 use std::io;
+use std::path::PathBuf;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use secrecy::ExposeSecret;
@@ -67,6 +68,12 @@ pub enum SealedError {
     /// The system does not let us write it; what was there is there still.
     #[error("cannot be written: {0}")]
     Unwritable(#[source] io::Error),
+    /// Somebody else is about to write it, and does not.
+    #[error("cannot be written: somebody holds a lock on {}; lslocks or fuser says who", folder.display())]
+    Locked {
+        /// What is locked.
+        folder: PathBuf,
+    },
     /// The cipher or the source of randomness gave up.
     #[error("cannot be sealed: the cipher failed")]
     Cipher,

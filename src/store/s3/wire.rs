@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject;
 
 use super::S3Settings;
 use crate::credentials::Http;
+use crate::files;
 use crate::store::Misconfiguration;
 
 /// Stores close an idle connection after 5 to 20 s; a request sent into the closing is lost.
@@ -25,6 +26,9 @@ const PAST_THE_PROXY: &str = "169.254.169.254,169.254.170.2,169.254.170.23,fd00:
 
 /// Who issues credentials and has not taken a connection by then is not there.
 const CONNECT_TO_ISSUER: Duration = Duration::from_secs(3);
+
+/// Largest file of certificates; the system's own has a quarter of that.
+const MAX_CA_BYTES: usize = 1024 * 1024;
 
 /// A way to a store, over which any number of clients can be made.
 #[derive(Clone, Debug)]
@@ -75,7 +79,7 @@ impl Wire {
 /// The SDK panics at a file that it can't use, so it only gets what was found to be usable.
 async fn trusting(path: &Path) -> Result<TlsContext, Misconfiguration> {
     let bad = |reason: String| Misconfiguration::CaBundle { path: path.display().to_string(), reason };
-    let pem = tokio::fs::read(path).await.map_err(|error| bad(error.to_string()))?;
+    let pem = files::read_beside(path, MAX_CA_BYTES).await.map_err(|error| bad(error.to_string()))?;
     let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let certificates = certificates.map_err(|error| bad(error.to_string()))?;
     if certificates.is_empty() {
@@ -85,6 +89,6 @@ async fn trusting(path: &Path) -> Result<TlsContext, Misconfiguration> {
     for certificate in certificates {
         roots.add(certificate).map_err(|error| bad(error.to_string()))?;
     }
-    let trusted = TlsContext::builder().with_trust_store(TrustStore::default().with_pem_certificate(pem)).build();
+    let trusted = TlsContext::builder().with_trust_store(TrustStore::default().with_pem_certificate(pem.as_slice())).build();
     trusted.map_err(|error| bad(error.to_string()))
 }

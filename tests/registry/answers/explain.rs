@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore::registry::{Answering, Explanation, Outcome};
+use longshore::registry::{Answering, Explanation, Fallback, Outcome, Parts, Target, Why};
 use longshore::store::ObjectStore;
 
 use crate::broken_store::Operation::{Delete, Put, Touch};
@@ -69,4 +69,26 @@ async fn what_is_no_cache_is_told_as_that() {
     let rules = Answering { kind: Some(longshore::registry::Kind::Image), ..Answering::default() };
     assert!(one.answering(rules).explain(&"inline".parse().unwrap()).await.unwrap().is_left_alone);
     assert!(!image.is_left_alone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_tells_which_parts_do_not_count_and_what_stands_in() {
+    let harbour = Harbour::new();
+    let one = harbour.replica();
+    Cache::of(&["own"]).push(&one.app, "cache").await;
+    Cache::none(&["image"]).push(&one.app, "cache--image").await;
+    for part in ["a", "b"] {
+        Cache::of(&[part]).push(&one.app, &format!("cache--{part}")).await;
+    }
+    let to = vec![Target { repository: None, tag: "cache".parse().unwrap() }];
+    let fallbacks = vec![Fallback { tag: "x-*".parse().unwrap(), to, is_union: false }];
+    let parts = Parts { most: 2, ..Parts::default() };
+    let app = one.answering(Answering { parts, fallbacks, ..Answering::default() });
+
+    let story = app.explain(&"x-1".parse().unwrap()).await.unwrap().story;
+
+    assert_eq!(story.stands_in, ["app:cache"]);
+    let passed_over: Vec<_> = story.passed_over.iter().map(|over| (over.name.as_str(), over.why)).collect();
+    assert_eq!(passed_over, [("app:cache--image", Why::TooMany)]);
+    assert_eq!(story.outcome, Outcome::Made { united: 3, is_rescued: false });
 }

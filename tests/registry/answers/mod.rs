@@ -7,5 +7,4 @@ mod healing;
 mod images;
 mod parts;
 mod replicas;
-mod story;
 mod trouble;
