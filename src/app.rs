@@ -17,12 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
 
 use crate::api::Entrance;
 use crate::config::{self, Config};
 use crate::secrets::Mask;
-use crate::server::{self, Limits};
+use crate::server::{self, Limits, Listening, TlsDoor};
 use crate::store::Misconfiguration;
 
 pub use crate::access::slug;
@@ -44,7 +43,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 
 /// A server that listens and has yet to answer.
 pub struct App {
-    listeners: Vec<(TcpListener, Entrance)>,
+    listeners: Vec<Listening>,
     running: Arc<Running>,
     limits: Limits,
 }
@@ -98,7 +97,9 @@ impl App {
         let mut listeners = listen(&config.server.listeners)?;
         listeners.extend(listen_for_admin(&config.server.admin_listeners)?);
         let limits = Limits { connections: connections(config.server.max_connections), drain: config.server.drain };
-        Ok(Self { listeners, running: Arc::new(Running::start(config, mask).await?), limits })
+        let doors = listeners.iter().map(|it| (it.listener.local_addr().ok(), it.door.clone()));
+        let doors = doors.filter_map(|(address, door)| Some((address?, door?))).collect();
+        Ok(Self { listeners, running: Arc::new(Running::start(config, doors, mask).await?), limits })
     }
 
     /// What can be changed while it serves.
@@ -110,8 +111,8 @@ impl App {
     /// Where those come in who use the registry, and those who watch it, with the ports that the system chose.
     #[must_use]
     pub fn addresses(&self) -> [Vec<SocketAddr>; 2] {
-        let (admin, registry): (Vec<_>, Vec<_>) = self.listeners.iter().partition(|(_, entrance)| *entrance == Entrance::Admin);
-        [registry, admin].map(|those| those.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect())
+        let (admin, registry): (Vec<_>, Vec<_>) = self.listeners.iter().partition(|it| it.entrance == Entrance::Admin);
+        [registry, admin].map(|those| those.iter().filter_map(|it| it.listener.local_addr().ok()).collect())
     }
 
     /// Serves until `stop` is ready and running exports have ended.
@@ -154,24 +155,24 @@ fn connections(most: usize) -> usize {
     possible.min(most)
 }
 
-fn listen(wanted: &[config::Listener]) -> Result<Vec<(TcpListener, Entrance)>, SetupErrors> {
+fn listen(wanted: &[config::Listener]) -> Result<Vec<Listening>, SetupErrors> {
     bind(wanted, |listener| Entrance::Registry(listener.profile.as_deref().map(Arc::from)))
 }
 
-fn listen_for_admin(wanted: &[config::Listener]) -> Result<Vec<(TcpListener, Entrance)>, SetupErrors> {
+fn listen_for_admin(wanted: &[config::Listener]) -> Result<Vec<Listening>, SetupErrors> {
     bind(wanted, |_| Entrance::Admin)
 }
 
 /// Listens on all of `wanted`, or tells all that stands against it.
-fn bind(
-    wanted: &[config::Listener],
-    entrance: impl Fn(&config::Listener) -> Entrance,
-) -> Result<Vec<(TcpListener, Entrance)>, SetupErrors> {
+fn bind(wanted: &[config::Listener], entrance: impl Fn(&config::Listener) -> Entrance) -> Result<Vec<Listening>, SetupErrors> {
     let (mut listeners, mut errors) = (Vec::new(), Vec::new());
     for wanted in wanted {
         let address = wanted.address;
         match server::bind(address) {
-            Ok(listener) => listeners.push((listener, entrance(wanted))),
+            Ok(listener) => {
+                let door = wanted.tls.clone().map(|tls| Arc::new(TlsDoor::new(tls)));
+                listeners.push(Listening { listener, entrance: entrance(wanted), door });
+            }
             Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => errors.push(SetupError::AddressTaken { address }),
             Err(_) if !wanted.required => {}
             Err(cause) => errors.push(SetupError::CannotListen { address, cause }),

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["app", "config", "secrets", "oci"]),
-    ("app", &["server", "api", "access", "registry", "store", "oci", "config", "metrics", "secrets", "credentials"]),
-    ("server", &["api"]),
+    ("app", &["server", "api", "access", "registry", "store", "oci", "config", "metrics", "secrets", "credentials", "tls"]),
+    ("server", &["api", "tls"]),
+    ("tls", &[]),
     ("api", &["access", "registry", "store", "oci", "metrics", "secrets"]),
     ("access", &["registry", "oci"]),
     ("registry", &["store", "oci", "buildkit", "metrics"]),
@@ -24,8 +25,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("secrets", &["files"]),
     ("credentials", &["secrets", "metrics", "files"]),
     // What a store needs to know, the kinds there are, where keys come from, values that refer to secrets, what caches are called,
-    // and who may do what.
-    ("config", &["oci", "buildkit", "store", "secrets", "credentials", "access", "files"]),
+    // who may do what, and TLS.
+    ("config", &["oci", "buildkit", "store", "secrets", "credentials", "access", "files", "tls"]),
 ];
 
 /// Crates that stop at a floor: what is above it speaks them, what is below must not.

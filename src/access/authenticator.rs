@@ -1,15 +1,55 @@
 //! Who somebody is, by what they present.
 
-use secrecy::SecretString;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use secrecy::{ExposeSecret, SecretString};
 
 use super::Identity;
+use super::memory::Memory;
+use super::passes::{Passes, Scope, Taken, is_pass};
 use super::passwords::{Passwords, User};
+use super::tokens::{Accepted, Issuer, Issuers, KeyRing, Refusal, is_token};
 
 /// Finds out who clients are.
-#[derive(Debug)]
 pub struct Authenticator {
     passwords: Passwords,
+    issuers: Issuers,
+    /// Tokens that were accepted.
+    memory: Memory,
+    passes: Option<Passes>,
     over_plain_http: bool,
+}
+
+/// Who somebody is, and for how long and for what that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Who it is.
+    pub identity: Identity,
+    /// Until when, in seconds after 1970.
+    pub until: u64,
+    /// For what, where they show a pass.
+    pub scope: Option<Scope>,
+}
+
+impl Known {
+    /// One who has shown a certificate with `names` in it.
+    #[must_use]
+    pub fn certified(names: Arc<[String]>) -> Self {
+        Self::always(Identity::Certified(names))
+    }
+
+    /// Somebody who is always that, for whatever they want.
+    pub(super) fn always(identity: Identity) -> Self {
+        Self { identity, until: u64::MAX, scope: None }
+    }
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator").field("passwords", &self.passwords).field("issuers", &self.issuers).finish()
+    }
 }
 
 /// What a client says of who it is.
@@ -27,23 +67,47 @@ pub enum Presented {
     Token(SecretString),
 }
 
-/// What was presented is nobody's, or is no longer good. The message says no more than that.
+/// What was presented is not accepted. The messages say no more than who presented it may know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the user name and password, or the token, are not accepted")]
-pub struct Unidentified;
-
-impl Default for Authenticator {
-    /// One that knows nobody.
-    fn default() -> Self {
-        Self::new(Vec::new())
-    }
+pub enum Unidentified {
+    /// It is nobody's.
+    #[error("the user name and password, or the token, are not accepted")]
+    Refused,
+    /// It was good once.
+    #[error("the token has expired; a longer session for its issuer would take it still")]
+    Expired,
 }
 
 impl Authenticator {
-    /// One that knows these.
+    /// One that knows `users`.
     #[must_use]
     pub fn new(users: Vec<User>) -> Self {
-        Self { passwords: Passwords::of(users), over_plain_http: false }
+        let (passwords, issuers) = (Passwords::of(users), Issuers::default());
+        Self { passwords, issuers, memory: Memory::new(), passes: None, over_plain_http: false }
+    }
+
+    /// The same, which also believes `issuers`; keys that they publish are kept in `ring`.
+    #[must_use]
+    pub fn with_issuers(self, issuers: Vec<Issuer>, ring: &KeyRing) -> Self {
+        Self { issuers: Issuers::of(issuers, ring), ..self }
+    }
+
+    /// The same, which gives out passes.
+    #[must_use]
+    pub fn with_passes(self, passes: Option<Passes>) -> Self {
+        Self { passes, ..self }
+    }
+
+    /// Where passes are fetched, if they are given out.
+    #[must_use]
+    pub fn realm(&self) -> Option<&str> {
+        self.passes.as_ref().map(Passes::realm)
+    }
+
+    /// A pass for `known`, for `scope`, and how long it is good for; `None` where none are given out.
+    #[must_use]
+    pub fn pass(&self, known: &Known, scope: Scope) -> Option<(SecretString, Duration)> {
+        self.passes.as_ref()?.give(&known.identity, scope, known.until)
     }
 
     /// The same, which takes passwords and tokens over plain HTTP from beyond this machine, if that is `allowed`.
@@ -61,7 +125,7 @@ impl Authenticator {
     /// Whether anybody could say who they are. Where nobody can, everybody is anonymous, whatever they present.
     #[must_use]
     pub fn is_offered(&self) -> bool {
-        !self.passwords.is_empty()
+        !self.passwords.is_empty() || !self.issuers.is_empty()
     }
 
     /// Who presents this.
@@ -69,27 +133,79 @@ impl Authenticator {
     /// # Errors
     ///
     /// Something was presented, and it is not accepted.
-    pub async fn identify(&self, presented: &Presented) -> Result<Identity, Unidentified> {
+    pub async fn identify(&self, presented: &Presented) -> Result<Known, Unidentified> {
         match presented {
-            Presented::Nothing => Ok(Identity::Anonymous),
-            _ if !self.is_offered() => Ok(Identity::Anonymous),
-            Presented::Password { user, password } => {
-                let checked = self.passwords.check(user, password).await;
-                if checked.is_news {
-                    tell_of_login(user, checked.identity.is_some());
-                }
-                checked.identity.ok_or(Unidentified)
+            Presented::Nothing => Ok(Known::always(Identity::Anonymous)),
+            _ if !self.is_offered() => Ok(Known::always(Identity::Anonymous)),
+            // docker login can carry a token only so.
+            Presented::Password { password, .. } if is_token(password.expose_secret()) && !self.issuers.is_empty() => {
+                self.by_token(password).await
             }
-            Presented::Token(_) => {
-                tracing::info!(target: super::AUDIT, event = "login", result = "refused", "token refused");
-                Err(Unidentified)
+            Presented::Password { user, password } => self.by_password(user, password).await.map(Known::always),
+            Presented::Token(pass) if is_pass(pass.expose_secret()) => self.by_pass(pass),
+            Presented::Token(token) => self.by_token(token).await,
+        }
+    }
+
+    async fn by_password(&self, user: &str, password: &SecretString) -> Result<Identity, Unidentified> {
+        let checked = self.passwords.check(user, password).await;
+        if checked.is_news {
+            let identity = Identity::User { name: user.into(), groups: [].into() };
+            tell_of_login(&identity, checked.identity.as_ref().map(drop).ok_or("wrong, or nobody is called so"));
+        }
+        checked.identity.ok_or(Unidentified::Refused)
+    }
+
+    async fn by_token(&self, token: &SecretString) -> Result<Known, Unidentified> {
+        let mark = self.memory.mark("", token.expose_secret());
+        if let Some(known) = mark.and_then(|mark| self.memory.recall(&mark)) {
+            return known.ok_or(Unidentified::Refused);
+        }
+        match self.issuers.check(token.expose_secret()).await {
+            Ok(Accepted { identity, until }) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                let (limit, known) = (Duration::from_secs(until.saturating_sub(now)), Known { identity, until, scope: None });
+                mark.into_iter().for_each(|mark| self.memory.remember(mark, Some(known.clone()), limit));
+                tell_of_login(&known.identity, Ok(()));
+                Ok(known)
+            }
+            Err(refusal) => {
+                tell_of_login(&"a token", Err(&refusal.to_string()));
+                Err(if refusal == Refusal::Expired { Unidentified::Expired } else { Unidentified::Refused })
             }
         }
     }
+
+    /// Who shows a pass, as they are known now: one who is gone is nobody.
+    fn by_pass(&self, pass: &SecretString) -> Result<Known, Unidentified> {
+        let taken = self.passes.as_ref().and_then(|passes| passes.take(pass.expose_secret()));
+        let known = taken.and_then(|Taken { identity, scope, until }| {
+            let identity = match identity {
+                Identity::User { name, .. } => self.passwords.user(&name)?.clone(),
+                Identity::Issued { ref issuer, .. } if !self.issuers.has(issuer) => return None,
+                identity => identity,
+            };
+            Some(Known { identity, until, scope: Some(scope) })
+        });
+        known.ok_or_else(|| {
+            tell_of_login(&"a pass", Err("it is not ours, or over, or its holder is gone"));
+            Unidentified::Refused
+        })
+    }
 }
 
-fn tell_of_login(user: &str, is_right: bool) {
-    let identity = Identity::User { name: user.into(), groups: [].into() };
-    let result = if is_right { "accepted" } else { "refused" };
-    tracing::info!(target: super::AUDIT, event = "login", %identity, result, "password checked");
+impl Default for Authenticator {
+    /// One that knows nobody.
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+fn tell_of_login(identity: &dyn fmt::Display, outcome: Result<(), &str>) {
+    match outcome {
+        Ok(()) => tracing::info!(target: super::AUDIT, event = "login", %identity, result = "accepted", "logged in"),
+        Err(reason) => {
+            tracing::info!(target: super::AUDIT, event = "login", %identity, result = "refused", reason, "not logged in");
+        }
+    }
 }

@@ -15,6 +15,8 @@ pub struct Grants {
     /// By the beginning of a user's name, or of a group's.
     users: HashMap<Box<str>, ByImage>,
     groups: HashMap<Box<str>, ByImage>,
+    /// By the beginning of a name in a certificate.
+    certificates: HashMap<Box<str>, ByImage>,
     issuers: HashMap<Box<str>, OfIssuer>,
 }
 
@@ -65,6 +67,9 @@ impl Grants {
                 beginnings(name).for_each(|beginning| look(self.users.get(beginning)));
                 groups.iter().flat_map(|group| beginnings(group)).for_each(|beginning| look(self.groups.get(beginning)));
             }
+            Identity::Certified(names) => {
+                names.iter().flat_map(|name| beginnings(name)).for_each(|beginning| look(self.certificates.get(beginning)));
+            }
             Identity::Issued { issuer, .. } => {
                 let Some(of_issuer) = self.issuers.get(&**issuer) else { return self.at(places, identity, image) };
                 look(Some(&of_issuer.whoever));
@@ -92,6 +97,7 @@ impl Grants {
             Who::Anyone => &mut self.anyone,
             Who::User { name: Some(name), .. } => self.users.entry(beginning(name)).or_default(),
             Who::User { group: Some(group), .. } => self.groups.entry(beginning(group)).or_default(),
+            Who::Certified(name) => self.certificates.entry(beginning(name)).or_default(),
             Who::User { name: None, group: None } => self.users.entry("".into()).or_default(),
             Who::Issued { issuer, claims } => {
                 let of_issuer = self.issuers.entry(issuer.clone()).or_default();

@@ -19,6 +19,9 @@ pub(super) const REF_SLUG: &str = "ref_slug";
 /// What a pattern calls the name of a user.
 pub(super) const USER: &str = "user";
 
+/// What a pattern calls the name in a certificate.
+pub(super) const CERTIFICATE: &str = "certificate";
+
 /// The claims that say for which ref a token was issued, as GitHub and GitLab have them.
 const REFS: [&str; 2] = ["ref", "ref_path"];
 
@@ -34,6 +37,8 @@ pub enum Identity {
         /// The groups that they are in.
         groups: Arc<[Box<str>]>,
     },
+    /// One who has shown a certificate, by the names in it.
+    Certified(Arc<[String]>),
     /// A job that its CI system vouches for.
     Issued {
         /// What the configuration calls the issuer.
@@ -55,6 +60,8 @@ pub enum Who {
         /// A group that they are in.
         group: Option<TextPattern>,
     },
+    /// Those who have shown a certificate with such a name in it.
+    Certified(TextPattern),
     /// Jobs that this issuer vouches for, whose claims are all like these.
     Issued {
         /// What the configuration calls the issuer.
@@ -69,7 +76,7 @@ impl Identity {
     pub(super) fn values(&self, claim: &str) -> &[String] {
         match self {
             Self::Issued { claims, .. } => claims.get(claim).map_or(&[], Vec::as_slice),
-            Self::Anonymous | Self::User { .. } => &[],
+            Self::Anonymous | Self::User { .. } | Self::Certified(_) => &[],
         }
     }
 
@@ -83,6 +90,7 @@ impl Claims for Identity {
         match self {
             Self::Anonymous => None,
             Self::User { name: own, .. } => (name == USER).then_some(Cow::Borrowed(own)),
+            Self::Certified(names) => single(names).filter(|_| name == CERTIFICATE).map(Cow::Borrowed),
             Self::Issued { .. } if name == REF_SLUG => self.ref_slug().map(Cow::Owned),
             Self::Issued { .. } => single(self.values(name)).map(Cow::Borrowed),
         }
@@ -125,6 +133,7 @@ impl Who {
                 let is_in = |pattern: &TextPattern| groups.iter().any(|group| pattern.matches(group, identity));
                 is_called && group.as_ref().is_none_or(is_in)
             }
+            (Self::Certified(pattern), Identity::Certified(names)) => names.iter().any(|name| pattern.matches(name, identity)),
             (Self::Issued { issuer, claims }, Identity::Issued { issuer: own, .. }) => {
                 let says = |claim: &str, pattern: &TextPattern| {
                     identity.values(claim).iter().any(|value| pattern.matches(value, identity))
@@ -142,6 +151,7 @@ impl fmt::Display for Identity {
         match self {
             Self::Anonymous => f.write_str("anonymous"),
             Self::User { name, .. } => write!(f, "user {}", printable(name)),
+            Self::Certified(names) => write!(f, "certificate {}", printable(&names.join(" "))),
             Self::Issued { issuer, .. } => match single(self.values("sub")) {
                 Some(subject) => write!(f, "{issuer}: {}", printable(subject)),
                 None => f.write_str(issuer),
@@ -164,6 +174,7 @@ impl fmt::Display for Who {
                 let name = name.iter().map(|pattern| pair("user", pattern));
                 name.chain(group.iter().map(|pattern| pair("group", pattern))).collect()
             }
+            Self::Certified(pattern) => vec![pair(CERTIFICATE, pattern)],
             Self::Issued { issuer, claims } => {
                 let issuer = std::iter::once(format!("issuer = {issuer:?}"));
                 issuer.chain(claims.iter().map(|(claim, pattern)| pair(claim, pattern))).collect()

@@ -8,12 +8,15 @@ mod authenticator;
 mod grant;
 mod grants;
 mod identity;
+mod memory;
+mod passes;
 mod passwords;
 mod profiles;
 mod rules;
 mod slug;
 mod standing;
 mod text_pattern;
+mod tokens;
 mod visit;
 
 use std::fmt;
@@ -22,16 +25,18 @@ use std::sync::Arc;
 use crate::oci::{Pattern, RepoName, Tag};
 use crate::registry::{Registry, Repository, WritableRepository};
 
-pub use authenticator::{Authenticator, Presented, Unidentified};
+pub use authenticator::{Authenticator, Known, Presented, Unidentified};
 pub use grant::{Grant, Part, Verb};
 pub use grants::Grants;
 pub use identity::{Identity, Who, claims};
+pub use passes::{Action, Passes, Scope};
 pub use passwords::{InvalidPasswordHash, PasswordHash, User};
 pub use profiles::Profiles;
 pub use rules::{FallbackRule, ImageRule, Rules};
 pub use slug::slug;
 pub use standing::{PART_SEPARATOR, Rule, Ruling, Standing};
 pub use text_pattern::{InvalidTextPattern, TextPattern};
+pub use tokens::{Algorithm, Fetch, InvalidAlgorithm, InvalidKeySet, Issuer, KeyRing, KeySet, is_safe_url};
 pub use visit::{Denied, Destination, Refused, Visit};
 
 /// What events go by that tell who did what.

@@ -8,21 +8,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::{hmac, rand::SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
 use super::Identity;
-
-/// How long the outcome of a check is good for.
-const REMEMBERED: Duration = Duration::from_secs(60);
-
-/// Most outcomes that are remembered.
-const MAX_REMEMBERED: usize = 4096;
+use super::authenticator::Known;
+use super::memory::{Mark, Memory};
 
 /// How many checks run at once; each keeps a processor busy.
 const AT_ONCE: usize = 2;
@@ -64,16 +58,8 @@ pub(super) struct Passwords {
     users: HashMap<Arc<str>, (PasswordHash, Identity)>,
     /// Of all users: one of them stands in for that of somebody who is not known.
     hashes: Vec<PasswordHash>,
-    key: Option<hmac::Key>,
-    remembered: Mutex<HashMap<[u8; 32], Outcome>>,
+    memory: Memory,
     turns: Arc<Semaphore>,
-}
-
-/// Who it was, if anybody, and until when that is good.
-#[derive(Clone)]
-struct Outcome {
-    identity: Option<Identity>,
-    until: Instant,
 }
 
 /// Who somebody is by their password.
@@ -95,11 +81,14 @@ impl Passwords {
         Self {
             users: users.into_iter().map(identity).collect(),
             hashes,
-            // Without randomness nothing is remembered.
-            key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok(),
-            remembered: Mutex::default(),
+            memory: Memory::new(),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
         }
+    }
+
+    /// The user who is called `name`.
+    pub(super) fn user(&self, name: &str) -> Option<&Identity> {
+        self.users.get(name).map(|(_, identity)| identity)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -108,8 +97,11 @@ impl Passwords {
 
     /// Who `name` with `password` is.
     pub(super) async fn check(&self, name: &str, password: &SecretString) -> Checked {
-        let mark = self.mark(name, password);
-        let recall = || mark.and_then(|mark| self.recall(&mark)).map(|identity| Checked { identity, is_news: false });
+        let mark = self.memory.mark(name, password.expose_secret());
+        let recall = || {
+            mark.and_then(|mark| self.memory.recall(&mark))
+                .map(|known| Checked { identity: known.map(|known| known.identity), is_news: false })
+        };
         if let Some(checked) = recall() {
             return checked;
         }
@@ -127,46 +119,17 @@ impl Passwords {
         });
         let is_right = checking.await.unwrap_or(false);
         let identity = identity.filter(|_| is_right);
-        mark.into_iter().for_each(|mark| self.remember(mark, identity.clone()));
+        mark.into_iter().for_each(|mark| self.memory.remember(mark, identity.clone().map(Known::always), Duration::MAX));
         Checked { identity, is_news: true }
     }
 
     /// What the password is checked against, and who it would be.
-    fn candidate(&self, name: &str, mark: Option<&[u8; 32]>) -> (PasswordHash, Option<Identity>) {
+    fn candidate(&self, name: &str, mark: Option<&Mark>) -> (PasswordHash, Option<Identity>) {
         if let Some((hash, identity)) = self.users.get(name) {
             return (hash.clone(), Some(identity.clone()));
         }
         let index = mark.map_or(0, |mark| usize::from(mark[0])) % self.hashes.len().max(1);
         (self.hashes.get(index).cloned().unwrap_or(PasswordHash("".into())), None)
-    }
-
-    /// What stands for both where they are remembered.
-    fn mark(&self, name: &str, password: &SecretString) -> Option<[u8; 32]> {
-        let mut context = hmac::Context::with_key(self.key.as_ref()?);
-        context.update(&(name.len() as u64).to_be_bytes());
-        context.update(name.as_bytes());
-        context.update(password.expose_secret().as_bytes());
-        context.sign().as_ref().try_into().ok()
-    }
-
-    fn recall(&self, mark: &[u8; 32]) -> Option<Option<Identity>> {
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.get(mark).filter(|outcome| Instant::now() < outcome.until).map(|outcome| outcome.identity.clone())
-    }
-
-    fn remember(&self, mark: [u8; 32], identity: Option<Identity>) {
-        let now = Instant::now();
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= MAX_REMEMBERED {
-            remembered.retain(|_, outcome| now < outcome.until);
-        }
-        if remembered.len() >= MAX_REMEMBERED {
-            // Who guesses must not push out who knows.
-            remembered.retain(|_, outcome| outcome.identity.is_some());
-        }
-        if remembered.len() < MAX_REMEMBERED {
-            remembered.insert(mark, Outcome { identity, until: now + REMEMBERED });
-        }
     }
 }
 
@@ -235,7 +198,7 @@ mod tests {
             assert_eq!(check(&passwords, name, password).await, (expected, false), "{name} {password}");
         }
 
-        tokio::time::advance(REMEMBERED).await;
+        tokio::time::advance(Duration::from_secs(60)).await;
 
         assert_eq!(check(&passwords, "alice", "right").await, (alice(), true));
     }
@@ -245,7 +208,7 @@ mod tests {
         let passwords = Passwords::of(vec![user("alice", "right")]);
 
         let (known, is_known) = passwords.candidate("alice", None);
-        let (unknown, is_nobody) = passwords.candidate("carol", passwords.mark("carol", &"right".into()).as_ref());
+        let (unknown, is_nobody) = passwords.candidate("carol", passwords.memory.mark("carol", "right").as_ref());
 
         assert_eq!(known, unknown);
         assert!(is_known.is_some() && is_nobody.is_none());
@@ -260,21 +223,6 @@ mod tests {
         assert!(check(&passwords, "alice", &long).await.0.is_some());
         assert_eq!(check(&passwords, "alice", &format!("{long}y")).await.0, None);
         assert_eq!(check(&passwords, "alic", &format!("e{long}")).await.0, None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_guesses_does_not_push_out_who_knows() {
-        let passwords = Passwords::of(vec![user("alice", "right")]);
-        check(&passwords, "alice", "right").await;
-
-        for guess in 0..2 * MAX_REMEMBERED as u32 {
-            let mut mark = [0; 32];
-            mark[..4].copy_from_slice(&guess.to_be_bytes());
-            passwords.remember(mark, None);
-        }
-
-        assert!(passwords.remembered.lock().unwrap().len() <= MAX_REMEMBERED);
-        assert!(!check(&passwords, "alice", "right").await.1, "remembered still");
     }
 
     #[test]

@@ -98,16 +98,22 @@ impl<'a> Visit<'a> {
     ///
     /// The client may read none of its tags.
     pub fn read(&self) -> Result<Repository, Denied> {
-        self.look(Part::Shared, || self.image.to_string())
+        self.look(Part::Shared, Verb::Read, || self.image.to_string())
     }
 
-    /// The image, to read the manifest at `reference`.
+    /// The image, to read the manifest at `reference`, for the sake of doing `verb`: who pushes looks first.
     ///
     /// # Errors
     ///
     /// The client may not.
-    pub fn read_at(&self, reference: &Reference) -> Result<Repository, Denied> {
-        self.look(part(reference, Part::Shared), || format!("{reference} of {}", self.image))
+    pub fn read_at(&self, reference: &Reference, verb: Verb) -> Result<Repository, Denied> {
+        self.look(part(reference, Part::Shared), verb, || format!("{reference} of {}", self.image))
+    }
+
+    /// Whether the client may do `verb` with any part of the image, or is not told that it may not.
+    #[must_use]
+    pub fn may(&self, verb: Verb) -> bool {
+        self.standing.rule(verb, Part::Shared) != Ruling::Denied
     }
 
     /// Whether the client may read `tag`.
@@ -190,14 +196,15 @@ impl<'a> Visit<'a> {
         }
     }
 
-    /// The image, to look at `part`, which is called so.
+    /// The image, to look at `part`, which is called so, for the sake of doing `verb`.
     ///
     /// Who may push asks first what is there: a refusal would fail a push that is allowed.
-    fn look(&self, part: Part<'_>, object: impl Fn() -> String) -> Result<Repository, Denied> {
+    fn look(&self, part: Part<'_>, verb: Verb, object: impl Fn() -> String) -> Result<Repository, Denied> {
         match self.standing.rule(Verb::Read, part) {
             Ruling::Allowed(_) => Ok(self.profile.readable(&self.image, |image, tag| self.may_read_of(image, tag))),
             Ruling::Instead(_) => Err(Denied::Absent(object())),
             Ruling::Denied if self.standing.rule(Verb::Write, part) != Ruling::Denied => Err(Denied::Absent(object())),
+            Ruling::Denied if self.standing.is_known() => Err(self.denied(verb, object())),
             Ruling::Denied => Err(self.denied(Verb::Read, object())),
         }
     }

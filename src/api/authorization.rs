@@ -5,11 +5,32 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use secrecy::SecretString;
 
-use super::error::ApiError;
-use crate::access::Presented;
+use crate::access::{Presented, Unidentified};
 
-/// What a client is asked for who did not say who it is (RFC 7617, "The 'Basic' HTTP Authentication Scheme").
-pub(super) const CHALLENGE: &str = "Basic realm=\"longshore\", charset=\"UTF-8\"";
+/// Why it is not known who sends a request, or what for. The messages are fit to send.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unknown {
+    /// Nobody says who they are.
+    #[error("say who you are: this takes a user name and password, or a token")]
+    Nobody,
+    /// What is presented is not accepted.
+    #[error(transparent)]
+    Refused(#[from] Unidentified),
+    /// What is presented makes no sense. Nothing of it is repeated.
+    #[error("the Authorization header makes no sense")]
+    Malformed,
+    /// A pass that was fetched for something else.
+    #[error("the token is for something else; fetch one for {0}")]
+    OutOfScope(String),
+}
+
+/// What a client is asked for: a password (RFC 7617, "The 'Basic' HTTP Authentication Scheme"), or a token that it
+/// fetches at `realm`, for `scope`.
+pub(super) fn challenge(realm: Option<&str>, scope: Option<&str>) -> String {
+    let Some(realm) = realm else { return "Basic realm=\"longshore\", charset=\"UTF-8\"".to_owned() };
+    let scope = scope.map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
+    format!("Bearer realm=\"{realm}\",service=\"longshore\"{scope}")
+}
 
 /// What `headers` present.
 ///
@@ -18,18 +39,18 @@ pub(super) const CHALLENGE: &str = "Basic realm=\"longshore\", charset=\"UTF-8\"
 /// # Errors
 ///
 /// It makes no sense. Nothing of it is repeated.
-pub(super) fn presented(headers: &HeaderMap) -> Result<Presented, ApiError> {
+pub(super) fn presented(headers: &HeaderMap) -> Result<Presented, Unknown> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         // Of two, a proxy and we could go by different ones.
-        return if headers.contains_key(AUTHORIZATION) { Err(ApiError::Authorization) } else { Ok(Presented::Nothing) };
+        return if headers.contains_key(AUTHORIZATION) { Err(Unknown::Malformed) } else { Ok(Presented::Nothing) };
     };
-    let (scheme, rest) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(ApiError::Authorization)?;
+    let (scheme, rest) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Unknown::Malformed)?;
     let rest = rest.trim_matches(' ');
     match scheme.to_ascii_lowercase().as_str() {
-        "basic" => basic(rest).ok_or(ApiError::Authorization),
+        "basic" => basic(rest).ok_or(Unknown::Malformed),
         "bearer" if !rest.is_empty() => Ok(Presented::Token(SecretString::from(rest.to_owned()))),
-        _ => Err(ApiError::Authorization),
+        _ => Err(Unknown::Malformed),
     }
 }
 

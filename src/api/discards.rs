@@ -3,6 +3,7 @@
 use http::header::{CONTENT_LENGTH, RANGE};
 use http::{HeaderValue, Response, StatusCode};
 
+use super::audit::Discarded;
 use super::body::{ResponseBody, bytes_of};
 use super::error::ApiError;
 use super::headers::{DOCKER_UPLOAD_UUID, content_length, insert, insert_digest, insert_location};
@@ -32,6 +33,7 @@ pub(super) async fn finish(image: &RepoName, call: Call) -> Result<Response<Resp
     let digest: Digest = digest.parse()?;
     discard_blob(&digest, content_length(&call.headers), bytes_of(call.body)).await?;
     let mut response = bare(StatusCode::CREATED);
+    response.extensions_mut().insert(Discarded);
     let headers = response.headers_mut();
     insert_location(headers, format!("/v2/{image}/blobs/{digest}"));
     insert_digest(headers, &digest);

@@ -7,9 +7,9 @@ use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use super::authorization::CHALLENGE;
+use super::authorization::Unknown;
 use super::body::{ResponseBody, full};
-use crate::access::{Denied, Refused, Unidentified};
+use crate::access::{Denied, Refused};
 use crate::oci::{ErrorCode, InvalidChunkRange, InvalidDigest, InvalidMediaType, InvalidName, InvalidReference, RepoName};
 use crate::registry::{InvalidUploadId, MAX_MANIFEST_BYTES, RegistryError};
 use crate::secrets::Mask;
@@ -50,12 +50,9 @@ pub(super) enum ApiError {
     ManifestTooLarge,
     #[error(transparent)]
     Denied(#[from] Denied),
-    #[error("say who you are: this takes a user name and password, or a token")]
-    Unauthorized,
-    #[error(transparent)]
-    Unidentified(#[from] Unidentified),
-    #[error("the Authorization header makes no sense")]
-    Authorization,
+    /// With what the client is asked for.
+    #[error("{unknown}")]
+    Unauthorized { unknown: Unknown, challenge: String },
     #[error(
         "passwords and tokens are not taken over plain HTTP from beyond this machine; use TLS, or set access.allow_plain_http"
     )]
@@ -102,7 +99,7 @@ impl ApiError {
             Self::Denied(Denied::Unseen(_)) => (S::NOT_FOUND, Code::NameUnknown), // code-9
             Self::Denied(Denied::Absent(_)) => (S::NOT_FOUND, Code::ManifestUnknown), // code-7
             Self::ForeignOrigin | Self::PlainHttp | Self::Denied(_) => (S::FORBIDDEN, Code::Denied), // code-12
-            Self::Unauthorized | Self::Unidentified(_) | Self::Authorization => (S::UNAUTHORIZED, Code::Unauthorized), // code-11
+            Self::Unauthorized { .. } => (S::UNAUTHORIZED, Code::Unauthorized),   // code-11
             Self::Name(_) => (S::BAD_REQUEST, Code::NameInvalid),                 // code-8
             Self::Reference(InvalidReference::Digest(_)) | Self::Digest(_) | Self::DigestMissing => {
                 (S::BAD_REQUEST, Code::DigestInvalid) // code-4
@@ -163,8 +160,8 @@ impl ApiError {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self {
-            Self::Unauthorized | Self::Unidentified(_) | Self::Authorization => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+            Self::Unauthorized { challenge, .. } => {
+                headers.extend(HeaderValue::try_from(challenge).map(|value| (WWW_AUTHENTICATE, value)));
             }
             Self::MethodNotAllowed(methods) => {
                 headers.insert(ALLOW, HeaderValue::from_static(methods));

@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderValue};
 
 use super::MAX_HEADER_BYTES;
 use super::error::ApiError;
-use crate::oci::Digest;
+use crate::access::Verb;
+use crate::oci::{Digest, Reference};
 use crate::registry::Asker;
 
 /// The digest of what a response holds (distribution-spec v1.1.1, "Pulling manifests").
@@ -57,6 +58,14 @@ pub(super) fn asker(headers: &HeaderMap) -> Asker {
 pub(super) fn reader(headers: &HeaderMap) -> Asker {
     let agent = text(headers, USER_AGENT).unwrap_or_default();
     if agent.starts_with("buildkit/") || agent.starts_with("containerd/") { Asker::Import } else { Asker::Pull }
+}
+
+/// What a client is about to do who asks for a manifest. Refused a HEAD for a tag, a push sends a GET to learn why.
+pub(super) fn wanted(headers: &HeaderMap, reference: &Reference) -> Verb {
+    match (asker(headers), reference) {
+        (Asker::Push, Reference::Tag(_)) => Verb::Write,
+        _ => Verb::Read,
+    }
 }
 
 /// Whether the client has what `digest` names already (RFC 9110, 13.1.2, "If-None-Match").

@@ -3,6 +3,7 @@
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use super::audit::Discarded;
 use super::body::{ManifestMemory, ResponseBody, full};
 use super::error::ApiError;
 use super::headers::{
@@ -52,15 +53,19 @@ pub(super) async fn put(
     call: Call,
     memory: &ManifestMemory,
 ) -> Result<Response<ResponseBody>, ApiError> {
-    let media_type: MediaType = text(&call.headers, CONTENT_TYPE).unwrap_or_default().parse()?;
     let tags = tags(&call.query, reference)?;
     let destination = visit.write_at(reference, &tags).await?;
+    let media_type: MediaType = text(&call.headers, CONTENT_TYPE).unwrap_or_default().parse()?;
     let bytes = memory.collect(call.body, content_length(&call.headers)).await?;
+    let is_kept = matches!(destination, Destination::Kept(_));
     let written = match destination {
         Destination::Kept(repository) => repository.write_manifest(reference, &tags, media_type, bytes).await?,
         Destination::Discarded(denied) => discard_manifest(reference, media_type, &bytes)?.ok_or(denied)?,
     };
     let mut response = bare(StatusCode::CREATED);
+    if !is_kept {
+        response.extensions_mut().insert(Discarded);
+    }
     let headers = response.headers_mut();
     insert_location(headers, format!("/v2/{}/manifests/{}", visit.image(), written.digest));
     insert_digest(headers, &written.digest);

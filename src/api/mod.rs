@@ -3,6 +3,7 @@
 //! Requests become calls on a repository here, and outcomes become statuses;
 //! no floor below knows HTTP.
 
+mod audit;
 mod authorization;
 mod blobs;
 mod body;
@@ -15,24 +16,30 @@ mod listings;
 mod manifests;
 mod query;
 mod route;
+mod tokens;
 mod uploads;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use secrecy::SecretString;
 
-use crate::access::{AUDIT, Authenticator, Denied, Destination, Identity, Presented, Profile, Profiles, Visit};
+use crate::access::{
+    AUDIT, Action, Authenticator, Denied, Destination, Identity, Known, Presented, Profile, Profiles, Scope, Verb, Visit,
+};
 use crate::metrics::{self, Direction, Metrics, ProfileMetrics};
 use crate::oci::RepoName;
 use crate::registry::Repository;
 use crate::secrets::Mask;
+use audit::Change;
+use authorization::Unknown;
 use body::{ManifestMemory, empty, full};
 use counted::Counted;
 use error::{About, ApiError};
@@ -87,11 +94,33 @@ impl Entrance {
     }
 }
 
+/// The other end of a connection, as far as it matters.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The address that it came to.
+    pub local: IpAddr,
+    /// How it speaks.
+    pub wire: Wire,
+}
+
+/// How the two sides of a connection speak.
+#[derive(Clone, Debug)]
+pub enum Wire {
+    /// So that anybody on the way can listen.
+    Plain,
+    /// So that nobody can.
+    Encrypted,
+    /// So that nobody can, and the client has shown a certificate with these names.
+    Certified(Arc<[String]>),
+}
+
 /// Who sends a request, and where it came in.
 struct Caller<'a> {
     in_force: &'a InForce,
     listener: Option<&'a str>,
-    identity: &'a Identity,
+    known: &'a Known,
+    /// What a client is told to fetch a token for, to send this request.
+    scope: Option<&'a str>,
 }
 
 /// A request and what is known besides it.
@@ -131,8 +160,18 @@ impl Api {
         self.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// Answers `request`, which came in by `entrance` on the local address `local`.
+    /// Answers `request`, which came in by `entrance` in the open, on the local address `local`.
     pub async fn answer(&self, request: Request<RequestBody>, entrance: &Entrance, local: IpAddr) -> Response<ResponseBody> {
+        self.answer_to(request, entrance, &Peer { local, wire: Wire::Plain }).await
+    }
+
+    /// Tells of a client that has shown a certificate which is not taken.
+    pub fn tell_of_refused_certificate(&self, reason: &str) {
+        tracing::info!(target: AUDIT, event = "login", identity = "a certificate", result = "refused", reason, "not logged in");
+    }
+
+    /// Answers `request`, which came in by `entrance` from `peer`.
+    pub async fn answer_to(&self, request: Request<RequestBody>, entrance: &Entrance, peer: &Peer) -> Response<ResponseBody> {
         let began = Instant::now();
         let in_force = self.in_force();
         let (parts, body) = request.into_parts();
@@ -146,7 +185,7 @@ impl Api {
         let counts = in_force.counts(entrance, image.as_ref());
         let body = counted(body, image.as_ref(), counts, Direction::Received);
         let call = Call { headers: parts.headers, query, body };
-        let answering = self.route(call, route, &in_force, entrance, host.as_deref(), local);
+        let answering = self.route(call, route, &in_force, entrance, host.as_deref(), peer);
         let answer = tracing::Instrument::instrument(answering, span).await;
         let about = About { profile: in_force.name(entrance, image.as_ref()), image: image.as_ref() };
         let mut response = answer.unwrap_or_else(|error| error.into_response(&about, &self.mask));
@@ -166,19 +205,20 @@ impl Api {
         in_force: &InForce,
         entrance: &Entrance,
         authority: Option<&str>,
-        local: IpAddr,
+        peer: &Peer,
     ) -> Result<Response<ResponseBody>, ApiError> {
         if let Some(answer) = self.state(&route) {
             return Ok(answer);
         }
         headers::check_size(&call.headers)?;
-        self.hosts.check(&call.headers, authority, local)?;
+        self.hosts.check(&call.headers, authority, peer.local)?;
         match (entrance, route?) {
             (Entrance::Admin, Route::Metrics) => Ok(self.metrics()),
             (Entrance::Admin, _) => Err(ApiError::NotFound),
             (Entrance::Registry(listener), route) => {
-                let identity = in_force.identify(&call.headers, local).await?;
-                let caller = Caller { in_force, listener: listener.as_deref(), identity: &identity };
+                let scope = route.scope();
+                let known = in_force.identify(&call.headers, peer, scope.as_deref()).await?;
+                let caller = Caller { in_force, listener: listener.as_deref(), known: &known, scope: scope.as_deref() };
                 let answer = self.registry(&caller, route, call).await;
                 answer.map_err(|error| caller.refused(error))
             }
@@ -187,12 +227,25 @@ impl Api {
 
     async fn registry(&self, caller: &Caller<'_>, route: Route, call: Call) -> Result<Response<ResponseBody>, ApiError> {
         match route {
+            Route::Token => tokens::give(caller, &call.query),
             Route::Version => caller.version(),
-            Route::Catalog => listings::catalog(&caller.in_force.profiles, caller.listener, caller.identity, &call.query).await,
+            Route::Catalog => {
+                caller.check_scope(Scope::has_catalog)?;
+                let identity = &caller.known.identity;
+                listings::catalog(&caller.in_force.profiles, caller.listener, identity, &call.query).await
+            }
             Route::Repository(name, endpoint) => {
                 let visit = caller.visit(name)?;
+                let action = endpoint.action();
+                // Who may not at all is told so, and need fetch no token to learn it.
+                if visit.may(verb(action)) {
+                    caller.check_scope(|scope| scope.has(visit.image(), action))?;
+                }
                 let from = |name: RepoName| caller.mountable(visit.profile(), name);
-                self.dispatch(&visit, endpoint, call, &from).await
+                let change = Change::of(&endpoint, &call.headers).filter(|_| caller.in_force.authenticator.is_offered());
+                let answer = self.dispatch(&visit, endpoint, call, &from).await;
+                change.into_iter().for_each(|change| change.tell(&caller.known.identity, &visit, &answer));
+                answer
             }
             Route::Health | Route::Ready | Route::Metrics => Err(ApiError::NotFound),
         }
@@ -225,8 +278,14 @@ impl Api {
         match endpoint {
             Endpoint::StatBlob(digest) => blobs::stat(&visit.read()?, &digest, &call.headers).await,
             Endpoint::GetBlob(digest) => blobs::get(&visit.read()?, &digest, &call.headers).await,
-            Endpoint::StatManifest(reference) => manifests::stat(&visit.read_at(&reference)?, &reference, &call.headers).await,
-            Endpoint::GetManifest(reference) => manifests::get(&visit.read_at(&reference)?, &reference, &call.headers).await,
+            Endpoint::StatManifest(reference) => {
+                let repository = visit.read_at(&reference, headers::wanted(&call.headers, &reference))?;
+                manifests::stat(&repository, &reference, &call.headers).await
+            }
+            Endpoint::GetManifest(reference) => {
+                let repository = visit.read_at(&reference, headers::wanted(&call.headers, &reference))?;
+                manifests::get(&repository, &reference, &call.headers).await
+            }
             Endpoint::PutManifest(reference) => manifests::put(visit, &reference, call, &self.manifests).await,
             Endpoint::DeleteManifest(reference) => manifests::delete(&visit.delete_at(&reference)?, &reference).await,
             Endpoint::DeleteBlob(digest) => blobs::delete(&visit.delete_blobs()?, &digest).await,
@@ -250,15 +309,15 @@ impl Api {
 impl<'a> Caller<'a> {
     /// end-1: yes, this is a registry. A client that could say who it is is asked to, or it would never learn that it can.
     fn version(&self) -> Result<Response<ResponseBody>, ApiError> {
-        match self.identity {
-            Identity::Anonymous if self.in_force.authenticator.is_offered() => Err(ApiError::Unauthorized),
+        match self.known.identity {
+            Identity::Anonymous if self.in_force.authenticator.is_offered() => Err(self.unauthorized(Unknown::Nobody)),
             _ => Ok(version()),
         }
     }
 
     /// What the client may do with an image.
     fn visit(&self, image: RepoName) -> Result<Visit<'a>, ApiError> {
-        self.in_force.profiles.visit(self.listener, image.clone(), self.identity).ok_or_else(|| {
+        self.in_force.profiles.visit(self.listener, image.clone(), &self.known.identity).ok_or_else(|| {
             tracing::warn!(repository = %image, "no profile has this image, and there is no profile default");
             ApiError::NameUnknown(image)
         })
@@ -266,8 +325,27 @@ impl<'a> Caller<'a> {
 
     /// The repository `name`, if it is in `profile` too and the client may read it.
     fn mountable(&self, profile: &Arc<Profile>, name: RepoName) -> Option<Repository> {
-        let its = self.in_force.profiles.visit(self.listener, name, self.identity)?;
+        self.check_scope(|scope| scope.has(&name, Action::Pull)).ok()?;
+        let its = self.in_force.profiles.visit(self.listener, name, &self.known.identity)?;
         its.read().ok().filter(|_| Arc::ptr_eq(its.profile(), profile))
+    }
+
+    /// Whether the client may do `action` with any part of `image`.
+    fn may(&self, image: &RepoName, action: Action) -> bool {
+        let visit = self.in_force.profiles.visit(self.listener, image.clone(), &self.known.identity);
+        visit.is_some_and(|visit| visit.may(verb(action)))
+    }
+
+    /// A token that the client can show in place of what it showed now.
+    fn pass(&self, scope: Scope) -> Option<(SecretString, Duration)> {
+        self.in_force.authenticator.pass(self.known, scope)
+    }
+
+    /// Refuses a client that shows a token which it fetched for something else than what `has` looks for.
+    fn check_scope(&self, has: impl Fn(&Scope) -> bool) -> Result<(), ApiError> {
+        let is_fine = self.known.scope.as_ref().is_none_or(has);
+        let wanted = || self.scope.unwrap_or_default().to_owned();
+        if is_fine { Ok(()) } else { Err(self.unauthorized(Unknown::OutOfScope(wanted()))) }
     }
 
     /// What the client is told of `error`, which is said to the log where it is a refusal.
@@ -276,11 +354,25 @@ impl<'a> Caller<'a> {
         if let Denied::Absent(_) = denied {
             return error;
         }
-        tracing::info!(target: AUDIT, event = "denied", identity = %self.identity, reason = %denied, "request denied");
-        match self.identity {
-            Identity::Anonymous if self.in_force.authenticator.is_offered() => ApiError::Unauthorized,
+        let identity = &self.known.identity;
+        tracing::info!(target: AUDIT, event = "denied", %identity, reason = %denied, "request denied");
+        match identity {
+            Identity::Anonymous if self.in_force.authenticator.is_offered() => self.unauthorized(Unknown::Nobody),
             _ => error,
         }
+    }
+
+    fn unauthorized(&self, unknown: Unknown) -> ApiError {
+        self.in_force.unauthorized(unknown, self.scope)
+    }
+}
+
+/// What an action is in the words of grants.
+fn verb(action: Action) -> Verb {
+    match action {
+        Action::Pull => Verb::Read,
+        Action::Push => Verb::Write,
+        Action::Delete => Verb::Delete,
     }
 }
 
@@ -290,17 +382,24 @@ impl InForce {
         Self { profiles, authenticator, counts, others: metrics.profile(NO_PROFILE) }
     }
 
-    /// Who sends a request with these `headers`, which came in on the local address `local`.
-    async fn identify(&self, headers: &HeaderMap, local: IpAddr) -> Result<Identity, ApiError> {
-        if !self.authenticator.is_offered() {
-            return Ok(Identity::Anonymous);
+    /// Who sends a request with these `headers` from `peer`, to do what takes a token for `scope`.
+    async fn identify(&self, headers: &HeaderMap, peer: &Peer, scope: Option<&str>) -> Result<Known, ApiError> {
+        let presented = match self.authenticator.is_offered() {
+            true => authorization::presented(headers).map_err(|unknown| self.unauthorized(unknown, scope))?,
+            false => Presented::Nothing,
+        };
+        match (&presented, &peer.wire) {
+            (Presented::Nothing, Wire::Certified(names)) => return Ok(Known::certified(Arc::clone(names))),
+            (Presented::Nothing, _) | (_, Wire::Encrypted | Wire::Certified(_)) => {}
+            _ if self.authenticator.allows_plain_http() || peer.local.to_canonical().is_loopback() => {}
+            _ => return Err(ApiError::PlainHttp),
         }
-        let presented = authorization::presented(headers)?;
-        let is_nothing = matches!(presented, Presented::Nothing);
-        if !is_nothing && !self.authenticator.allows_plain_http() && !local.to_canonical().is_loopback() {
-            return Err(ApiError::PlainHttp);
-        }
-        Ok(self.authenticator.identify(&presented).await?)
+        let known = self.authenticator.identify(&presented).await;
+        known.map_err(|unidentified| self.unauthorized(unidentified.into(), scope))
+    }
+
+    fn unauthorized(&self, unknown: Unknown, scope: Option<&str>) -> ApiError {
+        ApiError::Unauthorized { unknown, challenge: authorization::challenge(self.authenticator.realm(), scope) }
     }
 
     /// What the profile is called that a request is about.

@@ -4,6 +4,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
+use crate::access::Action;
 use crate::oci::{Digest, Reference, RepoName};
 use crate::registry::UploadId;
 
@@ -16,6 +17,8 @@ pub(super) enum Route {
     Ready,
     /// What is counted.
     Metrics,
+    /// A token to show in place of a password.
+    Token,
     /// end-1: whether this is a registry.
     Version,
     /// Docker registry API: which repositories there are.
@@ -66,6 +69,8 @@ impl Route {
             ("GET" | "HEAD", ["healthz"]) => Ok(Self::Health),
             ("GET" | "HEAD", ["readyz"]) => Ok(Self::Ready),
             ("GET" | "HEAD", ["metrics"]) => Ok(Self::Metrics),
+            ("GET", ["token"]) => Ok(Self::Token),
+            (_, ["token"]) => Err(ApiError::MethodNotAllowed("GET")),
             ("GET" | "HEAD", ["v2"] | ["v2", ""]) => Ok(Self::Version),
             (_, ["healthz" | "readyz" | "metrics" | "v2"] | ["v2", ""]) => Err(ApiError::MethodNotAllowed("GET, HEAD")),
             ("GET", ["v2", "_catalog"]) => Ok(Self::Catalog),
@@ -81,12 +86,22 @@ impl Route {
 }
 
 impl Route {
+    /// What a token is to be fetched for, to ask for this.
+    pub(super) fn scope(&self) -> Option<String> {
+        match self {
+            Self::Repository(name, endpoint) => Some(endpoint.action().scope(name)),
+            Self::Catalog => Some(Action::catalog_scope()),
+            Self::Health | Self::Ready | Self::Metrics | Self::Token | Self::Version => None,
+        }
+    }
+
     /// What it is counted as.
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Health => "health",
             Self::Ready => "ready",
             Self::Metrics => "metrics",
+            Self::Token => "token",
             Self::Version => "version",
             Self::Catalog => "catalog",
             Self::Repository(_, endpoint) => endpoint.label(),
@@ -97,12 +112,23 @@ impl Route {
     pub(super) fn repository(&self) -> Option<&RepoName> {
         match self {
             Self::Repository(name, _) => Some(name),
-            Self::Health | Self::Ready | Self::Metrics | Self::Version | Self::Catalog => None,
+            Self::Health | Self::Ready | Self::Metrics | Self::Token | Self::Version | Self::Catalog => None,
         }
     }
 }
 
 impl Endpoint {
+    /// What is done with the repository, as a token is asked for it.
+    pub(super) fn action(&self) -> Action {
+        match self {
+            Self::StatBlob(_) | Self::GetBlob(_) | Self::StatManifest(_) | Self::GetManifest(_) => Action::Pull,
+            Self::ListTags | Self::ListReferrers(_) => Action::Pull,
+            Self::StartUpload | Self::AppendUpload(_) | Self::FinishUpload(_) | Self::PutManifest(_) => Action::Push,
+            Self::UploadStatus(_) | Self::CancelUpload(_) => Action::Push,
+            Self::DeleteManifest(_) | Self::DeleteBlob(_) => Action::Delete,
+        }
+    }
+
     fn label(&self) -> &'static str {
         match self {
             Self::StatBlob(_) => "stat_blob",

@@ -6,22 +6,28 @@ use crate::config::{Config, Log, Server, StoreLimits};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fixed {
     pub(super) log: Log,
+    /// Without certificates, which are changed.
     pub(super) server: Server,
+    /// Which listeners have one.
+    pub(super) has_tls: Vec<bool>,
     pub(super) store: StoreLimits,
 }
 
 impl Fixed {
     pub(super) fn of(config: &Config) -> Self {
-        Self { log: config.log, server: config.server.clone(), store: config.store }
+        let mut server = config.server.clone();
+        let has_tls = server.listeners.iter_mut().map(|listener| listener.tls.take().is_some()).collect();
+        Self { log: config.log, server, has_tls, store: config.store }
     }
 
     /// The settings that are other in `next`.
     pub(super) fn changes(&self, next: &Self) -> Vec<&'static str> {
-        let (Self { log, server, store }, other) = (self, next);
+        let (Self { log, server, has_tls, store }, other) = (self, next);
         let settings = [
             ("log.format", log.format != other.log.format),
             ("log.level", log.level != other.log.level),
             ("server.listen", server.listeners != other.server.listeners),
+            ("server.listeners.tls", *has_tls != other.has_tls),
             ("server.admin_listen", server.admin_listeners != other.server.admin_listeners),
             ("server.hosts", server.hosts != other.server.hosts),
             ("server.drain", server.drain != other.server.drain),

@@ -80,7 +80,7 @@ mod tests {
         );
         let file = File { path: "config.toml".into(), text, is_exposed: false };
         let config = config::load(&Sources { file: Some(file), ..Sources::default() }).unwrap();
-        Running::start(config, Mask::default()).await.unwrap()
+        Running::start(config, Vec::new(), Mask::default()).await.unwrap()
     }
 
     fn values(stands: &[Stand]) -> Vec<String> {

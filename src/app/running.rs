@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::future::join_all;
 use secrecy::SecretString;
 use tokio::sync::Mutex as AsyncMutex;
@@ -13,13 +15,14 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::fixed::Fixed;
 use super::reread::reread;
 use super::{SetupError, SetupErrors, rules};
-use crate::access::{self, Access, Authenticator, Grants, Profiles};
+use crate::access::{self, Access, Authenticator, Fetch, Grants, KeyRing, Passes, Profiles};
 use crate::api::{Api, Hosts};
 use crate::config::{Anonymous, Config, Layout, Profile, S3Clients, Server, Store, StoreLimits};
-use crate::credentials::{Environment, Surroundings};
+use crate::credentials::{Environment, Http, Surroundings};
 use crate::metrics::{Metrics, ProfileMetrics};
 use crate::registry::{self, Belief, Patience, Registry};
 use crate::secrets::{Mask, SecretName, Secrets};
+use crate::server::TlsDoor;
 use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3Store, Share, StoreError};
 
 /// How long the start waits for a store to say that it is set up right.
@@ -42,6 +45,25 @@ pub struct Running {
     stands: Arc<Mutex<Vec<Stand>>>,
     /// One change at a time.
     changing: Arc<AsyncMutex<()>>,
+    /// The listeners that speak TLS.
+    doors: Doors,
+    /// The keys of those who vouch for jobs, which outlive a change.
+    ring: KeyRing,
+}
+
+/// How clients are greeted, by the address that they come to.
+pub(super) type Doors = Vec<(SocketAddr, Arc<TlsDoor>)>;
+
+/// Fetches the keys of issuers.
+#[derive(Default)]
+struct FromIssuers(OnceLock<Http>);
+
+#[async_trait]
+impl Fetch for FromIssuers {
+    async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
+        // Whom the system trusts is read when it is first needed.
+        self.0.get_or_init(Http::plain).get(url).await.map(Vec::from)
+    }
 }
 
 /// A profile in force, with what it was made of.
@@ -88,7 +110,7 @@ impl Reloaded {
 
 impl Running {
     /// Opens the stores of all profiles, and asks each whether it is set up right.
-    pub(super) async fn start(config: Config, mask: Mask) -> Result<Self, SetupErrors> {
+    pub(super) async fn start(config: Config, doors: Doors, mask: Mask) -> Result<Self, SetupErrors> {
         hide(&mask, &config, Vec::new());
         let metrics = Metrics::new(config.server.metrics_images);
         let memory = Arc::new(MemoryBudget::new(config.store.upload_memory));
@@ -97,8 +119,8 @@ impl Running {
         let api = Api::new(Profiles::new([]), Hosts::new(config.server.hosts.clone()), metrics.clone());
         let api = Arc::new(api.with_mask(mask.clone()));
         let (fixed, environment) = (Fixed::of(&config), environment());
-        let (stands, changing) = Default::default();
-        let running = Self { api, metrics, memory, environment, mask, fixed, stands, changing };
+        let ((stands, changing), ring) = (Default::default(), KeyRing::new(Arc::new(FromIssuers::default())));
+        let running = Self { api, metrics, memory, environment, mask, fixed, stands, changing, doors, ring };
         let (stands, refused) = running.stands_of(&config).await?;
         // Whoever has several is not to go without all because of one.
         if refused.len() == stands.len() {
@@ -229,8 +251,19 @@ impl Running {
         let anonymous = access(config.access.anonymous);
         let profiles = stands.iter().map(|stand| Arc::new(profile(&stand.stated, Arc::clone(&stand.registry), anonymous)));
         let authenticator = Authenticator::new(config.access.users.clone());
+        let authenticator = authenticator.with_issuers(config.access.issuers.clone(), &self.ring);
+        let passes = config.access.tokens.as_ref().map(|tokens| Passes::new(tokens.realm.clone(), &tokens.keys));
+        let authenticator = authenticator.with_passes(passes);
         let authenticator = authenticator.over_plain_http(config.access.allow_plain_http);
         let grants = Grants::new(config.access.grants.clone());
+        for listener in &config.server.listeners {
+            let door = self.doors.iter().find(|(address, _)| *address == listener.address).map(|(_, door)| door);
+            if let (Some(door), Some(tls)) = (door, &listener.tls)
+                && door.replace(tls.clone())
+            {
+                tracing::info!(address = %listener.address, "certificate changed over");
+            }
+        }
         self.api.put_in_force(Profiles::new(profiles).with_grants(grants), authenticator);
         *in_force = stands;
         changed.into_iter().collect()
@@ -348,7 +381,8 @@ mod tests {
         const STORE: &str =
             "[profiles.default]\nstore = \"s3://cache\"\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"id\"\n";
         let mask = Mask::default();
-        let running = Running::start(config(&format!("{STORE}secret_access_key = \"in-force\"")), mask.clone()).await.unwrap();
+        let running =
+            Running::start(config(&format!("{STORE}secret_access_key = \"in-force\"")), Vec::new(), mask.clone()).await.unwrap();
         let broken = "[profiles.a]\nimages = [\"a\"]\nstore = \"/dev/null/a\"\n";
 
         let refused =

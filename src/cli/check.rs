@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::config::{Access, Config, Profile, Server};
+use crate::config::{self, Access, Config, Profile, Server};
 
 use super::say;
 
@@ -34,8 +34,14 @@ fn listening(server: &Server) -> String {
 /// What clients without credentials may do, and how many others there are.
 fn may(access: &Access) -> String {
     let anonymous = format!("anonymous clients: {}", access.anonymous);
+    let issuers = access.issuers.iter().map(|issuer| match issuer.session.as_secs() {
+        0 => issuer.name.to_string(),
+        _ => format!("{} (session {})", issuer.name, config::written_time(issuer.session)),
+    });
+    let issuers = issuers.collect::<Vec<_>>().join(", ");
+    let issuers = if issuers.is_empty() { issuers } else { format!("; issuers: {issuers}") };
     match (access.users.len(), access.grants.len()) {
-        (0, 0) => anonymous,
-        (users, grants) => format!("{anonymous}; users: {users}; grants: {grants}"),
+        (0, 0) => format!("{anonymous}{issuers}"),
+        (users, grants) => format!("{anonymous}; users: {users}{issuers}; grants: {grants}"),
     }
 }

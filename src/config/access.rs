@@ -1,16 +1,24 @@
 //! How clients reach us, and what they may do once they have.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
 
 use super::host;
 use super::layers::{DEFAULT, Layers};
 use super::people::People;
-use super::problem::Place;
+use super::problem::{Place, Problems};
+use super::secrets;
 use super::setting::{
-    ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, IMAGES, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting,
+    ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, IMAGES, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting, TOKEN_KEY,
+    TOKEN_OLD_KEY, TOKEN_REALM,
 };
 use super::store::StoreKind;
-use super::{Access, Anonymous, Listener, Server};
+use super::tables::{LISTENER_TLS, Row, Tables, rows};
+use super::{Access, Anonymous, Listener, Server, TokenService};
+use crate::secrets::{Secrets, Template};
+use crate::tls::{Tls, TlsFiles};
 
 /// Why anonymous access to a bucket must be stated.
 const BUCKET_NEEDS_A_WORD: &str =
@@ -24,8 +32,14 @@ and whoever can write the cache of main runs code in main's builds.
 State --anonymous none, read or write: what clients without credentials may do.";
 
 /// How clients reach us.
-pub fn server(layers: &mut Layers) -> Option<Server> {
-    let listeners = listeners(layers, &LISTEN, &[]);
+pub fn server(layers: &mut Layers, tables: &Tables, files: &mut Vec<PathBuf>) -> Option<Server> {
+    let mut listeners = listeners(layers, &LISTEN, &[]);
+    for row in rows(tables, LISTENER_TLS) {
+        let (address, tls) = tls(row, files, &mut layers.problems);
+        let its: Vec<_> = host::listeners(&address).into_iter().flatten().map(|listener| listener.address).collect();
+        let of_it = listeners.iter_mut().flatten().filter(|listener| its.contains(&listener.address));
+        of_it.for_each(|listener| listener.tls.clone_from(&tls));
+    }
     let admin_listeners = listeners.as_ref().and_then(|taken| self::listeners(layers, &ADMIN_LISTEN, taken));
     let hosts = layers.read_all(&HOSTS, host::host);
     let drain = layers.duration(&DRAIN, &(Duration::ZERO..=Duration::from_hours(1)));
@@ -39,6 +53,27 @@ pub fn server(layers: &mut Layers) -> Option<Server> {
         max_connections: max_connections?,
         metrics_images: metrics_images?,
     })
+}
+
+/// The address of a listener, and what its clients are greeted with, unless something is wrong with that.
+fn tls(row: &Row, files: &mut Vec<PathBuf>, problems: &mut Problems) -> (String, Option<Tls>) {
+    const KEYS: [&str; 3] = ["cert", "key", "client_ca"];
+    row.refuse_others(&[&KEYS[..], &[""]].concat(), problems);
+    for key in KEYS[..2].iter().filter(|key| !row.has(key)) {
+        problems.push(row.place.clone(), format!("needs {key}, a file in PEM"));
+    }
+    let mut file = |key: &str| row.text(key, problems).map(|word| PathBuf::from(word.text));
+    let (address, stated) = (file("").unwrap_or_default(), KEYS.map(&mut file));
+    files.extend(stated.iter().flatten().cloned());
+    let address = address.to_string_lossy().into_owned();
+    let [Some(cert), Some(key), client_ca] = stated else { return (address, None) };
+    match Tls::read(&TlsFiles { cert, key, client_ca }) {
+        Ok(tls) => (address, Some(tls)),
+        Err(mistake) => {
+            problems.push(row.place.clone(), mistake.to_string());
+            (address, None)
+        }
+    }
 }
 
 /// Where to listen as `setting` says; no address twice, and none that is `taken`.
@@ -70,14 +105,46 @@ pub fn refuse_what_leads_nowhere(layers: &mut Layers, server: &Server, profiles:
 }
 
 /// Who may do what: `people` of their own, and everybody else.
-pub fn access(layers: &mut Layers, anonymous: Option<Anonymous>, people: People) -> Option<Access> {
+pub fn access(layers: &mut Layers, anonymous: Option<Anonymous>, people: People, secrets: Option<&Secrets>) -> Option<Access> {
     let allow_plain_http = layers.read(&ALLOW_PLAIN_HTTP, |text| match text {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => Err("must be true or false"),
     });
-    let People { users, grants, .. } = people;
-    Some(Access { anonymous: anonymous?, allow_plain_http: allow_plain_http?, users, grants })
+    let tokens = tokens(layers, secrets);
+    let People { users, issuers, grants, .. } = people;
+    Some(Access { anonymous: anonymous?, allow_plain_http: allow_plain_http?, users, issuers, tokens, grants })
+}
+
+/// Where tokens are fetched and what they are signed with, both of which it takes.
+fn tokens(layers: &mut Layers, secrets: Option<&Secrets>) -> Option<TokenService> {
+    let realm = layers.read(&TOKEN_REALM, |text| match text.split_once("://") {
+        Some(("http" | "https", rest)) if is_plain_url(rest) => Ok(text.to_owned()),
+        _ => Err("is a URL such as https://cache.example/token"),
+    });
+    let mut keys = Vec::new();
+    for setting in [TOKEN_KEY, TOKEN_OLD_KEY] {
+        keys.extend(layers.read(&setting, |text| key(text, secrets)).flatten());
+    }
+    for (stated, other) in [(TOKEN_REALM, TOKEN_KEY), (TOKEN_KEY, TOKEN_REALM), (TOKEN_OLD_KEY, TOKEN_KEY)] {
+        if layers.word(&stated).is_some() && layers.word(&other).is_none() {
+            layers.refuse(&stated, format!("needs {} beside it", other.key));
+        }
+    }
+    realm.filter(|_| !keys.is_empty()).map(|realm| TokenService { realm, keys })
+}
+
+fn is_plain_url(rest: &str) -> bool {
+    !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic()) && !rest.contains(['"', '@', '#', ',', '\\'])
+}
+
+/// A key that nobody guesses; `None` where secrets cannot be had at all, which has been told.
+fn key(text: &str, secrets: Option<&Secrets>) -> Result<Option<SecretString>, String> {
+    let template = text.parse::<Template>().map_err(|error| error.to_string())?;
+    match secrets::resolved(&template, secrets).map_err(|error| error.to_string())? {
+        Some(key) if key.expose_secret().len() < 32 => Err("has less than 32 bytes; openssl rand -hex 32 makes one".into()),
+        key => Ok(key),
+    }
 }
 
 /// What clients may do who do not say who they are. It must be stated where the wrong guess would let strangers write into
@@ -193,6 +260,49 @@ mod tests {
         .map(|file| loaded(&[], &[], file).unwrap().server.listeners);
 
         assert_eq!(short, long);
+    }
+
+    #[test]
+    fn every_mistake_of_a_listeners_tls_has_its_message() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(path("empty"), "").unwrap();
+        let empty = path("empty");
+        for (tls, message) in [
+            ("1".to_owned(), "server.listeners.tls  line 3  must be a table, not a number"),
+            ("{}".into(), "needs cert, a file in PEM"),
+            (format!("{{ cert = \"{empty}\" }}"), "server.listeners.tls  line 3  needs key, a file in PEM"),
+            (format!("{{ cert = \"{empty}\", key = \"{empty}\" }}"), "empty: has no certificate in PEM"),
+            (format!("{{ cert = \"/no/such\", key = \"{empty}\" }}"), "/no/such: cannot be read: No such file"),
+            (format!("{{ cert = 1, key = \"{empty}\" }}"), "server.listeners.tls.cert  line 3  must be a text, not a number"),
+            (format!("{{ crt = \"{empty}\", key = \"{empty}\" }}"), "there is no such key; did you mean cert?"),
+        ] {
+            let told = loaded(&[], &[], &format!("[[server.listeners]]\naddress = \"127.0.0.1:1\"\ntls = {tls}")).unwrap_err();
+            assert!(told.contains(message), "{tls}: {told}");
+        }
+    }
+
+    #[test]
+    fn tokens_take_a_realm_and_a_key_that_nobody_guesses() {
+        let table = |text: &str| format!("[access.token]\n{text}");
+        let (realm, long) = ("realm = \"https://cache.example/token\"\n", "k".repeat(32));
+        for (text, expected) in [
+            (format!("{realm}key = \"{long}\""), Ok(1)),
+            (format!("{realm}key = \"{long}\"\nprevious_key = \"{long}\""), Ok(2)),
+            (String::new(), Ok(0)),
+            (realm.to_owned(), Err("access.token.realm  line 2  needs access.token.key beside it")),
+            (format!("key = \"{long}\""), Err("access.token.key  line 2  needs access.token.realm beside it")),
+            (format!("{realm}key = \"MARK\""), Err("has less than 32 bytes; openssl rand")),
+            (format!("{realm}key = \"{{{{secret:NONE}}}}\""), Err("secret NONE is in none of the sources")),
+            (format!("realm = \"cache.example\"\nkey = \"{long}\""), Err("is a URL such as")),
+            (format!("realm = \"https://a\\\",x=\\\"\"\nkey = \"{long}\""), Err("is a URL such as")),
+        ] {
+            match (loaded(&[], &[], &table(&text)), expected) {
+                (Ok(config), Ok(keys)) => assert_eq!(config.access.tokens.map_or(0, |tokens| tokens.keys.len()), keys, "{text}"),
+                (Err(told), Err(why)) => assert!(told.contains(why) && !told.contains("MARK"), "{text}: {told}"),
+                (outcome, _) => panic!("{text}: {:?}", outcome.map(|config| config.access)),
+            }
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::layers::{Layer, Source, Word};
 use super::problem::{Place, Problems, did_you_mean, nearest};
 use super::setting::{CREDENTIALS, KEYS_FROM, Kind, LISTEN, SETTINGS, Setting};
 use super::sources::{File, Sources};
-use super::tables::{Cell, Row, TABLES, Tables};
+use super::tables::{Cell, LISTENER_TLS, Row, TABLES, Tables};
 
 /// The long form of `server.listen`: a table for each address.
 const LISTENERS: &str = "server.listeners";
@@ -338,7 +338,7 @@ impl<'a> Reader<'a> {
 
     /// One listener, as the short form has it: its address, and `=` and its profile if it names one.
     fn listener(&mut self, item: &Spanned<DeValue<'_>>) -> Option<Word> {
-        const KEYS: [&str; 2] = ["address", "profile"];
+        const KEYS: [&str; 3] = ["address", "profile", "tls"];
         let place = self.place(LISTENERS, item);
         let DeValue::Table(table) = item.get_ref() else {
             self.problems.push(place, format!("must be a table, not {}", kind_of(item.get_ref())));
@@ -353,8 +353,22 @@ impl<'a> Reader<'a> {
         }
         let profile = self.text_in(table, "profile");
         let Word { text, place } = self.text_in(table, "address")?;
+        self.tls(table, &text);
         let text = profile.map_or(text.clone(), |Word { text: profile, .. }| format!("{text}={profile}"));
         Some(Word { text, place })
+    }
+
+    /// Takes in how the clients of the listener at `address` are greeted, if its table says so.
+    fn tls(&mut self, table: &DeTable<'_>, address: &str) {
+        let Some((key, value)) = table.get_key_value("tls") else { return };
+        let place = self.place(LISTENER_TLS, key);
+        match self.row(LISTENER_TLS, value.get_ref(), place.clone()) {
+            Some(mut row) => {
+                row.cells.push((String::new(), place, Cell::Text(address.to_owned())));
+                self.stated.tables.entry(LISTENER_TLS).or_default().push(row);
+            }
+            None => self.problems.push(place, format!("must be a table, not {}", kind_of(value.get_ref()))),
+        }
     }
 
     /// A text in the table of a listener.
@@ -504,8 +518,9 @@ mod tests {
     #[test]
     fn the_example_loads_as_it_is_and_in_force() {
         loaded(&[], &[], include_str!("../../config.example.toml")).unwrap();
-        let secrets = ["CACHE_KEY", "CACHE_TOKEN", "EXTERNAL_ID", "TEAM_B_HMAC"].map(|name| format!("LONGSHORE_SECRET_{name}"));
-        let secrets: Vec<_> = secrets.iter().map(|name| (name.as_str(), "secret")).collect();
+        let secrets = ["CACHE_KEY", "CACHE_TOKEN", "EXTERNAL_ID", "TEAM_B_HMAC", "TOKEN_KEY", "TOKEN_OLD_KEY"]
+            .map(|name| format!("LONGSHORE_SECRET_{name}"));
+        let secrets: Vec<_> = secrets.iter().map(|name| (name.as_str(), "thirty-two-bytes-of-a-secret-and-more")).collect();
         // The keys of one profile come from one source, and those of another stand in its own table.
         let example = example(&[PATH, SSE_CUSTOMER_KEY, HTPASSWD]).replacen("\ncredentials = \"default\"\n", "\n", 1);
         loaded(&[], &secrets, &example).unwrap();

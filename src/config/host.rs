@@ -42,7 +42,7 @@ pub fn listeners(text: &str) -> Result<Vec<Listener>, &'static str> {
 /// The listeners of no profile in particular at an address.
 fn addresses(text: &str) -> Result<Vec<Listener>, &'static str> {
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok(vec![Listener { address, required: true, profile: None }]);
+        return Ok(vec![Listener { address, required: true, profile: None, tls: None }]);
     }
     if text.parse::<IpAddr>().is_ok() || text == "localhost" {
         return Err("needs a port, such as 127.0.0.1:5000, [::1]:5000 or localhost:5000");
@@ -63,8 +63,8 @@ fn addresses(text: &str) -> Result<Vec<Listener>, &'static str> {
 /// Both loopback addresses.
 fn loopback(port: u16) -> Vec<Listener> {
     vec![
-        Listener { address: (Ipv4Addr::LOCALHOST, port).into(), required: true, profile: None },
-        Listener { address: (Ipv6Addr::LOCALHOST, port).into(), required: false, profile: None },
+        Listener { address: (Ipv4Addr::LOCALHOST, port).into(), required: true, profile: None, tls: None },
+        Listener { address: (Ipv6Addr::LOCALHOST, port).into(), required: false, profile: None, tls: None },
     ]
 }
 
@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_stated_address_is_required_and_the_ipv6_half_of_localhost_is_not() {
-        let listener = |address: &str, required| Listener { address: address.parse().unwrap(), required, profile: None };
+        let listener =
+            |address: &str, required| Listener { address: address.parse().unwrap(), required, profile: None, tls: None };
         for (text, expected) in [
             ("0.0.0.0:5000", vec![listener("0.0.0.0:5000", true)]),
             ("[::1]:0", vec![listener("[::1]:0", true)]),

@@ -26,6 +26,7 @@ mod credentials;
 mod environment;
 mod file;
 mod host;
+mod issuers;
 mod layers;
 mod layout;
 mod objects;
@@ -49,10 +50,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::access::{Grant, User};
+use crate::access::{Grant, Issuer, User};
 use crate::oci::{Pattern, RepoName, Tag, TagPattern};
 use crate::secrets::Secrets;
 use crate::store::S3Settings;
+use crate::tls::Tls;
 use layers::{Gathered, Layers};
 
 pub use layout::{Layout, S3Clients};
@@ -61,6 +63,7 @@ pub use report::InForce;
 pub use setting::{Fallback, Kind, SETTINGS, Setting};
 pub use sources::{Environment, File, Flags, Sources};
 pub use store::is_store_word;
+pub use units::written_time;
 
 /// A whole configuration, checked and with every default filled in.
 #[derive(Clone, Debug)]
@@ -142,10 +145,12 @@ pub struct Listener {
     pub required: bool,
     /// The profile of all who come in here; `None` where the image decides.
     pub profile: Option<String>,
+    /// How clients are greeted; `None` where they speak in the open.
+    pub tls: Option<Tls>,
 }
 
 /// Who may do what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Access {
     /// What clients without credentials may do.
     pub anonymous: Anonymous,
@@ -153,8 +158,21 @@ pub struct Access {
     pub allow_plain_http: bool,
     /// Who has a password.
     pub users: Vec<User>,
+    /// Who vouches for jobs.
+    pub issuers: Vec<Issuer>,
+    /// Where clients fetch tokens, if they do.
+    pub tokens: Option<TokenService>,
     /// Who may do what, besides.
     pub grants: Vec<Grant>,
+}
+
+/// Where clients fetch tokens to show in place of passwords.
+#[derive(Clone, Debug)]
+pub struct TokenService {
+    /// The URL, as they reach it.
+    pub realm: String,
+    /// What tokens are signed with; the first signs.
+    pub keys: Vec<SecretString>,
 }
 
 /// What clients without credentials may do.
@@ -351,7 +369,8 @@ fn load_for(sources: &Sources, purpose: Purpose<'_>) -> Result<Config, Problems>
 fn read(sources: &Sources, purpose: Purpose<'_>) -> Result<(Config, Gathered), Problems> {
     let Gathered { server: mut layers, profiles: mut stated, tables } = Gathered::of(sources)?;
     let log = log(&mut layers);
-    let server = access::server(&mut layers);
+    let mut tls_files = Vec::new();
+    let server = access::server(&mut layers, &tables, &mut tls_files);
     let store = limits(&mut layers);
     let secrets = secrets::open(&mut layers, &sources.environment);
     let (mut warnings, mut kinds, mut profiles) = (unheeded(sources), Vec::new(), Vec::new());
@@ -382,8 +401,12 @@ fn read(sources: &Sources, purpose: Purpose<'_>) -> Result<(Config, Gathered), P
         }
         Purpose::StoreOnly => access::anonymous(&mut layers, [], &[], has_people),
     };
-    let read = [sources.paths(), people.files.clone()].concat();
-    let access = access::access(&mut layers, anonymous, people);
+    let read = [sources.paths(), people.files.clone(), tls_files].concat();
+    let access = access::access(&mut layers, anonymous, people, secrets.as_ref());
+    if let (Some(access), Some(server)) = (&access, &server) {
+        people::warn_of_plain_http(access.allow_plain_http, has_people, &server.listeners, &mut warnings);
+    }
+    secrets::tell_of_literals(&mut layers, &mut warnings);
     let config = || {
         let (log, server, access, store, secrets) = (log?, server?, access?, store?, secrets?);
         let files = [read, secrets.files()].concat();
@@ -463,7 +486,8 @@ impl Config {
     #[must_use]
     pub fn secret_values(&self) -> Vec<SecretString> {
         let stated = self.profiles.iter().flat_map(|profile| profile.store.literals());
-        self.secrets.values().into_iter().chain(stated).collect()
+        let keys = self.access.tokens.iter().flat_map(|tokens| tokens.keys.clone());
+        self.secrets.values().into_iter().chain(stated).chain(keys).collect()
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::issuers;
 use super::layers::{Layers, Word};
 use super::problem::{Problems, did_you_mean, nearest};
 use super::setting::HTPASSWD;
-use super::tables::{GRANTS, GROUPS, Row, Tables, rows};
+use super::tables::{GRANTS, GROUPS, ISSUERS, Row, TABLES, Tables, rows};
 use super::users::{groups, htpasswd, users, warn_of_exposed};
 use super::{Listener, Profile};
-use crate::access::{Grant, TextPattern, User, Verb, Who};
+use crate::access::{Grant, Issuer, TextPattern, User, Verb, Who};
 use crate::oci::Pattern;
 use crate::secrets::Secrets;
 
@@ -20,17 +21,25 @@ const ANYONE: &str = "anyone";
 const GRANT: [&str; 6] = ["who", "images", "tags", "allow", "push", "pull"];
 
 /// The keys of who is meant that are no claims.
-const WHO: [&str; 3] = ["user", "group", "issuer"];
+const WHO: [&str; 4] = ["user", "group", "certificate", "issuer"];
 
 /// Who is known, and who may do what.
 #[derive(Default)]
 pub struct People {
     /// Those who have passwords.
     pub users: Vec<User>,
+    /// Those who vouch for jobs.
+    pub issuers: Vec<Issuer>,
     /// Who may do what.
     pub grants: Vec<Grant>,
     /// What else was read.
     pub files: Vec<PathBuf>,
+}
+
+/// Whom a grant can name.
+struct Known<'a> {
+    groups: &'a BTreeMap<String, Vec<String>>,
+    issuers: &'a [Issuer],
 }
 
 /// All that the file states of people. What is wrong with it is told, and left out.
@@ -47,25 +56,28 @@ pub fn people(layers: &mut Layers, tables: &Tables, secrets: Option<&Secrets>, w
         let is_in = |members: &[String]| members.iter().any(|member| **member == *user.name);
         user.groups = groups.iter().filter(|(_, members)| is_in(members)).map(|(group, _)| group.as_str().into()).collect();
     }
-    let grants = rows(tables, GRANTS).iter().filter_map(|row| grant(row, &groups, &mut problems)).collect();
+    let (issuers, mut files) = issuers::issuers(tables, &mut problems);
+    let known = Known { groups: &groups, issuers: &issuers };
+    let grants = rows(tables, GRANTS).iter().filter_map(|row| grant(row, &known, &mut problems)).collect();
+    files.extend(file.map(|word| PathBuf::from(word.text)));
     layers.problems.extend(problems);
-    let people = People { users, grants, files: file.into_iter().map(|word| word.text.into()).collect() };
+    let people = People { users, issuers, grants, files };
     people.warn(&groups, warnings);
     people
 }
 
 /// Whether anything is stated of people, so that not everybody is meant.
 pub fn are_stated(layers: &Layers, tables: &Tables) -> bool {
-    !tables.is_empty() || layers.word(&HTPASSWD).is_some()
+    TABLES.iter().any(|(name, _)| tables.contains_key(name)) || layers.word(&HTPASSWD).is_some()
 }
 
 /// A grant, unless something is wrong with it.
-fn grant(row: &Row, groups: &BTreeMap<String, Vec<String>>, problems: &mut Problems) -> Option<Grant> {
+fn grant(row: &Row, known: &Known<'_>, problems: &mut Problems) -> Option<Grant> {
     row.refuse_others(&GRANT, problems);
     for key in ["who", "images", "allow"].into_iter().filter(|key| !row.has(key)) {
         problems.push(row.place.clone(), format!("needs {key}, such as {}", example(key)));
     }
-    let who = who(row, groups, problems);
+    let who = who(row, known, problems);
     let images = row.list("images", TextPattern::on_image, problems);
     let tags = match row.has("tags") {
         true => row.list("tags", TextPattern::on_tag, problems),
@@ -105,7 +117,7 @@ fn choice(row: &Row, key: &str, word: &str, problems: &mut Problems) -> Option<b
 }
 
 /// Whom a grant means.
-fn who(row: &Row, groups: &BTreeMap<String, Vec<String>>, problems: &mut Problems) -> Option<Who> {
+fn who(row: &Row, known: &Known<'_>, problems: &mut Problems) -> Option<Who> {
     let Some(table) = row.table("who") else {
         let Word { text, place } = row.text("who", problems)?;
         if text == ANYONE {
@@ -114,33 +126,24 @@ fn who(row: &Row, groups: &BTreeMap<String, Vec<String>>, problems: &mut Problem
         problems.push(place, format!("{text:?}: is \"{ANYONE}\", or a table such as {{ user = \"alice\" }}"));
         return None;
     };
-    let count = table.cells.len();
-    let patterns: BTreeMap<&str, TextPattern> = table
-        .texts(problems)
-        .into_iter()
-        .filter_map(|(key, word)| match TextPattern::on_claim(&word.text) {
-            Ok(pattern) => Some((key, pattern)),
-            Err(error) => {
-                problems.push(word.place, format!("{:?}: {error}", word.text));
-                None
-            }
-        })
-        .collect();
-    if patterns.len() < count {
-        return None;
-    }
-    of_patterns(table, patterns, groups, problems)
+    let patterns = table.patterns(problems)?;
+    of_patterns(table, patterns, known, problems)
 }
 
 fn of_patterns(
     table: &Row,
     mut patterns: BTreeMap<&str, TextPattern>,
-    groups: &BTreeMap<String, Vec<String>>,
+    known: &Known<'_>,
     problems: &mut Problems,
 ) -> Option<Who> {
     if let Some(issuer) = patterns.remove("issuer") {
-        problems.push(table.place_of("issuer").clone(), format!("there is no issuer {}", issuer.as_str()));
-        return None;
+        if !known.issuers.iter().any(|it| *it.name == *issuer.as_str()) {
+            let meant = did_you_mean(nearest(issuer.as_str(), known.issuers.iter().map(|issuer| &*issuer.name)));
+            problems.push(table.place_of("issuer").clone(), format!("there is no issuer {issuer} in {ISSUERS}{meant}"));
+            return None;
+        }
+        let claims = patterns.into_iter().map(|(claim, pattern)| (claim.into(), pattern)).collect();
+        return Some(Who::Issued { issuer: issuer.as_str().into(), claims });
     }
     let strange: Vec<_> = patterns.keys().filter(|key| !WHO.contains(key)).collect();
     if let Some(key) = strange.first() {
@@ -148,13 +151,20 @@ fn of_patterns(
         problems.push(table.place_of(key).clone(), message);
         return None;
     }
+    if let Some(pattern) = patterns.remove("certificate") {
+        if let Some(other) = patterns.keys().next() {
+            problems.push(table.place_of(other).clone(), "cannot stand beside certificate");
+            return None;
+        }
+        return Some(Who::Certified(pattern));
+    }
     let (name, group) = (patterns.remove("user"), patterns.remove("group"));
     if name.is_none() && group.is_none() {
-        problems.push(table.place.clone(), "names nobody: a user, a group, or an issuer with claims");
+        problems.push(table.place.clone(), "names nobody: a user, a group, a certificate, or an issuer with claims");
         return None;
     }
-    if let Some(unknown) = group.as_ref().filter(|group| group.is_exact() && !groups.contains_key(group.as_str())) {
-        let meant = did_you_mean(nearest(unknown.as_str(), groups.keys().map(String::as_str)));
+    if let Some(unknown) = group.as_ref().filter(|group| group.is_exact() && !known.groups.contains_key(group.as_str())) {
+        let meant = did_you_mean(nearest(unknown.as_str(), known.groups.keys().map(String::as_str)));
         problems.push(table.place_of("group").clone(), format!("there is no group {unknown} in {GROUPS}{meant}"));
         return None;
     }
@@ -174,8 +184,8 @@ impl People {
                 warnings.push(format!("grant {} can never match: {why} ({grant})", index + 1));
             }
         }
-        if !self.users.is_empty() && self.grants.is_empty() {
-            warnings.push(format!("users have passwords, but there are no {GRANTS} that let them do anything"));
+        if !(self.users.is_empty() && self.issuers.is_empty()) && self.grants.is_empty() {
+            warnings.push(format!("there are users or issuers, but no {GRANTS} that let them do anything"));
         }
     }
 
@@ -188,6 +198,7 @@ impl People {
         let is_foreign = |claim: &&str| match grant.who {
             Who::Anyone => true,
             Who::User { .. } => *claim != "user",
+            Who::Certified(_) => *claim != "certificate",
             Who::Issued { .. } => false,
         };
         let claims_of = |patterns: &[TextPattern]| {
@@ -202,6 +213,17 @@ impl People {
                 Some(format!("nobody whom it means has the claim {claim}"))
             }
         }
+    }
+}
+
+/// Warns of listeners on which who says who they are is refused.
+pub fn warn_of_plain_http(allowed: bool, has_people: bool, listeners: &[Listener], warnings: &mut Vec<String>) {
+    let is_open = |listener: &&Listener| listener.tls.is_none() && !listener.address.ip().is_loopback();
+    for listener in listeners.iter().filter(is_open).filter(|_| has_people && !allowed) {
+        let address = listener.address;
+        warnings.push(format!(
+            "{address} speaks plain HTTP, and takes no passwords and tokens; give it TLS, or set access.allow_plain_http"
+        ));
     }
 }
 
@@ -315,6 +337,25 @@ pub mod tests {
     }
 
     #[test]
+    fn what_is_not_as_safe_as_it_looks_is_warned_of() {
+        let grant = "[[access.grants]]\nwho = \"anyone\"\nimages = [\"a\"]\nallow = [\"read\"]\n";
+        for (text, warning) in [
+            (
+                format!("[server]\nlisten = [\"192.0.2.1:80\"]\n{grant}"),
+                Some("192.0.2.1:80 speaks plain HTTP, and takes no passwords"),
+            ),
+            (format!("[server]\nlisten = [\"192.0.2.1:80\"]\n[access]\nallow_plain_http = true\n{grant}"), None),
+            (format!("[server]\nlisten = [\"127.0.0.1:80\"]\n{grant}"), None),
+            (format!("{grant}[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n"), Some("profile default has the layout")),
+            ("[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n".into(), None),
+        ] {
+            let warnings = of(&text).unwrap().warnings.join("\n");
+            assert!(warnings.contains(warning.unwrap_or("")), "{text}\n{warnings}");
+            assert!(warning.is_some() || warnings.is_empty(), "{text}\n{warnings}");
+        }
+    }
+
+    #[test]
     fn what_can_never_match_is_warned_of() {
         let users = "[access.users]\nalice = \"<H>\"\n";
         let grant = |who: &str, more: &str| format!("{users}[[access.grants]]\nwho = {who}\nallow = [\"read\"]\n{more}\n");
@@ -333,7 +374,7 @@ pub mod tests {
                 Some("no profile has such images"),
             ),
             (grant("\"anyone\"", "images = [\"b/c\"]\n[profiles.team]\nimages = [\"b/**\"]\nstore = \"/x\""), None),
-            (users.to_owned(), Some("users have passwords, but there are no access.grants")),
+            (users.to_owned(), Some("there are users or issuers, but no access.grants")),
             (format!("{users}[access.groups]\nops = [\"bob\"]"), Some("access.groups.ops names bob, who has no password here")),
         ] {
             let warnings = of(&text).unwrap().warnings.join("\n");

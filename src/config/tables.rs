@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::layers::Word;
 use super::problem::{Place, Problems, did_you_mean, nearest};
+use crate::access::TextPattern;
 
 /// Users with what their passwords hash to.
 pub const USERS: &str = "access.users";
@@ -14,8 +15,14 @@ pub const GROUPS: &str = "access.groups";
 /// Who may do what.
 pub const GRANTS: &str = "access.grants";
 
-/// All of them, and whether each is a list of tables.
-pub const TABLES: &[(&str, bool)] = &[(USERS, false), (GROUPS, false), (GRANTS, true)];
+/// CI systems that vouch for jobs.
+pub const ISSUERS: &str = "access.issuers";
+
+/// How the clients of listeners are greeted: each with the listener's address.
+pub const LISTENER_TLS: &str = "server.listeners.tls";
+
+/// All of them that stand by themselves, and whether each is a list of tables.
+pub const TABLES: &[(&str, bool)] = &[(USERS, false), (GROUPS, false), (ISSUERS, true), (GRANTS, true)];
 
 /// The rows of those tables that are stated; one, or one for each table of a list.
 pub type Tables = BTreeMap<&'static str, Vec<Row>>;
@@ -102,6 +109,29 @@ impl Row {
             }
         }
         (read.len() == words.len()).then_some(read)
+    }
+
+    /// The texts at `key`, which may be one by itself; what is neither is told, and that there are none.
+    pub fn several(&self, key: &str, problems: &mut Problems) -> Option<Vec<String>> {
+        match self.cell(key)? {
+            (_, Cell::Text(text)) => Some(vec![text.clone()]),
+            (_, Cell::List(_)) => self.list(key, |text| Ok::<_, String>(text.to_owned()), problems),
+            (place, Cell::Table(_)) => told(problems, place, "must be a text or a list of texts, not a table"),
+            (place, Cell::Other(what)) => told(problems, place, &format!("must be a text or a list of texts, not {what}")),
+        }
+    }
+
+    /// All keys with the patterns at them; what is none is told, and then there are none.
+    pub fn patterns(&self, problems: &mut Problems) -> Option<BTreeMap<&str, TextPattern>> {
+        let words = self.texts(problems);
+        let mut patterns = BTreeMap::new();
+        for (key, Word { text, place }) in words {
+            match TextPattern::on_claim(&text) {
+                Ok(pattern) => drop(patterns.insert(key, pattern)),
+                Err(error) => problems.push(place, format!("{text:?}: {error}")),
+            }
+        }
+        (patterns.len() == self.cells.len()).then_some(patterns)
     }
 
     /// What stands at `key`, if it is a table; what is none is told.

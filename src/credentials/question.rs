@@ -1,6 +1,12 @@
 //! Short questions over HTTP.
 
-use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpClient, SharedHttpConnector};
+use std::time::Duration;
+
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
@@ -12,6 +18,9 @@ use super::error::{Failure, chain};
 
 /// Largest answer that is read.
 const MAX_ANSWER: usize = 256 * 1024;
+
+/// Who has not taken a connection by then is not there.
+const CONNECT: Duration = Duration::from_secs(3);
 
 /// What stands for itself in a form (URL Standard, "application/x-www-form-urlencoded percent-encode set").
 const NOT_IN_A_FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
@@ -35,6 +44,26 @@ pub(super) struct Answer {
 }
 
 impl Http {
+    /// Connections of no profile's: with trust in whom the system trusts, and past every proxy.
+    #[must_use]
+    pub fn plain() -> Self {
+        let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT).build();
+        let provider = || Provider::Rustls(CryptoMode::AwsLc);
+        let connector = Connector::builder().proxy_config(ProxyConfig::disabled()).connector_settings(settings);
+        let connector = SharedHttpConnector::new(connector.tls_provider(provider()).build());
+        Self { client: Builder::new().tls_provider(provider()).build_https(), connector }
+    }
+
+    /// What is at `url`, no more than 256 KiB of it. Redirects are not followed.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be had, in words that repeat nothing of an answer but what an error says of itself.
+    pub async fn get(&self, url: &str) -> Result<Bytes, String> {
+        let asked = async { self.ask(Question::new("GET", url)?.with("accept", "application/json")?).await?.good() };
+        asked.await.map(|answer| answer.body).map_err(|failure| failure.reason)
+    }
+
     /// Asks `question`; any answer that came whole.
     pub(super) async fn ask(&self, Question(request): Question) -> Result<Answer, Failure> {
         let response = self.connector.call(request).await.map_err(|error| Failure::passing(chain(&error)))?;

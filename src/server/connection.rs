@@ -10,10 +10,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, Entrance};
+use super::door::{NoAgreement, TlsDoor, names};
+use crate::api::{Api, Entrance, Peer, Wire};
 
 /// How long a client may take to begin and send its next request. It counts
 /// while a connection is idle too, and clients keep theirs for 120 s: the
@@ -28,21 +30,46 @@ const KEEPALIVE: TcpKeepalive =
 const BUFFER: usize = 64 * 1024;
 
 /// Serves `stream` until it ends, or, once `closing`, until its running request is answered.
-///
-/// What is no HTTP is answered `HTTP/1.1 400` by hyper. BuildKit relies on it:
-/// told that a registry may be insecure it tries TLS first, and takes anything
-/// else for a broken server.
-pub(super) async fn serve(stream: TcpStream, api: Arc<Api>, entrance: Entrance, closing: CancellationToken) {
-    let Ok(local) = stream.local_addr() else { return };
+pub(super) async fn serve(
+    stream: TcpStream,
+    api: Arc<Api>,
+    entrance: Entrance,
+    door: Option<Arc<TlsDoor>>,
+    closing: CancellationToken,
+) {
+    let Ok(local) = stream.local_addr().map(|address| address.ip()) else { return };
     // Answers are written whole; holding back their last packet only costs time.
     let _ = stream.set_nodelay(true);
     // A client that vanished without a word is found out, rather than waited for.
     let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
+    let Some(door) = door else {
+        return speak(stream, api, entrance, Peer { local, wire: Wire::Plain }, closing).await;
+    };
+    match door.greet(stream).await {
+        Ok(stream) => {
+            let wire = names(&stream).map_or(Wire::Encrypted, Wire::Certified);
+            speak(stream, api, entrance, Peer { local, wire }, closing).await;
+        }
+        Err(NoAgreement { reason, is_about_a_certificate: true }) => api.tell_of_refused_certificate(&reason),
+        Err(NoAgreement { reason, .. }) => tracing::debug!(reason, "no agreement on TLS"),
+    }
+}
+
+/// Speaks HTTP over `stream`.
+///
+/// What is no HTTP is answered `HTTP/1.1 400` by hyper. BuildKit relies on it:
+/// told that a registry may be insecure it tries TLS first, and takes anything
+/// else for a broken server.
+async fn speak<S>(stream: S, api: Arc<Api>, entrance: Entrance, peer: Peer, closing: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let peer = Arc::new(peer);
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let (api, entrance) = (Arc::clone(&api), entrance.clone());
+        let (api, entrance, peer) = (Arc::clone(&api), entrance.clone(), Arc::clone(&peer));
         async move {
             let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-            Ok::<_, Infallible>(api.answer(request, &entrance, local.ip()).await)
+            Ok::<_, Infallible>(api.answer_to(request, &entrance, &peer).await)
         }
     });
     let connection = http1::Builder::new()

@@ -4,6 +4,7 @@
 //! registries, even under TLS.
 
 mod connection;
+mod door;
 mod listener;
 
 use std::future::Future;
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{Api, Entrance};
 
+pub use door::TlsDoor;
 pub use listener::bind;
 
 /// How often a draining server looks whether it may end.
@@ -51,7 +53,7 @@ pub struct Limits {
 /// accepts no more and waits for what is running. All that for
 /// `limits.drain` at most.
 pub async fn serve(
-    listeners: Vec<(TcpListener, Entrance)>,
+    listeners: Vec<impl Into<Listening>>,
     api: Arc<Api>,
     limits: Limits,
     stop: impl Future<Output = ()>,
@@ -63,16 +65,16 @@ pub async fn serve(
     let room = Arc::new(Semaphore::new(limits.connections));
     // Whoever watches gets in when clients take up all the room.
     let side_room = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
-    for (listener, entrance) in listeners {
-        let room = match entrance {
+    for listening in listeners.into_iter().map(Into::into) {
+        let room = match listening.entrance {
             Entrance::Registry(_) => &room,
             Entrance::Admin => &side_room,
         };
-        tokio::spawn(accept(listener, entrance, Arc::clone(room), accepted.clone(), accepting.clone()));
+        tokio::spawn(accept(listening, Arc::clone(room), accepted.clone(), accepting.clone()));
     }
     let serve_all = async {
-        while let Some((stream, entrance, permit)) = incoming.recv().await {
-            let serving = connection::serve(stream, Arc::clone(&api), entrance, closing.clone());
+        while let Some(Accepted { stream, entrance, door, permit }) = incoming.recv().await {
+            let serving = connection::serve(stream, Arc::clone(&api), entrance, door, closing.clone());
             let ending = ending.clone();
             connections.spawn(async move {
                 ending.run_until_cancelled(serving).await;
@@ -105,12 +107,34 @@ pub async fn serve(
     }
 }
 
-type Accepted = (TcpStream, Entrance, OwnedSemaphorePermit);
+/// A socket that listens, what it is there for, and how its clients are greeted.
+#[derive(Debug)]
+pub struct Listening {
+    /// The socket.
+    pub listener: TcpListener,
+    /// What it is there for.
+    pub entrance: Entrance,
+    /// `None` where clients speak in the open.
+    pub door: Option<Arc<TlsDoor>>,
+}
+
+impl From<(TcpListener, Entrance)> for Listening {
+    fn from((listener, entrance): (TcpListener, Entrance)) -> Self {
+        Self { listener, entrance, door: None }
+    }
+}
+
+/// A connection that has come.
+struct Accepted {
+    stream: TcpStream,
+    entrance: Entrance,
+    door: Option<Arc<TlsDoor>>,
+    permit: OwnedSemaphorePermit,
+}
 
 /// Takes connections from `listener` while there is room, until `stop`.
 async fn accept(
-    listener: TcpListener,
-    entrance: Entrance,
+    Listening { listener, entrance, door }: Listening,
     room: Arc<Semaphore>,
     accepted: mpsc::Sender<Accepted>,
     stop: CancellationToken,
@@ -118,7 +142,8 @@ async fn accept(
     let accepting = async {
         while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
             let stream = next(&listener).await;
-            if accepted.send((stream, entrance.clone(), permit)).await.is_err() {
+            let connection = Accepted { stream, entrance: entrance.clone(), door: door.clone(), permit };
+            if accepted.send(connection).await.is_err() {
                 return;
             }
         }

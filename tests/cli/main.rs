@@ -14,6 +14,8 @@ mod reload;
 mod secret;
 mod start;
 mod sweep;
+mod tls;
+mod tokens;
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

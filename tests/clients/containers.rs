@@ -15,7 +15,7 @@ fn anew(program: &str) -> Program {
 }
 
 /// The id of `image`, after it was put into the storage of `program`.
-async fn loaded(program: &Program, image: &Image) -> String {
+pub async fn loaded(program: &Program, image: &Image) -> String {
     // The path becomes a name, so it must be one: without upper case.
     std::os::unix::fs::symlink(image.layout(), program.home().join("layout")).expect("a new link");
     pulled(program, &format!("oci:layout:{TAG}")).await
@@ -62,7 +62,7 @@ impl Client for Buildah {
 
 pub struct Podman;
 
-fn podman() -> Program {
+pub fn podman() -> Program {
     let podman = anew("podman");
     let temporary = podman.home().join("tmp").display().to_string();
     podman.with(["--cgroup-manager=cgroupfs", "--events-backend=none", "--tmpdir", &temporary])

@@ -48,6 +48,11 @@ impl Docker {
         Self { docker, _kept: kept, _root: root, _containerd: containerd }
     }
 
+    /// Says who it is to `registry`.
+    pub async fn log_in(&self, registry: &str, user: &str, password: &str) {
+        self.docker.run(&["login", "-u", user, "-p", password, registry]).await;
+    }
+
     async fn push_as(&self, name: &str, to: &str) {
         if name != to {
             self.docker.run(&["tag", name, to]).await;

@@ -5,7 +5,9 @@ use std::fs;
 use http::StatusCode;
 use tempfile::TempDir;
 
-use crate::client::Program;
+use crate::client::{Client, Program};
+use crate::containers::{loaded, podman};
+use crate::docker::Docker;
 use crate::stand::run;
 use crate::support::client::ask;
 use crate::support::image::{Image, TAG, pulled};
@@ -19,19 +21,23 @@ struct Guarded {
 }
 
 impl Guarded {
-    async fn start(anonymous: &str) -> Self {
+    /// With tokens that clients fetch for a password, if there are to be `tokens`.
+    async fn start(anonymous: &str, tokens: bool) -> Self {
         let folder = scratch("guarded");
         let (config, store) = (folder.path().join("config.toml"), folder.path().join("store"));
+        let launch = Launch::bare(&["--config", config.to_str().unwrap(), "--log-level", "debug"]).listening();
+        let launch = launch.keeping("a password", "sesame-of-alice").env("LONGSHORE_SECRET_TOKENS", &"k".repeat(32));
+        let realm = format!("[access.token]\nrealm = \"http://{}/token\"\nkey = \"{{{{secret:TOKENS}}}}\"\n", launch.address);
+        let realm = if tokens { realm } else { String::new() };
         let hash = bcrypt::hash_with_salt("sesame-of-alice", 6, [7; 16]).unwrap();
         let text = format!(
-            "[access]\nanonymous = \"{anonymous}\"\n[access.users]\nalice = \"{hash}\"\n[[access.grants]]\n\
+            "[access]\nanonymous = \"{anonymous}\"\n{realm}[access.users]\nalice = \"{hash}\"\n[[access.grants]]\n\
              who = {{ user = \"alice\" }}\nimages = [\"org/**\"]\nallow = [\"read\", \"write\", \"delete\", \"create\"]\n\
              [profiles.default]\nstore = \"{}\"\n",
             store.display()
         );
         fs::write(&config, text).unwrap();
-        let launch = Launch::bare(&["--config", config.to_str().unwrap(), "--log-level", "debug"]).listening();
-        Self { longshore: launch.keeping("a password", "sesame-of-alice").start().await, _folder: folder }
+        Self { longshore: launch.start().await, _folder: folder }
     }
 
     fn name(&self, image: &str) -> String {
@@ -129,8 +135,8 @@ fn rows() -> Vec<(&'static str, Row)> {
 #[test]
 fn who_has_logged_in_pushes_and_pulls() {
     run(async {
-        for anonymous in ["none", "read"] {
-            let guarded = Guarded::start(anonymous).await;
+        for (anonymous, tokens) in [("none", false), ("read", false), ("none", true), ("read", true)] {
+            let guarded = Guarded::start(anonymous, tokens).await;
             for (name, row) in rows() {
                 let image = Image::random(2, 1024 * 1024);
                 row.program.run(&(row.login)(&guarded.longshore.address.to_string())).await;
@@ -138,7 +144,7 @@ fn who_has_logged_in_pushes_and_pulls() {
                 let layout = folder.path().join("layout");
                 row.program.run(&(row.push)(&image, &it)).await;
                 row.program.run(&(row.pull)(&it, layout.to_str().unwrap())).await;
-                assert_eq!(pulled(&layout).0, image.contents, "{name}, anonymous {anonymous}");
+                assert_eq!(pulled(&layout).0, image.contents, "{name}, anonymous {anonymous}, tokens {tokens}");
                 assert_eq!(guarded.has(&format!("org/{name}")).await, anonymous == "read", "{name}, without a password");
             }
         }
@@ -148,7 +154,14 @@ fn who_has_logged_in_pushes_and_pulls() {
 #[test]
 fn who_has_not_logged_in_pulls_where_everybody_may_and_pushes_nowhere() {
     run(async {
-        let guarded = Guarded::start("read").await;
+        for tokens in [false, true] {
+            pulls_and_does_not_push(&Guarded::start("read", tokens).await).await;
+        }
+    });
+}
+
+async fn pulls_and_does_not_push(guarded: &Guarded) {
+    {
         let image = Image::random(2, 1024 * 1024);
         let it = guarded.name("org/app");
         let (_, known) = rows().remove(0);
@@ -166,6 +179,30 @@ fn who_has_not_logged_in_pulls_where_everybody_may_and_pushes_nowhere() {
                 "{name}: {said}"
             );
             assert!(!guarded.has("org/other").await, "{name}");
+        }
+    }
+}
+
+#[test]
+fn podman_and_docker_log_in_push_and_pull() {
+    run(async {
+        let docker = Docker::start().await;
+        for tokens in [false, true] {
+            let (guarded, image) = (Guarded::start("none", tokens).await, Image::random(2, 1024 * 1024));
+            let registry = guarded.longshore.address.to_string();
+
+            let (podman, it) = (podman(), guarded.name("org/podman"));
+            podman.run(&["login", "--tls-verify=false", "-u", "alice", "-p", "sesame-of-alice", &registry]).await;
+            let id = loaded(&podman, &image).await;
+            podman.run(&["push", "--quiet", "--tls-verify=false", &id, &format!("docker://{it}")]).await;
+            podman.run(&["rmi", "--force", &id]).await;
+            let pulled = podman.run(&["pull", "--quiet", "--tls-verify=false", &it]).await;
+            assert_eq!(format!("sha256:{}", pulled.trim()), image.contents.config, "tokens {tokens}");
+
+            docker.log_in(&registry, "alice", "sesame-of-alice").await;
+            let it = guarded.name("org/docker");
+            docker.push(&image, &it).await;
+            assert_eq!(docker.pull(&it).await.0, image.contents, "tokens {tokens}");
         }
     });
 }

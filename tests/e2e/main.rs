@@ -10,6 +10,7 @@ mod bucket;
 mod caches;
 mod costs;
 mod faults;
+mod identities;
 mod large_caches;
 mod leaks;
 mod outage;

@@ -1,12 +1,18 @@
 //! Who may do what, by their passwords.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
 use http::{Request, StatusCode};
-use longshore::access::{Access, Authenticator, Grant, Grants, TextPattern, User, Verb, Who};
+use http_body_util::{BodyExt, Full};
+use longshore::access::{
+    Access, Authenticator, Grant, Grants, Part, Presented, Profile, Profiles, Standing, TextPattern, User, Verb, Who,
+};
+use longshore::api::{Api, Entrance, Hosts};
+use longshore::metrics::Metrics;
 use longshore::oci::Digest;
-use longshore::registry::Patience;
+use longshore::registry::{Patience, Registry};
 use longshore::store::MemoryStore;
 use serde_json::json;
 
@@ -15,16 +21,16 @@ use crate::client::Answer;
 use crate::stand::{PATIENCE, Stand, code, message};
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-const READ: &[Verb] = &[Verb::Read];
+pub const READ: &[Verb] = &[Verb::Read];
 const WRITE: &[Verb] = &[Verb::Read, Verb::Write];
-const ALL: &[Verb] = &[Verb::Read, Verb::Write, Verb::Delete, Verb::Create];
+pub const ALL: &[Verb] = &[Verb::Read, Verb::Write, Verb::Delete, Verb::Create];
 
-fn user(name: &str) -> User {
+pub fn user(name: &str) -> User {
     let hash = bcrypt::hash_with_salt(format!("{name}-secret"), 4, [7; 16]).unwrap().to_string();
     User { name: name.into(), hash: hash.parse().unwrap(), groups: Vec::new() }
 }
 
-fn grant(user: &str, image: &str, tag: &str, allow: &[Verb]) -> Grant {
+pub fn grant(user: &str, image: &str, tag: &str, allow: &[Verb]) -> Grant {
     Grant {
         who: Who::User { name: Some(TextPattern::on_claim(user).unwrap()), group: None },
         images: vec![TextPattern::on_image(image).unwrap()],
@@ -35,16 +41,16 @@ fn grant(user: &str, image: &str, tag: &str, allow: &[Verb]) -> Grant {
     }
 }
 
-fn anonymously(line: &str) -> http::request::Builder {
+pub fn anonymously(line: &str) -> http::request::Builder {
     let (method, path) = line.split_once(' ').unwrap();
     Request::builder().method(method).uri(path)
 }
 
-fn as_user(name: &str, line: &str) -> http::request::Builder {
+pub fn as_user(name: &str, line: &str) -> http::request::Builder {
     with_password(name, &format!("{name}-secret"), line)
 }
 
-fn with_password(name: &str, password: &str, line: &str) -> http::request::Builder {
+pub fn with_password(name: &str, password: &str, line: &str) -> http::request::Builder {
     anonymously(line).header("authorization", format!("Basic {}", BASE64.encode(format!("{name}:{password}").as_bytes())))
 }
 
@@ -161,6 +167,13 @@ async fn tags_are_written_by_whom_they_are_granted_to_and_parts_as_their_whole()
             "" => assert_eq!(answer.status, StatusCode::CREATED, "{reference}: {answer:?}"),
             told => assert_eq!((answer.status.as_u16(), code(&answer), message(&answer)), (403, "DENIED".into(), told.into())),
         }
+    }
+    // Who is about to push looks first, and asks why it is refused.
+    for method in ["HEAD", "GET"] {
+        let looking = as_user("bob", &format!("{method} /v2/org/app/manifests/other")).header("user-agent", "buildkit/v0.32.2");
+        let refused = stand.send(looking.header("accept", format!("{IMAGE}, */*")).body("").unwrap()).await;
+        assert_eq!(refused.status.as_u16(), 403, "{refused:?}");
+        assert!(method == "HEAD" || message(&refused) == "user bob may not write other of org/app", "{refused:?}");
     }
     // A push by digest sets no tag that is not granted, either.
     let manifest = stand.send(as_user("bob", "GET /v2/org/app/manifests/cache-main").body("").unwrap()).await;
@@ -322,4 +335,64 @@ async fn names_that_are_written_otherwise_are_the_same_names() {
         assert!([400, 404].contains(&answer.status.as_u16()), "{path}: {answer:?}");
         assert!(!String::from_utf8_lossy(&answer.body).contains("cacheconfig"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_password_opens_nothing_to_pages_of_other_sites_or_to_other_names() {
+    let (stand, store) = stand(Access::None, vec![grant("alice", "org/**", "*", ALL)]);
+    let line = "GET /v2/org/app/tags/list";
+    for (header, value, expected) in [
+        ("host", "evil.example", 421),
+        ("origin", "http://evil.example", 403),
+        ("origin", "null", 403),
+        ("host", "longshore.test", 404),
+    ] {
+        assert_eq!(status(&stand, as_user("alice", line).header(header, value)).await, expected, "{header}: {value}");
+        if expected != 404 {
+            assert_eq!(calls(&stand, &store).await, 0, "{header}: {value}");
+        }
+    }
+}
+
+/// What is answered to `request` from beyond this machine, in the open.
+async fn from_afar(api: &Api, request: http::request::Builder) -> u16 {
+    let request =
+        request.header("host", "10.0.0.5").body(Full::default().map_err(|never| match never {}).boxed_unsync()).unwrap();
+    api.answer(request, &Entrance::Registry(None), "10.0.0.5".parse().unwrap()).await.status().as_u16()
+}
+
+#[tokio::test]
+async fn nobody_says_in_the_open_who_they_are_unless_the_settings_say_so() {
+    let registry = Arc::new(Registry::new(Arc::new(MemoryStore::default()), Patience::with_bytes(PATIENCE)));
+    let api = Api::new(Profiles::new([]), Hosts::new([]), Metrics::new(1));
+    for (is_allowed, with, without) in [(false, 403, 401), (true, 404, 401)] {
+        let profile = Arc::new(Profile::new("default".to_owned(), Arc::clone(&registry), Access::None));
+        let grants = Grants::new(vec![grant("alice", "org/**", "*", ALL)]);
+        let authenticator = Authenticator::new(vec![user("alice")]).over_plain_http(is_allowed);
+        api.put_in_force(Profiles::new([profile]).with_grants(grants), authenticator);
+
+        assert_eq!(from_afar(&api, as_user("alice", "GET /v2/org/app/tags/list")).await, with, "{is_allowed}");
+        assert_eq!(from_afar(&api, anonymously("GET /v2/org/app/tags/list")).await, without, "{is_allowed}");
+    }
+}
+
+// What a request costs more than an anonymous one, once it is known who sends it: the promise is 100 microseconds.
+#[tokio::test]
+async fn who_is_known_waits_no_longer_for_it() {
+    let authenticator = Authenticator::new(["alice", "bob", "mallory"].map(user).into());
+    let others = (0..10_000).map(|n| grant(&format!("user-{n}"), "org/**", "*", ALL));
+    let grants = Grants::new(others.chain([grant("alice", "org/**", "*", ALL)]).collect());
+    let (image, tag) = ("org/app".parse().unwrap(), "t".parse().unwrap());
+    let mut times = Vec::new();
+    for _ in 0..1001 {
+        let presented = Presented::Password { user: "alice".to_owned(), password: "alice-secret".into() };
+        let began = Instant::now();
+        let known = authenticator.identify(&presented).await.unwrap();
+        let standing = Standing::new(&grants, Access::None, &known.identity, &image);
+        assert!(standing.rule(Verb::Write, Part::Tag(&tag)).is_allowed());
+        times.push(began.elapsed());
+    }
+    times.sort();
+
+    assert!(times[500] < Duration::from_micros(100), "{:?}", times[500]);
 }

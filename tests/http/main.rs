@@ -15,6 +15,7 @@ mod listings;
 mod manifests;
 mod masked;
 mod metrics;
+mod passes;
 mod patience;
 mod races;
 mod refused;

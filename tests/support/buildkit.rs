@@ -27,6 +27,7 @@ pub struct Build {
     imports: Vec<String>,
     outputs: Vec<String>,
     options: Vec<String>,
+    logins: Option<PathBuf>,
 }
 
 /// What came of a build.
@@ -40,7 +41,14 @@ pub struct Outcome {
 impl Build {
     /// Of the `Dockerfile` in `context`; exports, imports and puts out nothing.
     pub fn of(context: &Path) -> Self {
-        Self { context: context.to_owned(), exports: Vec::new(), imports: Vec::new(), outputs: Vec::new(), options: Vec::new() }
+        Self {
+            context: context.to_owned(),
+            exports: Vec::new(),
+            imports: Vec::new(),
+            outputs: Vec::new(),
+            options: Vec::new(),
+            logins: None,
+        }
     }
 
     /// `--export-cache`, as buildctl takes it; may be given more than once.
@@ -61,6 +69,13 @@ impl Build {
     #[must_use]
     pub fn output(mut self, attributes: &str) -> Self {
         self.outputs.push(attributes.to_owned());
+        self
+    }
+
+    /// With what `docker login` has written into `folder`.
+    #[must_use]
+    pub fn logged_in(mut self, folder: &Path) -> Self {
+        self.logins = Some(folder.to_owned());
         self
     }
 
@@ -153,7 +168,7 @@ impl Buildkit {
         arguments.extend(build.imports.iter().flat_map(|attributes| ["--import-cache", attributes]));
         arguments.extend(build.outputs.iter().flat_map(|attributes| ["--output", attributes]));
         arguments.extend(build.options.iter().flat_map(|option| ["--opt", option]));
-        let mut outcome = self.buildctl(&arguments).await;
+        let mut outcome = self.buildctl_with(&arguments, build.logins.as_deref()).await;
         if !outcome.succeeded {
             outcome.log = format!("{arguments:?} on {}:\n{}", self.name, outcome.log);
         }
@@ -181,11 +196,16 @@ impl Buildkit {
     }
 
     async fn buildctl(&self, arguments: &[&str]) -> Outcome {
+        self.buildctl_with(arguments, None).await
+    }
+
+    async fn buildctl_with(&self, arguments: &[&str], logins: Option<&Path>) -> Outcome {
         let output = Command::new(tools::go_tool(self.tool, "buildctl"))
             .arg(format!("--addr=unix://{}", self.root.path().join("socket").display()))
             .args(arguments)
             .env_clear()
             .env("HOME", self.root.path())
+            .envs(logins.map(|folder| ("DOCKER_CONFIG", folder)))
             .kill_on_drop(true)
             .output()
             .await

@@ -15,6 +15,7 @@ pub mod door;
 pub mod fault;
 pub mod image;
 pub mod issuer;
+pub mod jwt;
 pub mod keeper;
 pub mod longshore;
 pub mod marks;
