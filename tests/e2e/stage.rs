@@ -176,12 +176,16 @@ impl Quay {
         self.launch.beside().start().await
     }
 
-    /// What `longshore explain` says of `image`.
+    /// What `longshore explain` says of `image`. The pages of `docker/explain.md` are kept from here, in the folder
+    /// `LONGSHORE_TEST_PAGES`.
     pub fn explained(&self, image: &str) -> String {
         let told = self.launch.call(&["explain", image], "");
         let page = String::from_utf8(told.stdout).expect("text");
         assert!(told.status.success(), "{page}{}", String::from_utf8_lossy(&told.stderr));
-        println!("{page}");
+        if let Some(folder) = std::env::var_os("LONGSHORE_TEST_PAGES") {
+            let name = format!("{}-{}", image.replace(['/', ':'], "-"), Uuid::new_v4());
+            fs::write(Path::new(&folder).join(name), &page).expect("it is ours");
+        }
         page
     }
 
