@@ -86,7 +86,7 @@ fn meet(left: &[&str], right: &[&str]) -> bool {
 
 /// Whether two rows can be the same, where a star in either is any number of
 /// others. Each pair of ends is looked at once, so stars cost no more than their number.
-pub(crate) fn meets<T>(left: &[T], right: &[T], is_star: impl Fn(&T) -> bool, are_alike: impl Fn(&T, &T) -> bool) -> bool {
+pub fn meets<T>(left: &[T], right: &[T], is_star: impl Fn(&T) -> bool, are_alike: impl Fn(&T, &T) -> bool) -> bool {
     // Whether what is left of the left one meets each end of the right one.
     let mut below = vec![false; right.len() + 1];
     for at in (0..=left.len()).rev() {

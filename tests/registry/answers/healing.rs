@@ -124,7 +124,10 @@ async fn a_push_is_told_of_nothing_that_was_made_here() {
 
     let manifest = one.app.stat_manifest(&Reference::Digest(healed.info.digest), Asker::Push).await.unwrap();
     assert_eq!((manifest, one.app.stat_blob(&config, Asker::Push).await), (None, None));
-    assert!(one.app.stat_blob(&config, Asker::Pull).await.is_some());
+    assert!(one.app.stat_blob(&config, Asker::Import).await.is_some());
+    // Other clients ask before they push, and read without asking.
+    assert!(one.app.stat_blob(&config, Asker::Pull).await.is_none());
+    assert!(one.app.read_blob(&config, None, Asker::Pull).await.unwrap().is_some());
 }
 
 #[tokio::test(start_paused = true)]
