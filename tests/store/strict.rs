@@ -182,7 +182,7 @@ async fn what_is_signed_wrongly_or_hashes_to_something_else_is_refused_and_invis
         let strict = Strict::start(kind);
         let mut settings = strict.settings(strict.address);
         let bench = Bench::over(s3_store(settings.clone(), 64 * MIB).await);
-        settings.credentials = keys(ACCESS_KEY_ID, "another secret");
+        settings.credentials = keys(ACCESS_KEY_ID, "another-secret");
         let stranger = Bench::over(s3_store(settings, 64 * MIB).await);
 
         let probed = stranger.store.probe(SHORT).await;

@@ -50,7 +50,7 @@ async fn each_mistake_is_told_by_its_name() {
             Misconfiguration::UnknownAccessKey { access_key_id: "nobody".to_owned(), endpoint }
         );
         assert_eq!(
-            mistake(server, |settings| settings.credentials = keys(ACCESS_KEY_ID, "another secret")).await,
+            mistake(server, |settings| settings.credentials = keys(ACCESS_KEY_ID, "another-secret")).await,
             Misconfiguration::WrongSecret { access_key_id: ACCESS_KEY_ID.to_owned() }
         );
     }
