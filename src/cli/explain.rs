@@ -135,12 +135,6 @@ fn sentences(Explanation { story, cache, is_left_alone, of_s3, .. }: &Explanatio
     if !story.no_room.is_empty() {
         told.push(format!("Even so not all of it has room: {}.", story.no_room));
     }
-    if cache.is_some_and(|cache| cache.steps.are_of_last_stage()) {
-        told.push(
-            "Most steps have no layers: it was most likely exported with mode=min; with mode=max all stages have theirs."
-                .to_owned(),
-        );
-    }
     for Told { name, found, .. } in &story.sources {
         told.extend(found.as_ref().and_then(|found| of_source(name, found)));
     }

@@ -267,7 +267,7 @@ fn a_cache_of_the_last_stage_alone_is_noticed_when_it_is_pushed() {
 
         assert!(line.contains("tag=min"), "{line}");
         let told = ["min", "max"].map(|tag| quay.explained(&format!("org/app:{tag}")));
-        assert_eq!(told.map(|page| page.contains("exported with mode=min")), [true, false]);
+        assert_eq!(told.map(|page| page.contains("as mode=min exports it")), [true, false]);
         assert_eq!(quay.longshore.log().matches(notice).count(), 1);
     });
 }

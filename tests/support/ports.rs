@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 const FIRST: u16 = 12_000;
 
 /// How many ports a test process has for itself; the first of them says that they are taken.
-const BLOCK: u16 = 500;
-const BLOCKS: u16 = 40;
+const BLOCK: u16 = 2000;
+const BLOCKS: u16 = 10;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
