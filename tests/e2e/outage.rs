@@ -122,9 +122,9 @@ async fn import_through_an_outage(mode: Mode) {
     let (quay, project) = (Quay::on(Store::Bucket).await, Project::new());
     let cache = quay.cache("org/app:cache");
     let exported = export(&project, &format!("{cache},mode=max")).await;
-    // The first blob that is read is the config.
+    // The config is remembered from when it was pushed, so the first blob that is read is a layer.
     let is_it = |seen: &Seen| seen.operation() == S3Operation::GetObject && is_blob(seen);
-    let gone = quay.back().trip(2, Action::Become(mode), is_it);
+    let gone = quay.back().trip(1, Action::Become(mode), is_it);
 
     let outage = async {
         gone.sprung(Duration::from_secs(180)).await;
