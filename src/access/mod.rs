@@ -107,12 +107,7 @@ impl Profile {
 
     /// What `identity` may do with `image`, by `grants`.
     fn standing<'a>(&'a self, grants: &'a Grants, image: &RepoName, identity: &'a Identity) -> Standing<'a> {
-        Standing::new(grants, self.anonymous, identity, image).with_separator(self.separator(image))
-    }
-
-    /// What stands between a tag of the image `name` and its parts, if tags have parts there.
-    fn separator(&self, name: &RepoName) -> Option<&str> {
-        self.rules.alone(name).parts.are_on.then_some(&self.rules.parts.separator)
+        Standing::new(grants, self.anonymous, identity, image).with_separator(self.rules.separator(image))
     }
 
     fn writable(&self, name: &RepoName) -> WritableRepository {
@@ -121,9 +116,7 @@ impl Profile {
 
     /// The image that `name` is kept as.
     fn kept_as(&self, name: &RepoName) -> RepoName {
-        let matching = self.map.iter().filter(|(pattern, _)| pattern.matches(name));
-        let deciding = matching.max_by(|(left, _), (right, _)| left.specificity(right));
-        deciding.map_or(name, |(_, image)| image).clone()
+        Pattern::deciding(name, self.map.iter().map(|(pattern, image)| (pattern, image))).unwrap_or(name).clone()
     }
 }
 

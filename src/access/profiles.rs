@@ -54,11 +54,8 @@ impl Profiles {
         if let Some(name) = listener {
             return self.named(name);
         }
-        let matching = self.all.iter().flat_map(|profile| profile.images.iter().map(move |pattern| (pattern, profile)));
-        let deciding = matching
-            .filter(|(pattern, _)| pattern.matches(image))
-            .max_by(|(left, _): &(&Pattern, _), (right, _)| left.specificity(right));
-        deciding.map(|(_, profile)| profile).or_else(|| self.named(DEFAULT))
+        let images = self.all.iter().flat_map(|profile| profile.images.iter().map(move |pattern| (pattern, profile)));
+        Pattern::deciding(image, images).or_else(|| self.named(DEFAULT))
     }
 
     /// The images after `last` that `identity`, a client of that listener, may read from, `most` of them at most.

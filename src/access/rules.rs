@@ -70,6 +70,12 @@ impl Rules {
         Answering { kind: self.deciding(image, |rule| rule.kind), parts, fallbacks: Vec::new() }
     }
 
+    /// What stands between a tag of `image` and its parts, if tags have parts there.
+    #[must_use]
+    pub fn separator(&self, image: &RepoName) -> Option<&str> {
+        self.alone(image).parts.are_on.then_some(&self.parts.separator)
+    }
+
     /// What the most specific of the rules for `image` says that says anything.
     fn deciding<T>(&self, image: &RepoName, says: impl Fn(&ImageRule) -> Option<T>) -> Option<T> {
         let saying = self.images.iter().filter(|rule| rule.image.matches(image) && says(rule).is_some());

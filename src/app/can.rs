@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::rules::rules;
 use super::running::access;
 use crate::access::{Grants, Identity, Part, Rule, Ruling, Standing, Verb, claims};
 use crate::config::Config;
-use crate::oci::{RepoName, Tag};
+use crate::oci::{Pattern, RepoName, Tag};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,13 +57,14 @@ pub struct NoQuestion(String);
 pub fn can(config: &Config, question: &Question) -> Result<Decision, NoQuestion> {
     let identity = identity(config, question)?;
     let (image, tag) = object(&question.object)?;
-    let is_had = |name: &str, images: &[crate::oci::Pattern]| name == "default" || images.iter().any(|it| it.matches(&image));
-    let Some(profile) = config.profiles.iter().find(|profile| is_had(&profile.name, &profile.images)) else {
+    let images = config.profiles.iter().flat_map(|profile| profile.images.iter().map(move |pattern| (pattern, profile)));
+    let default = || config.profiles.iter().find(|profile| profile.name == "default");
+    let Some(profile) = Pattern::deciding(&image, images).or_else(default) else {
         return Ok(Decision { is_allowed: false, text: format!("denied: no profile has the image {image}") });
     };
-    let grants = Grants::new(config.access.grants.clone());
-    let standing =
-        Standing::new(&grants, access(config.access.anonymous), &identity, &image).with_separator(Some(&profile.parts.separator));
+    let (grants, rules) = (Grants::new(config.access.grants.clone()), rules(profile));
+    let standing = Standing::new(&grants, access(config.access.anonymous), &identity, &image);
+    let standing = standing.with_separator(rules.separator(&image));
     let part = Part::Tag(&tag);
     let ruling = standing.rule(question.deed.verb(), part);
     let more = match (question.deed, ruling) {

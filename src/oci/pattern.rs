@@ -59,6 +59,12 @@ impl Pattern {
         meet(&self.components(), &other.components())
     }
 
+    /// What stands beside the most specific of those patterns that mean `name`, if any does.
+    pub fn deciding<'a, T>(name: &RepoName, rules: impl IntoIterator<Item = (&'a Self, T)>) -> Option<T> {
+        let meaning = rules.into_iter().filter(|(pattern, _)| pattern.matches(name));
+        meaning.max_by(|(left, _), (right, _)| left.specificity(right)).map(|(_, beside)| beside)
+    }
+
     /// Which of the two decides about a name that both mean: the greater. An exact one is
     /// more specific than any other, else the one with the longer text before its first star is.
     #[must_use]

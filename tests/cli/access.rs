@@ -29,6 +29,19 @@ fn hashed(text: &str) -> String {
 }
 
 #[test]
+fn can_goes_by_the_profile_that_has_the_image_and_what_a_part_is_there() {
+    let profiles = "[profiles.default]\nstore = \"/a\"\n[profiles.team]\nimages = [\"org/*\"]\nstore = \"/b\"\n\
+        [profiles.team.parts]\nseparator = \"__\"\n[[profiles.team.rules]]\nimage = \"org/whole\"\nparts = false\n\
+        [access.users]\nbob = \"<right>\"\n\
+        [[access.grants]]\nwho = { user = \"bob\" }\nimages = [\"**\"]\ntags = [\"*__x\"]\nallow = [\"write\", \"create\"]\n";
+    let (_folder, path) = file(&hashed(profiles));
+    for (image, status) in [("org/app:main__x", 1), ("org/whole:main__x", 0), ("other:main__x", 0)] {
+        let said = longshore(&["can", "bob", "push", image, "--config", &path], &[]);
+        assert_eq!(said.status, Some(status), "{image}: {}{}", said.stdout, said.stderr);
+    }
+}
+
+#[test]
 fn can_says_the_answer_and_the_rule_that_decides() {
     let (_folder, path) = file(&hashed(GRANTS));
     for (words, status, said) in [
