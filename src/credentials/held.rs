@@ -23,8 +23,9 @@ const MAX_MARGIN: Duration = Duration::from_mins(5);
 /// When so little is left a request waits for the refresh: a store that hears of it later would refuse it.
 const LAST_CALL: Duration = Duration::from_secs(10);
 
-/// How long it waits before it goes on with what still holds: an import has no more than two seconds for all it asks.
-const LAST_WAIT: Duration = Duration::from_secs(1);
+/// How long after the refresh began it goes on with what still holds, or without any where the source has failed before:
+/// an import has a second for what it asks first.
+const LAST_WAIT: Duration = Duration::from_millis(500);
 
 /// How old what is cheap to look at may get before it is looked at again.
 const LOOK: Duration = Duration::from_secs(5);
@@ -52,10 +53,33 @@ struct State {
     held: Option<Held>,
     /// Why the last refresh brought nothing, and when.
     failed: Option<(Failure, Instant)>,
-    /// The refresh that runs; closed when it is over.
-    running: Option<watch::Receiver<()>>,
+    /// The refresh that runs.
+    running: Option<Refresh>,
     /// When a refusal last made us read the source.
     read_again: Option<Instant>,
+}
+
+/// A refresh.
+#[derive(Clone)]
+struct Refresh {
+    began: Instant,
+    /// Nothing is ever sent: the other end is dropped when it is over, however it ends.
+    over: watch::Receiver<()>,
+}
+
+impl Refresh {
+    fn is_running(&self) -> bool {
+        self.over.has_changed().is_ok()
+    }
+
+    async fn over(mut self) {
+        let _ = self.over.changed().await;
+    }
+
+    /// Waits for it as long as it may still be in time for who cannot wait.
+    async fn over_soon(self) {
+        let _ = tokio::time::timeout_at(self.began + LAST_WAIT, self.over()).await;
+    }
 }
 
 /// What is in force.
@@ -80,19 +104,30 @@ impl Keeper {
         Self { profile, from, fetch, mask, state: Mutex::default() }
     }
 
-    /// Some that are valid. Waits for a fetch where there are none, and for a moment where they are about to expire.
+    /// Waits as [`Self::get`] does, and for a moment where those there are are about to expire.
+    pub(super) async fn ready(self: &Arc<Self>) -> Result<Grant, NoCredentials> {
+        if let Some(refresh) = self.last_call() {
+            refresh.over_soon().await;
+        }
+        self.get().await
+    }
+
+    /// Some that are valid. Waits for a fetch where there are none.
     pub(super) async fn get(self: &Arc<Self>) -> Result<Grant, NoCredentials> {
         if let Some(outcome) = self.at_hand() {
             return outcome;
         }
-        if let Some(mut over) = self.last_call() {
-            let _ = tokio::time::timeout(LAST_WAIT, over.changed()).await;
-        }
         if let Some(outcome) = self.now() {
             return outcome;
         }
-        self.refreshed().await;
-        self.now().unwrap_or_else(|| Err(self.missing(Failure::passing("it did not answer in time"))))
+        let (refresh, failure) = self.begun();
+        let Some(failure) = failure else {
+            refresh.over().await;
+            return self.now().unwrap_or_else(|| Err(self.missing(Failure::passing("it did not answer in time"))));
+        };
+        // Who has patience asks again; who has none is to hear what is wrong.
+        refresh.over_soon().await;
+        self.now().unwrap_or_else(|| Err(self.missing(failure)))
     }
 
     /// See [`Credentials::refused`](super::Credentials::refused).
@@ -142,7 +177,7 @@ impl Keeper {
     }
 
     /// The refresh of what is good for a moment only.
-    fn last_call(self: &Arc<Self>) -> Option<watch::Receiver<()>> {
+    fn last_call(self: &Arc<Self>) -> Option<Refresh> {
         let (mut state, now) = (self.state(), Instant::now());
         let is_last = |Held { times, .. }: &Held| times.last_call.is_some_and(|last| now >= last) && !times.are_over(now);
         (state.held.as_ref().is_some_and(is_last) && state.may_try(now)).then(|| self.run(&mut state))
@@ -160,17 +195,22 @@ impl Keeper {
 
     /// Waits for the refresh that runs, or for one that begins now.
     async fn refreshed(self: &Arc<Self>) {
-        let mut over = self.run(&mut self.state());
-        // Nothing is ever sent: the other end is dropped when it is over, however it ends.
-        let _ = over.changed().await;
+        self.begun().0.over().await;
     }
 
-    fn run(self: &Arc<Self>, state: &mut State) -> watch::Receiver<()> {
-        if let Some(running) = state.running.as_ref().filter(|_| state.is_running()) {
-            return running.clone();
+    /// The refresh that runs, or begins now, and why the one before it brought nothing.
+    fn begun(self: &Arc<Self>) -> (Refresh, Option<Failure>) {
+        let mut state = self.state();
+        (self.run(&mut state), state.failed.as_ref().map(|(failure, _)| failure.clone()))
+    }
+
+    fn run(self: &Arc<Self>, state: &mut State) -> Refresh {
+        if let Some(refresh) = state.running.as_ref().filter(|refresh| refresh.is_running()) {
+            return refresh.clone();
         }
         let (running, over) = watch::channel(());
-        state.running = Some(over.clone());
+        let refresh = Refresh { began: Instant::now(), over };
+        state.running = Some(refresh.clone());
         let keeper = Arc::clone(self);
         tokio::spawn(async move {
             let limit = keeper.fetch.limit();
@@ -178,7 +218,7 @@ impl Keeper {
             keeper.settle(fetched.unwrap_or_else(|_| Err(Failure::passing(format!("it did not answer within {limit:?}")))));
             drop(running);
         });
-        over
+        refresh
     }
 
     fn settle(&self, fetched: Result<Grant, Failure>) {
@@ -235,7 +275,7 @@ impl Keeper {
 
 impl State {
     fn is_running(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.has_changed().is_ok())
+        self.running.as_ref().is_some_and(Refresh::is_running)
     }
 
     /// Whether a refresh may begin: after one that failed there is a pause, shorter where less time is left.

@@ -81,7 +81,7 @@ impl Credentials {
     ///
     /// There are none by then, or it is known that there will be none.
     pub async fn ready(&self, deadline: Instant) -> Result<(), NoCredentials> {
-        let ready = tokio::time::timeout_at(deadline, self.0.get()).await;
+        let ready = tokio::time::timeout_at(deadline, self.0.ready()).await;
         ready.map_err(|_| self.0.missing(error::Failure::passing("it has not answered yet")))?.map(drop)
     }
 

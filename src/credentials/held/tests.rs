@@ -132,7 +132,12 @@ async fn keys_that_are_about_to_expire_are_waited_out_for_a_moment() {
 
         tokio::time::sleep(SHORT - Duration::from_secs(2)).await;
         let asked_at = Instant::now();
+        keeper.ready().await.unwrap();
+        assert_eq!(asked_at.elapsed(), delay.min(LAST_WAIT));
 
+        // Who has waited does not wait again when it comes to signing: that would be taken for the store's silence.
+        // Neither does who comes later for the same refresh, or every import would be late while the source is down.
+        keeper.ready().await.unwrap();
         assert_eq!((id(&keeper).await.as_str(), asked_at.elapsed()), (told, delay.min(LAST_WAIT)));
         assert_eq!(issuer.asked(), 2);
     }
@@ -184,6 +189,11 @@ async fn a_source_that_never_answers_is_given_up() {
 
     assert_eq!(began.elapsed(), issuer.limit());
     assert!(missing.is_passing && missing.reason.contains("within 10s"), "{missing}");
+
+    // Once that is known nobody waits so long to be told.
+    tokio::time::sleep(PAUSES.0).await;
+    let again = (Instant::now(), keeper.get().await.err().unwrap());
+    assert_eq!((again.0.elapsed(), again.1.reason), (LAST_WAIT, missing.reason));
 }
 
 #[tokio::test(start_paused = true)]

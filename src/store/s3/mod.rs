@@ -161,6 +161,9 @@ impl S3Store {
     }
 }
 
+/// How long before its end patience with credentials is over: one in so many of it.
+const LAST_SHARE: u32 = 20;
+
 impl Shared {
     fn client(&self) -> Client {
         self.connections.client()
@@ -181,7 +184,8 @@ impl Shared {
     where
         F: Future<Output = Result<T, Fault>>,
     {
-        let deadline = Instant::now() + patience;
+        // Who asks waits no longer either, and is to hear which it was that did not come.
+        let deadline = Instant::now() + patience - patience / LAST_SHARE;
         let request = |attempt: Attempt| self.with_keys(attempt.clone(), deadline, request(attempt));
         retry(patience, &self.endpoint, |remedy, began| self.connections.apply(remedy, began), request).await
     }
