@@ -8,13 +8,13 @@ use super::layers::Word;
 use super::problem::{Place, Problems};
 use super::tables::{ISSUERS, Row, Tables, rows};
 use super::units;
-use crate::access::{Algorithm, Issuer, KeySet, TextPattern, is_safe_url};
+use crate::access::{Algorithm, Issuer, KeySet, TextPattern, is_of_a_key_pair, is_safe_url};
 
 /// The keys of an issuer.
 const ISSUER: [&str; 7] = ["name", "issuer", "audience", "jwks", "algorithms", "require", "session"];
 
 /// How tokens may be signed where nothing is said: what CI systems use.
-const ALGORITHMS: [Algorithm; 3] = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
 
 /// The longest session.
 const MAX_SESSION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -63,7 +63,7 @@ fn issuer(row: &Row, problems: &mut Problems) -> Option<Issuer> {
     });
     let audiences = row.several("audience", problems);
     let algorithms = match row.has("algorithms") {
-        true => row.list("algorithms", str::parse::<Algorithm>, problems),
+        true => row.list("algorithms", algorithm, problems),
         false => Some(ALGORITHMS.to_vec()),
     };
     let keys = match row.has("jwks") {
@@ -87,6 +87,11 @@ fn issuer(row: &Row, problems: &mut Problems) -> Option<Issuer> {
         keys: keys?,
     };
     Some(issuer)
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, &'static str> {
+    let known = text.parse().ok().filter(|known| is_of_a_key_pair(*known));
+    known.ok_or("must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA")
 }
 
 fn is_name(text: &str) -> bool {
