@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Identity;
+use super::identity::{Certificate, Identity};
 use super::memory::Memory;
 use super::passes::{Passes, Scope, Taken, is_pass};
 use super::passwords::{Passwords, User};
@@ -34,10 +34,10 @@ pub struct Known {
 }
 
 impl Known {
-    /// One who has shown a certificate with `names` in it.
+    /// One who has shown a certificate.
     #[must_use]
-    pub fn certified(names: Arc<[String]>) -> Self {
-        Self::always(Identity::Certified(names))
+    pub fn certified(shown: Arc<Certificate>) -> Self {
+        Self::always(Identity::Certified(shown))
     }
 
     /// Somebody who is always that, for whatever they want.

@@ -28,7 +28,7 @@ use crate::registry::{Registry, Repository, WritableRepository};
 pub use authenticator::{Authenticator, Known, Presented, Unidentified};
 pub use grant::{Grant, Part, Verb};
 pub use grants::Grants;
-pub use identity::{Identity, Who, claims};
+pub use identity::{Certificate, Identity, Who, claims};
 pub use passes::{Action, Passes, Scope};
 pub use passwords::{InvalidPasswordHash, PasswordHash, User};
 pub use profiles::Profiles;

@@ -45,6 +45,7 @@ use counted::Counted;
 use error::{About, ApiError};
 use route::{Endpoint, Route};
 
+pub use crate::access::Certificate;
 pub use body::{RequestBody, ResponseBody};
 pub use host::Hosts;
 
@@ -110,8 +111,8 @@ pub enum Wire {
     Plain,
     /// So that nobody can.
     Encrypted,
-    /// So that nobody can, and the client has shown a certificate with these names.
-    Certified(Arc<[String]>),
+    /// So that nobody can, and the client has shown a certificate.
+    Certified(Arc<Certificate>),
 }
 
 /// Who sends a request, and where it came in.
@@ -389,7 +390,7 @@ impl InForce {
             false => Presented::Nothing,
         };
         match (&presented, &peer.wire) {
-            (Presented::Nothing, Wire::Certified(names)) => return Ok(Known::certified(Arc::clone(names))),
+            (Presented::Nothing, Wire::Certified(shown)) => return Ok(Known::certified(Arc::clone(shown))),
             (Presented::Nothing, _) | (_, Wire::Encrypted | Wire::Certified(_)) => {}
             _ if self.authenticator.allows_plain_http() || peer.local.to_canonical().is_loopback() => {}
             _ => return Err(ApiError::PlainHttp),

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::door::{NoAgreement, TlsDoor, names};
+use super::door::{NoAgreement, TlsDoor, certificate};
 use crate::api::{Api, Entrance, Peer, Wire};
 
 /// How long a client may take to begin and send its next request. It counts
@@ -47,7 +47,7 @@ pub(super) async fn serve(
     };
     match door.greet(stream).await {
         Ok(stream) => {
-            let wire = names(&stream).map_or(Wire::Encrypted, Wire::Certified);
+            let wire = certificate(&stream).map_or(Wire::Encrypted, |shown| Wire::Certified(Arc::new(shown)));
             speak(stream, api, entrance, Peer { local, wire }, closing).await;
         }
         Err(NoAgreement { reason, is_about_a_certificate: true }) => api.tell_of_refused_certificate(&reason),
