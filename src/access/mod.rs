@@ -36,7 +36,7 @@ pub use rules::{FallbackRule, ImageRule, Rules};
 pub use slug::slug;
 pub use standing::{PART_SEPARATOR, Rule, Ruling, Standing};
 pub use text_pattern::{InvalidTextPattern, TextPattern};
-pub use tokens::{Algorithm, Fetch, InvalidKeySet, Issuer, KeyRing, KeySet, is_of_a_key_pair, is_safe_url};
+pub use tokens::{Algorithm, Fetch, InvalidKeySet, Issuer, KeyRing, KeySet, Refusal, Trust, is_of_a_key_pair, is_safe_url};
 pub use visit::{Denied, Destination, Refused, Visit};
 
 /// What events go by that tell who did what.

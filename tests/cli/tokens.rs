@@ -2,21 +2,28 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
 use http::Request;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use crate::support::client::{Answer, send};
 use crate::support::issuer::Issuer;
 use crate::support::jwt::{Signer, encoded, now, shared, unsigned, with};
 use crate::support::longshore::{Launch, Longshore};
 use crate::support::{eventually, scratch};
+use crate::tls::Authority;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -279,13 +286,19 @@ async fn a_session_outlasts_its_token_and_no_longer() {
     }
 }
 
-/// An issuer that publishes the keys of `signers`.
+/// An issuer that publishes `keys`.
 async fn publisher(keys: Value) -> Issuer {
+    publisher_over("http", "http", keys).await
+}
+
+/// An issuer that says that it is asked over `scheme`, and its keys over `of_keys`.
+async fn publisher_over(scheme: &'static str, of_keys: &'static str, keys: Value) -> Issuer {
     // Its address is known only once it listens, so it looks at whom it is asked as.
     Issuer::start(move |asked| match asked.path.as_str() {
         "/.well-known/openid-configuration" => {
-            let url = format!("http://{}", asked.header("host"));
-            (200, json!({"issuer": url, "jwks_uri": format!("{url}/keys"), "more": true}).to_string())
+            let host = asked.header("host");
+            let (url, keys) = (format!("{scheme}://{host}"), format!("{of_keys}://{host}/keys"));
+            (200, json!({"issuer": url, "jwks_uri": keys, "more": true}).to_string())
         }
         "/keys" => (200, json!({"keys": keys}).to_string()),
         _ => (404, "{}".to_owned()),
@@ -390,4 +403,45 @@ async fn keys_that_lead_elsewhere_never_end_or_are_gone_are_none() {
         stage.longshore.line_with("reason=\"its key is not known\"", SOON).await;
     }
     assert_eq!(good.asked().len(), 0, "nobody was led there");
+}
+
+/// Speaks TLS with the certificate and key in these files for whoever listens at `behind`.
+async fn over_tls(behind: SocketAddr, (cert, key): &(PathBuf, PathBuf)) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    let chain = vec![CertificateDer::from_pem_file(cert).expect("PEM")];
+    let config = config.with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(key).expect("PEM"));
+    let (acceptor, listener) =
+        (TlsAcceptor::from(Arc::new(config.expect("a pair"))), TcpListener::bind("127.0.0.1:0").await.expect("a free port"));
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut front = acceptor.accept(stream).await?;
+                copy_bidirectional(&mut front, &mut TcpStream::connect(behind).await?).await
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_issuer_whose_authority_only_its_ca_bundle_has_is_asked_where_nobody_listens() {
+    let (signer, authority) = (Signer::new("k"), Authority::new());
+    let certificate = authority.certify("issuer", "IP:127.0.0.1", false);
+    let bundle = format!("ca_bundle = \"{}\"\n", authority.path("ca.pem").display());
+    for (of_keys, bundle, expected, reason) in [
+        ("https", bundle.as_str(), 200, ""),
+        ("https", "", 401, "the keys of an issuer could not be fetched"),
+        ("http", bundle.as_str(), 401, "its keys are not behind https://"),
+    ] {
+        let issuer = publisher_over("https", of_keys, json!([signer.jwk()])).await;
+        let url = format!("https://{}", over_tls(issuer.address, &certificate).await);
+        let stage = Stage::start(&url, None, bundle).await;
+
+        assert_eq!(stage.status(&signer.token(&stage.claims("refs/heads/main"))).await, expected, "{of_keys} {bundle}");
+
+        stage.longshore.line_with(reason, SOON).await;
+    }
 }
