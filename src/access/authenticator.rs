@@ -161,10 +161,10 @@ impl Authenticator {
         if let Some(known) = mark.and_then(|mark| self.memory.recall(&mark)) {
             return known.ok_or(Unidentified::Refused);
         }
-        match self.issuers.check(token.expose_secret()).await {
-            Ok(Accepted { identity, until }) => {
+        match self.vouched(token).await {
+            Ok(known) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let (limit, known) = (Duration::from_secs(until.saturating_sub(now)), Known { identity, until, scope: None });
+                let limit = Duration::from_secs(known.until.saturating_sub(now));
                 mark.into_iter().for_each(|mark| self.memory.remember(mark, Some(known.clone()), limit));
                 tell_of_login(&known.identity, Ok(()));
                 Ok(known)
@@ -174,6 +174,16 @@ impl Authenticator {
                 Err(if refusal == Refusal::Expired { Unidentified::Expired } else { Unidentified::Refused })
             }
         }
+    }
+
+    /// Whom a CI system vouches for by `token`.
+    ///
+    /// # Errors
+    ///
+    /// It does not, or is not believed. Why is not for whoever has shown the token.
+    pub async fn vouched(&self, token: &SecretString) -> Result<Known, Refusal> {
+        let Accepted { identity, until } = self.issuers.check(token.expose_secret()).await?;
+        Ok(Known { identity, until, scope: None })
     }
 
     /// Who shows a pass, as they are known now: one who is gone is nobody.

@@ -24,6 +24,7 @@ use crate::support::jwt::{Signer, encoded, now, shared, unsigned, with};
 use crate::support::longshore::{Launch, Longshore};
 use crate::support::{eventually, scratch};
 use crate::tls::Authority;
+use crate::{longshore, longshore_told};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -443,5 +444,94 @@ async fn an_issuer_whose_authority_only_its_ca_bundle_has_is_asked_where_nobody_
         assert_eq!(stage.status(&signer.token(&stage.claims("refs/heads/main"))).await, expected, "{of_keys} {bundle}");
 
         stage.longshore.line_with(reason, SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn can_verifies_a_token_as_a_server_would_and_says_who_it_is_or_why_it_is_refused() {
+    let (signer, other) = (Signer::new("k"), Signer::new("k"));
+    let stage = Stage::start("https://ci.example", Some(json!([signer.jwk()])), "session = \"1h\"\n").await;
+    let config = stage.folder.path().join("config.toml");
+    let can = |token: &str, who: &str, tag: &str| {
+        let object = format!("org/app:{tag}");
+        let words = ["can", who, "push", &object, "--token", "-", "--config", config.to_str().expect("plain")];
+        longshore_told(format!("{token}\n").as_bytes(), &words, &[])
+    };
+    let main = stage.claims("refs/heads/main");
+    let refused = |why: &str| format!("denied: the token is not accepted: {why}\n");
+    for (what, claims, tag, status, said) in [
+        (
+            "main",
+            main.clone(),
+            "cache-main",
+            0,
+            "allowed by grant 1: who { issuer = \"ci\", ref = \"refs/heads/main\"".to_owned(),
+        ),
+        ("a request", stage.claims("refs/pull/7/merge"), "cache-pr-8", 1, "denied: no grant allows it\n".to_owned()),
+        ("a request", stage.claims("refs/pull/7/merge"), "cache-main", 1, "taken and not kept by grant 3".to_owned()),
+        (
+            "expired",
+            with(&main, json!({"iat": now() - 7200, "nbf": null, "exp": now() - 3700})),
+            "t",
+            1,
+            refused("it has expired"),
+        ),
+        (
+            "in session",
+            with(&main, json!({"iat": now() - 600, "nbf": null, "exp": now() - 300})),
+            "t",
+            0,
+            "allowed by grant 1".to_owned(),
+        ),
+        ("early", with(&main, json!({"nbf": now() + 300})), "t", 1, refused("it is not good yet")),
+        ("another's", with(&main, json!({"aud": "other"})), "t", 1, refused("it is for somebody else")),
+        ("unknown", with(&main, json!({"iss": "https://other"})), "t", 1, refused("its issuer is not known here")),
+        ("required", with(&main, json!({"repository_owner": "x"})), "t", 1, refused("its claims are not as require has them")),
+    ] {
+        let outcome = can(&signer.token(&claims), "ci", tag);
+        assert_eq!(outcome.status, Some(status), "{what}: {}{}", outcome.stdout, outcome.stderr);
+        let (who, answer) = outcome.stdout.split_once('\n').expect("a line");
+        if said.starts_with("denied: the token") {
+            assert_eq!(outcome.stdout, said, "{what}");
+        } else {
+            assert!(
+                who.starts_with("ci: repo:org/app:ref:refs/") && who.ends_with(" s") && answer.starts_with(&said),
+                "{what}: {who}\n{answer}"
+            );
+        }
+    }
+    let forged = can(&other.token(&main), "ci", "t");
+    assert_eq!((forged.status, forged.stdout), (Some(1), refused("its signature is wrong")));
+    let strange = can(&signer.token(&main), "github", "t");
+    assert!(
+        strange.status == Some(2) && strange.stderr.contains("the token is one of ci's, not of \"github\""),
+        "{}",
+        strange.stderr
+    );
+
+    // One that stands on the command line is no file, and is not repeated.
+    let token = signer.token(&main);
+    let words = ["can", "ci", "push", "org/app:t", "--token", &token, "--config", config.to_str().expect("plain")];
+    let outcome = longshore(&words, &[]);
+    assert_eq!(outcome.status, Some(2));
+    assert!(outcome.stderr.contains("--token takes a file, or - for standard input"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains(&token[..20]), "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn can_asks_the_issuer_for_its_keys_and_says_where_it_cannot() {
+    let signer = Signer::new("k");
+    let issuer = publisher(json!([signer.jwk()])).await;
+    let stage = Stage::start(&issuer.url(), None, "").await;
+    let (config, file) = (stage.folder.path().join("config.toml"), stage.folder.path().join("token"));
+    fs::write(&file, signer.token(&stage.claims("refs/heads/main"))).expect("it is written");
+    for (is_down, status, said) in [(false, 0, "allowed by grant 1"), (true, 1, "not accepted: its key is not known")] {
+        issuer.is_down(is_down);
+        let (config, file) = (config.to_str().expect("plain").to_owned(), file.to_str().expect("plain").to_owned());
+        let words = move || longshore(&["can", "ci", "pull", "org/app:t", "--token", &file, "--config", &config], &[]);
+        let outcome = tokio::task::spawn_blocking(words).await.expect("no panic");
+        assert_eq!(outcome.status, Some(status), "{}{}", outcome.stdout, outcome.stderr);
+        assert!(outcome.stdout.contains(said), "{}", outcome.stdout);
+        assert_eq!(outcome.stderr.contains("the keys of an issuer could not be fetched"), is_down, "{}", outcome.stderr);
     }
 }
