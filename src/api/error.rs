@@ -68,6 +68,10 @@ pub(super) enum ApiError {
     Misplaced { refusal: RegistryError, position: Box<HeaderMap> },
 }
 
+/// What an error answer says, kept beside it: an answer to HEAD has no body that could say it.
+#[derive(Clone, Debug)]
+pub struct Told(pub String);
+
 /// What a request is about, for whoever reads that it failed.
 pub(super) struct About<'a> {
     pub(super) profile: Option<&'a str>,
@@ -154,9 +158,11 @@ impl ApiError {
             }
             _ => self.to_string(),
         };
-        let body = json!({"errors": [{"code": code.as_str(), "message": mask.apply(&message)}]}).to_string();
+        let message = mask.apply(&message).into_owned();
+        let body = json!({"errors": [{"code": code.as_str(), "message": message}]}).to_string();
         let mut response = Response::new(full(body));
         *response.status_mut() = status;
+        response.extensions_mut().insert(Told(message));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self {

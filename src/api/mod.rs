@@ -47,6 +47,7 @@ use route::{Endpoint, Route};
 
 pub use crate::access::Certificate;
 pub use body::{RequestBody, ResponseBody};
+pub use error::Told;
 pub use host::Hosts;
 
 /// What requests that are about no profile are counted under; no profile can be called so.
