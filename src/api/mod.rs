@@ -7,6 +7,7 @@ mod audit;
 mod authorization;
 mod blobs;
 mod body;
+mod caller;
 mod counted;
 mod discards;
 mod error;
@@ -19,37 +20,30 @@ mod route;
 mod tokens;
 mod uploads;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use secrecy::SecretString;
 
-use crate::access::{
-    AUDIT, Action, Authenticator, Denied, Destination, Identity, Known, Presented, Profile, Profiles, Scope, Verb, Visit,
-};
+use crate::access::{AUDIT, Authenticator, Destination, Profiles, Scope, Visit};
 use crate::metrics::{self, Direction, Metrics, ProfileMetrics};
 use crate::oci::RepoName;
 use crate::registry::Repository;
 use crate::secrets::Mask;
 use audit::Change;
-use authorization::Unknown;
 use body::{ManifestMemory, empty, full};
+use caller::{Caller, InForce, verb};
 use counted::Counted;
 use error::{About, ApiError};
 use route::{Endpoint, Route};
 
 pub use body::{RequestBody, ResponseBody};
 pub use host::Hosts;
-
-/// What requests that are about no profile are counted under; no profile can be called so.
-const NO_PROFILE: &str = "_none";
 
 /// Most bytes of headers that a request may have.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -63,16 +57,6 @@ pub struct Api {
     metrics: Metrics,
     mask: Mask,
     is_draining: AtomicBool,
-}
-
-/// What new requests go by. Those that run go on with what they began with.
-#[derive(Debug)]
-struct InForce {
-    profiles: Profiles,
-    authenticator: Authenticator,
-    counts: HashMap<String, ProfileMetrics>,
-    /// Of requests that are about none.
-    others: ProfileMetrics,
 }
 
 /// What a listener is there for.
@@ -112,15 +96,6 @@ pub enum Wire {
     Encrypted,
     /// So that nobody can, and the client has shown a certificate with these names.
     Certified(Arc<[String]>),
-}
-
-/// Who sends a request, and where it came in.
-struct Caller<'a> {
-    in_force: &'a InForce,
-    listener: Option<&'a str>,
-    known: &'a Known,
-    /// What a client is told to fetch a token for, to send this request.
-    scope: Option<&'a str>,
 }
 
 /// A request and what is known besides it.
@@ -303,112 +278,6 @@ impl Api {
             Endpoint::UploadStatus(id) => uploads::status(&visit.keep()?, id).await,
             Endpoint::CancelUpload(id) => uploads::cancel(&visit.keep()?, id).await,
         }
-    }
-}
-
-impl<'a> Caller<'a> {
-    /// end-1: yes, this is a registry. A client that could say who it is is asked to, or it would never learn that it can.
-    fn version(&self) -> Result<Response<ResponseBody>, ApiError> {
-        match self.known.identity {
-            Identity::Anonymous if self.in_force.authenticator.is_offered() => Err(self.unauthorized(Unknown::Nobody)),
-            _ => Ok(version()),
-        }
-    }
-
-    /// What the client may do with an image.
-    fn visit(&self, image: RepoName) -> Result<Visit<'a>, ApiError> {
-        self.in_force.profiles.visit(self.listener, image.clone(), &self.known.identity).ok_or_else(|| {
-            tracing::warn!(repository = %image, "no profile has this image, and there is no profile default");
-            ApiError::NameUnknown(image)
-        })
-    }
-
-    /// The repository `name`, if it is in `profile` too and the client may read it.
-    fn mountable(&self, profile: &Arc<Profile>, name: RepoName) -> Option<Repository> {
-        self.check_scope(|scope| scope.has(&name, Action::Pull)).ok()?;
-        let its = self.in_force.profiles.visit(self.listener, name, &self.known.identity)?;
-        its.read().ok().filter(|_| Arc::ptr_eq(its.profile(), profile))
-    }
-
-    /// Whether the client may do `action` with any part of `image`.
-    fn may(&self, image: &RepoName, action: Action) -> bool {
-        let visit = self.in_force.profiles.visit(self.listener, image.clone(), &self.known.identity);
-        visit.is_some_and(|visit| visit.may(verb(action)))
-    }
-
-    /// A token that the client can show in place of what it showed now.
-    fn pass(&self, scope: Scope) -> Option<(SecretString, Duration)> {
-        self.in_force.authenticator.pass(self.known, scope)
-    }
-
-    /// Refuses a client that shows a token which it fetched for something else than what `has` looks for.
-    fn check_scope(&self, has: impl Fn(&Scope) -> bool) -> Result<(), ApiError> {
-        let is_fine = self.known.scope.as_ref().is_none_or(has);
-        let wanted = || self.scope.unwrap_or_default().to_owned();
-        if is_fine { Ok(()) } else { Err(self.unauthorized(Unknown::OutOfScope(wanted()))) }
-    }
-
-    /// What the client is told of `error`, which is said to the log where it is a refusal.
-    fn refused(&self, error: ApiError) -> ApiError {
-        let ApiError::Denied(denied) = &error else { return error };
-        if let Denied::Absent(_) = denied {
-            return error;
-        }
-        let identity = &self.known.identity;
-        tracing::info!(target: AUDIT, event = "denied", %identity, reason = %denied, "request denied");
-        match identity {
-            Identity::Anonymous if self.in_force.authenticator.is_offered() => self.unauthorized(Unknown::Nobody),
-            _ => error,
-        }
-    }
-
-    fn unauthorized(&self, unknown: Unknown) -> ApiError {
-        self.in_force.unauthorized(unknown, self.scope)
-    }
-}
-
-/// What an action is in the words of grants.
-fn verb(action: Action) -> Verb {
-    match action {
-        Action::Pull => Verb::Read,
-        Action::Push => Verb::Write,
-        Action::Delete => Verb::Delete,
-    }
-}
-
-impl InForce {
-    fn of(profiles: Profiles, authenticator: Authenticator, metrics: &Metrics) -> Self {
-        let counts = profiles.iter().map(|profile| (profile.name().to_owned(), metrics.profile(profile.name()))).collect();
-        Self { profiles, authenticator, counts, others: metrics.profile(NO_PROFILE) }
-    }
-
-    /// Who sends a request with these `headers` from `peer`, to do what takes a token for `scope`.
-    async fn identify(&self, headers: &HeaderMap, peer: &Peer, scope: Option<&str>) -> Result<Known, ApiError> {
-        let presented = match self.authenticator.is_offered() {
-            true => authorization::presented(headers).map_err(|unknown| self.unauthorized(unknown, scope))?,
-            false => Presented::Nothing,
-        };
-        match (&presented, &peer.wire) {
-            (Presented::Nothing, Wire::Certified(names)) => return Ok(Known::certified(Arc::clone(names))),
-            (Presented::Nothing, _) | (_, Wire::Encrypted | Wire::Certified(_)) => {}
-            _ if self.authenticator.allows_plain_http() || peer.local.to_canonical().is_loopback() => {}
-            _ => return Err(ApiError::PlainHttp),
-        }
-        let known = self.authenticator.identify(&presented).await;
-        known.map_err(|unidentified| self.unauthorized(unidentified.into(), scope))
-    }
-
-    fn unauthorized(&self, unknown: Unknown, scope: Option<&str>) -> ApiError {
-        ApiError::Unauthorized { unknown, challenge: authorization::challenge(self.authenticator.realm(), scope) }
-    }
-
-    /// What the profile is called that a request is about.
-    fn name(&self, entrance: &Entrance, image: Option<&RepoName>) -> Option<&str> {
-        Some(self.profiles.of(entrance.profile(), image?)?.name())
-    }
-
-    fn counts(&self, entrance: &Entrance, image: Option<&RepoName>) -> &ProfileMetrics {
-        self.name(entrance, image).and_then(|name| self.counts.get(name)).unwrap_or(&self.others)
     }
 }
 
