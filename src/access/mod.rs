@@ -39,9 +39,6 @@ pub use text_pattern::{InvalidTextPattern, TextPattern};
 pub use tokens::{Algorithm, Fetch, InvalidAlgorithm, InvalidKeySet, Issuer, KeyRing, KeySet, is_safe_url};
 pub use visit::{Denied, Destination, Refused, Visit};
 
-/// What events go by that tell who did what.
-pub const AUDIT: &str = "longshore.audit";
-
 /// A store with its credentials, and what everybody may do with it.
 #[derive(Debug)]
 pub struct Profile {

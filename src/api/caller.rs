@@ -11,7 +11,7 @@ use super::authorization::{self, Unknown};
 use super::body::ResponseBody;
 use super::error::ApiError;
 use super::{Entrance, Peer, Wire, version};
-use crate::access::{AUDIT, Action, Authenticator, Denied, Identity, Known, Presented, Profile, Profiles, Scope, Verb, Visit};
+use crate::access::{Action, Authenticator, Denied, Identity, Known, Presented, Profile, Profiles, Scope, Verb, Visit};
 use crate::metrics::{Metrics, ProfileMetrics};
 use crate::oci::RepoName;
 use crate::registry::Repository;
@@ -116,16 +116,13 @@ impl<'a> Caller<'a> {
         if is_fine { Ok(()) } else { Err(self.unauthorized(Unknown::OutOfScope(wanted()))) }
     }
 
-    /// What the client is told of `error`, which is said to the log where it is a refusal.
+    /// What the client is told of `error`: where it is a refusal, and they did not say who they are, that they could.
     pub(super) fn refused(&self, error: ApiError) -> ApiError {
-        let ApiError::Denied(denied) = &error else { return error };
-        if let Denied::Absent(_) = denied {
-            return error;
-        }
-        let identity = &self.known.identity;
-        tracing::info!(target: AUDIT, event = "denied", %identity, reason = %denied, "request denied");
-        match identity {
-            Identity::Anonymous if self.in_force.authenticator.is_offered() => self.unauthorized(Unknown::Nobody),
+        match (&error, &self.known.identity) {
+            (ApiError::Denied(Denied::Absent(_)), _) => error,
+            (ApiError::Denied(_), Identity::Anonymous) if self.in_force.authenticator.is_offered() => {
+                self.unauthorized(Unknown::Nobody)
+            }
             _ => error,
         }
     }

@@ -30,12 +30,13 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 
-use crate::access::{AUDIT, Authenticator, Destination, Profiles, Scope, Visit};
+use crate::access::{Authenticator, Destination, Profiles, Scope, Visit};
+use crate::audit::Audit;
 use crate::metrics::{self, Direction, Metrics, ProfileMetrics};
 use crate::oci::RepoName;
 use crate::registry::Repository;
 use crate::secrets::Mask;
-use audit::Change;
+use audit::Deed;
 use body::{ManifestMemory, empty, full};
 use caller::{Caller, InForce, verb};
 use counted::Counted;
@@ -56,6 +57,7 @@ pub struct Api {
     manifests: ManifestMemory,
     metrics: Metrics,
     mask: Mask,
+    audit: Audit,
     is_draining: AtomicBool,
 }
 
@@ -111,13 +113,20 @@ impl Api {
     pub fn new(profiles: Profiles, hosts: Hosts, metrics: Metrics) -> Self {
         let in_force = RwLock::new(Arc::new(InForce::of(profiles, Authenticator::default(), &metrics)));
         let manifests = ManifestMemory::new();
-        Self { in_force, hosts, manifests, metrics, mask: Mask::default(), is_draining: AtomicBool::new(false) }
+        let (mask, audit) = (Mask::default(), Audit::default());
+        Self { in_force, hosts, manifests, metrics, mask, audit, is_draining: AtomicBool::new(false) }
     }
 
     /// With `mask` over what it says itself: errors and metrics, not what clients have stored.
     #[must_use]
     pub fn with_mask(self, mask: Mask) -> Self {
         Self { mask, ..self }
+    }
+
+    /// With who did what told to `audit`.
+    #[must_use]
+    pub fn with_audit(self, audit: Audit) -> Self {
+        Self { audit, ..self }
     }
 
     /// From now on new requests are about these, from whom `authenticator` knows; those that run go on with what they began with.
@@ -142,7 +151,7 @@ impl Api {
 
     /// Tells of a client that has shown a certificate which is not taken.
     pub fn tell_of_refused_certificate(&self, reason: &str) {
-        tracing::info!(target: AUDIT, event = "login", identity = "a certificate", result = "refused", reason, "not logged in");
+        self.audit.tell(&audit::not_taken("a certificate", reason));
     }
 
     /// Answers `request`, which came in by `entrance` from `peer`.
@@ -185,14 +194,18 @@ impl Api {
         if let Some(answer) = self.state(&route) {
             return Ok(answer);
         }
-        headers::check_size(&call.headers)?;
-        self.hosts.check(&call.headers, authority, peer.local)?;
+        let is_welcome = headers::check_size(&call.headers).and_then(|()| self.hosts.check(&call.headers, authority, peer.local));
+        is_welcome.inspect_err(|error| {
+            let is_routine = !in_force.authenticator.is_offered();
+            self.audit.tell(&audit::turned_away(route.as_ref().ok(), error, is_routine));
+        })?;
         match (entrance, route?) {
             (Entrance::Admin, Route::Metrics) => Ok(self.metrics()),
             (Entrance::Admin, _) => Err(ApiError::NotFound),
             (Entrance::Registry(listener), route) => {
                 let scope = route.scope();
-                let known = in_force.identify(&call.headers, peer, scope.as_deref()).await?;
+                let known = in_force.identify(&call.headers, peer, scope.as_deref()).await;
+                let known = known.inspect_err(|error| audit::unread(error).iter().for_each(|line| self.audit.tell(line)))?;
                 let caller = Caller { in_force, listener: listener.as_deref(), known: &known, scope: scope.as_deref() };
                 let answer = self.registry(&caller, route, call).await;
                 answer.map_err(|error| caller.refused(error))
@@ -217,9 +230,11 @@ impl Api {
                     caller.check_scope(|scope| scope.has(visit.image(), action))?;
                 }
                 let from = |name: RepoName| caller.mountable(visit.profile(), name);
-                let change = Change::of(&endpoint, &call.headers).filter(|_| caller.in_force.authenticator.is_offered());
+                let deed = Deed::of(&endpoint, &call.headers, &call.query);
                 let answer = self.dispatch(&visit, endpoint, call, &from).await;
-                change.into_iter().for_each(|change| change.tell(&caller.known.identity, &visit, &answer));
+                if let Some(line) = deed.told(caller, &visit, &answer) {
+                    self.audit.tell(&line);
+                }
                 answer
             }
             Route::Health | Route::Ready | Route::Metrics => Err(ApiError::NotFound),

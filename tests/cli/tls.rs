@@ -176,7 +176,7 @@ async fn who_shows_a_certificate_is_known_by_it_and_an_expired_one_is_refused() 
     // What has no part in the image is told nothing of it, and the log says who it was.
     let tags = ask(&authority.client(Some(&other), BOTH), stage.longshore.address, "/v2/app/tags/list", None).await;
     assert_eq!(tags.map(|(status, _)| status), Ok(404));
-    stage.longshore.line_with("identity=certificate spiffe://ci/other", SOON).await;
+    stage.longshore.line_with("identity=\"certificate spiffe://ci/other\"", SOON).await;
     for (what, certificate, reason) in [("expired", &expired, "certificate expired"), ("foreign", &foreign, "BadSignature")] {
         let refused = stage.ask(&authority.client(Some(certificate), BOTH), None).await;
         assert!(refused.is_err(), "{what}: {refused:?}");
