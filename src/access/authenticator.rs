@@ -11,6 +11,7 @@ use super::memory::Memory;
 use super::passes::{Passes, Scope, Taken, is_pass};
 use super::passwords::{Passwords, User};
 use super::tokens::{Accepted, Issuer, Issuers, KeyRing, Refusal, is_token};
+use crate::audit::{Audit, Event, Line};
 
 /// Finds out who clients are.
 pub struct Authenticator {
@@ -20,6 +21,7 @@ pub struct Authenticator {
     memory: Memory,
     passes: Option<Passes>,
     over_plain_http: bool,
+    audit: Audit,
 }
 
 /// Who somebody is, and for how long and for what that counts.
@@ -83,7 +85,7 @@ impl Authenticator {
     #[must_use]
     pub fn new(users: Vec<User>) -> Self {
         let (passwords, issuers) = (Passwords::of(users), Issuers::default());
-        Self { passwords, issuers, memory: Memory::new(), passes: None, over_plain_http: false }
+        Self { passwords, issuers, memory: Memory::new(), passes: None, over_plain_http: false, audit: Audit::default() }
     }
 
     /// The same, which also believes `issuers`; keys that they publish are kept in `ring`.
@@ -96,6 +98,12 @@ impl Authenticator {
     #[must_use]
     pub fn with_passes(self, passes: Option<Passes>) -> Self {
         Self { passes, ..self }
+    }
+
+    /// The same, which tells `audit` of logins.
+    #[must_use]
+    pub fn with_audit(self, audit: Audit) -> Self {
+        Self { audit, ..self }
     }
 
     /// Where passes are fetched, if they are given out.
@@ -151,7 +159,7 @@ impl Authenticator {
         let checked = self.passwords.check(user, password).await;
         if checked.is_news {
             let identity = Identity::User { name: user.into(), groups: [].into() };
-            tell_of_login(&identity, checked.identity.as_ref().map(drop).ok_or("wrong, or nobody is called so"));
+            self.tell_of_login(&identity, checked.identity.as_ref().map(drop).ok_or("wrong, or nobody is called so"));
         }
         checked.identity.ok_or(Unidentified::Refused)
     }
@@ -166,11 +174,11 @@ impl Authenticator {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
                 let limit = Duration::from_secs(known.until.saturating_sub(now));
                 mark.into_iter().for_each(|mark| self.memory.remember(mark, Some(known.clone()), limit));
-                tell_of_login(&known.identity, Ok(()));
+                self.tell_of_login(&known.identity, Ok(()));
                 Ok(known)
             }
             Err(refusal) => {
-                tell_of_login(&"a token", Err(&refusal.to_string()));
+                self.tell_of_login(&"a token", Err(&refusal.to_string()));
                 Err(if refusal == Refusal::Expired { Unidentified::Expired } else { Unidentified::Refused })
             }
         }
@@ -198,9 +206,16 @@ impl Authenticator {
             Some(Known { identity, until, scope: Some(scope) })
         });
         known.ok_or_else(|| {
-            tell_of_login(&"a pass", Err("it is not ours, or over, or its holder is gone"));
+            self.tell_of_login(&"a pass", Err("it is not ours, or over, or its holder is gone"));
             Unidentified::Refused
         })
+    }
+
+    fn tell_of_login(&self, identity: &dyn fmt::Display, outcome: Result<(), &str>) {
+        let identity = Some(identity.to_string().into());
+        let result = if outcome.is_ok() { "accepted" } else { "refused" };
+        let reason = outcome.err().map(Into::into);
+        self.audit.tell(&Line { event: Event::Login, identity, result, reason, ..Line::default() });
     }
 }
 
@@ -208,14 +223,5 @@ impl Default for Authenticator {
     /// One that knows nobody.
     fn default() -> Self {
         Self::new(Vec::new())
-    }
-}
-
-fn tell_of_login(identity: &dyn fmt::Display, outcome: Result<(), &str>) {
-    match outcome {
-        Ok(()) => tracing::info!(target: super::AUDIT, event = "login", %identity, result = "accepted", "logged in"),
-        Err(reason) => {
-            tracing::info!(target: super::AUDIT, event = "login", %identity, result = "refused", reason, "not logged in");
-        }
     }
 }

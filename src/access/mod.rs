@@ -39,9 +39,6 @@ pub use text_pattern::{InvalidTextPattern, TextPattern};
 pub use tokens::{Algorithm, Fetch, InvalidKeySet, Issuer, KeyRing, KeySet, Refusal, Trust, is_of_a_key_pair, is_safe_url};
 pub use visit::{Denied, Destination, Refused, Visit};
 
-/// What events go by that tell who did what.
-pub const AUDIT: &str = "longshore.audit";
-
 /// A store with its credentials, and what everybody may do with it.
 #[derive(Debug)]
 pub struct Profile {

@@ -113,7 +113,7 @@ fn told(ruling: Ruling<'_>, deed: Deed) -> String {
         (Ruling::Allowed(rule), _) => by("allowed", rule),
         (Ruling::Instead(rule), Deed::Pull) => by("denied, and told to be absent,", rule),
         (Ruling::Instead(rule), _) => by("taken and not kept", rule),
-        (Ruling::Denied, _) => "denied: no grant allows it".to_owned(),
+        (Ruling::Denied, _) => format!("denied: {}", ruling.why()),
     }
 }
 

@@ -13,10 +13,12 @@ use secrecy::SecretString;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::fixed::Fixed;
+use super::reloaded::{Reloaded, tell_of_refused};
 use super::reread::reread;
 use super::{SetupError, SetupErrors, rules};
 use crate::access::{self, Access, Authenticator, Fetch, Grants, KeyRing, Passes, Profiles, Trust};
 use crate::api::{Api, Hosts};
+use crate::audit::{Audit, AuditFile, Kept};
 use crate::config::{Anonymous, Config, Layout, Profile, S3Clients, Server, Store, StoreLimits};
 use crate::credentials::{Environment, Http, Surroundings};
 use crate::metrics::{Metrics, ProfileMetrics};
@@ -27,6 +29,9 @@ use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3S
 
 /// How long the start waits for a store to say that it is set up right.
 const PROBE: Duration = Duration::from_secs(2);
+
+/// How long the end waits for a disk to take the last lines of who did what.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Whose values the mask hides: those in force, those that were so before, which
 /// running requests may still tell of, and those that were read between two reloads.
@@ -40,6 +45,7 @@ pub struct Running {
     memory: Arc<MemoryBudget>,
     environment: Environment,
     mask: Mask,
+    audit: Audit,
     /// What cannot change while it serves.
     fixed: Fixed,
     stands: Arc<Mutex<Vec<Stand>>>,
@@ -88,31 +94,6 @@ pub enum Occasion {
     Noticed,
 }
 
-/// What new settings have changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reloaded {
-    /// Profiles that are new, or whose store is.
-    pub opened: Vec<String>,
-    /// Profiles that are gone.
-    pub closed: Vec<String>,
-    /// Secrets that are other than before.
-    pub secrets: Vec<SecretName>,
-    /// Settings that were changed and are only heeded at the next start.
-    pub later: Vec<&'static str>,
-}
-
-impl Reloaded {
-    /// Says it to the log.
-    pub fn tell(&self) {
-        let Self { opened, closed, secrets, later } = self;
-        let secrets: Vec<_> = secrets.iter().map(ToString::to_string).collect();
-        tracing::info!(opened = opened.join(" "), closed = closed.join(" "), secrets = secrets.join(" "), "settings reloaded");
-        if !later.is_empty() {
-            tracing::warn!(settings = later.join(" "), "heeded at the next start only");
-        }
-    }
-}
-
 impl Running {
     /// Opens the stores of all profiles, and asks each whether it is set up right.
     pub(super) async fn start(config: Config, doors: Doors, mask: Mask) -> Result<Self, SetupErrors> {
@@ -122,10 +103,12 @@ impl Running {
         let held = Arc::clone(&memory);
         metrics.watch_memory(move || held.held());
         let api = Api::new(Profiles::new([]), Hosts::new(config.server.hosts.clone()), metrics.clone());
-        let api = Arc::new(api.with_mask(mask.clone()));
+        let audit = Audit::new(mask.clone(), metrics.audit_lines_lost());
+        let api = Arc::new(api.with_mask(mask.clone()).with_audit(audit.clone()));
         let (fixed, environment) = (Fixed::of(&config), environment());
         let ((stands, changing), ring) = (Default::default(), key_ring());
-        let running = Self { api, metrics, memory, environment, mask, fixed, stands, changing, doors, ring };
+        let running = Self { api, metrics, memory, environment, mask, audit, fixed, stands, changing, doors, ring };
+        let audit = running.open_audit(&config)?;
         let (stands, refused) = running.stands_of(&config).await?;
         // Whoever has several is not to go without all because of one.
         if refused.len() == stands.len() {
@@ -134,7 +117,7 @@ impl Running {
         for error in refused {
             tracing::error!(%error, "its images are answered 503 until that is mended");
         }
-        running.put_in_force(&config, stands);
+        running.put_in_force(&config, stands, audit);
         Ok(running)
     }
 
@@ -161,6 +144,7 @@ impl Running {
         if occasion == Occasion::Noticed && !closed.is_empty() {
             return Err(SetupErrors(closed.into_iter().map(|profile| SetupError::Gone { profile }).collect()));
         }
+        let audit = self.open_audit(&config)?;
         let (stands, refused) = self.stands_of(&config).await?;
         if !refused.is_empty() {
             return Err(SetupErrors(refused));
@@ -168,8 +152,28 @@ impl Running {
         let is_kept = |stand: &Stand| before.iter().any(|old| Arc::ptr_eq(&old.registry, &stand.registry));
         let opened = stands.iter().filter(|stand| !is_kept(stand)).map(stated).collect();
         let later = self.fixed.changes(&Fixed::of(&config));
-        let secrets = self.put_in_force(&config, stands);
-        Ok(Reloaded { opened, closed, secrets, later })
+        let secrets = self.put_in_force(&config, stands, audit);
+        Ok(Reloaded { opened, closed, secrets, grants: Some(config.access.grants.len()), later })
+    }
+
+    /// Says what came of a reload: what has changed, or why nothing has.
+    pub fn tell_of_reload(&self, outcome: Result<&Reloaded, &str>) {
+        match outcome {
+            Ok(reloaded) => reloaded.tell(&self.audit),
+            Err(problems) => tell_of_refused(problems, &self.audit),
+        }
+    }
+
+    /// Waits until it is kept who did what; not for long, where the disk does not answer.
+    pub async fn settle_audit(&self) {
+        self.audit.settle(LAST_LINES).await;
+    }
+
+    /// The file in which `config` has it kept who did what; the one in force stays open until another one is in force.
+    fn open_audit(&self, config: &Config) -> Result<Option<Arc<Kept>>, SetupErrors> {
+        let stated = config.access.audit.as_ref();
+        let path = || stated.map(|AuditFile { path, .. }| path.display().to_string()).unwrap_or_default();
+        self.audit.open(stated).map_err(|cause| SetupError::Audit { path: path(), cause }.into())
     }
 
     pub(super) fn api(&self) -> Arc<Api> {
@@ -226,7 +230,7 @@ impl Running {
         let surroundings = Surroundings {
             profile: stated.name.clone(),
             secrets: secrets.clone(),
-            reread: reread(&secrets, &self.stands, &self.changing, &self.mask),
+            reread: reread(&secrets, &self.stands, &self.changing, (&self.mask, &self.audit)),
             environment: self.environment.clone(),
             mask: self.mask.clone(),
         };
@@ -250,12 +254,12 @@ impl Running {
     }
 
     /// Has new requests served by `stands`; which secrets are other than before.
-    fn put_in_force(&self, config: &Config, stands: Vec<Stand>) -> Vec<SecretName> {
+    fn put_in_force(&self, config: &Config, stands: Vec<Stand>, audit: Option<Arc<Kept>>) -> Vec<SecretName> {
         let mut in_force = self.stands();
         let changed: BTreeSet<_> = stands.iter().flat_map(|stand| stand.secrets.adopt(&config.secrets).names()).collect();
         let anonymous = access(config.access.anonymous);
         let profiles = stands.iter().map(|stand| Arc::new(profile(&stand.stated, Arc::clone(&stand.registry), anonymous)));
-        let authenticator = authenticator(config, &self.ring);
+        let authenticator = authenticator(config, &self.ring).with_audit(self.audit.clone());
         let grants = Grants::new(config.access.grants.clone());
         for listener in &config.server.listeners {
             let door = self.doors.iter().find(|(address, _)| *address == listener.address).map(|(_, door)| door);
@@ -266,6 +270,7 @@ impl Running {
             }
         }
         self.api.put_in_force(Profiles::new(profiles).with_grants(grants), authenticator);
+        self.audit.put_in_force(audit);
         *in_force = stands;
         changed.into_iter().collect()
     }

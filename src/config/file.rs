@@ -69,15 +69,22 @@ pub fn read(sources: &Sources, problems: &mut Problems) -> Result<Stated, NotTom
 }
 
 /// A text whose bytes are known by line and column.
-#[derive(Clone, Copy)]
-struct Lines<'a>(&'a str);
+struct Lines<'a> {
+    text: &'a str,
+    /// Where each line but the first begins: every key asks for its own.
+    starts: Vec<usize>,
+}
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { text, starts: text.match_indices('\n').map(|(newline, _)| newline + 1).collect() }
+    }
+
     /// Line and column of a byte, counted from 1.
     fn position(&self, byte: usize) -> (usize, usize) {
-        let before = self.0.get(..byte).unwrap_or(self.0);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        let newlines = self.starts.partition_point(|start| *start <= byte);
+        let start = newlines.checked_sub(1).map_or(0, |last| self.starts[last]);
+        (newlines + 1, self.text.get(start..byte).unwrap_or_default().chars().count() + 1)
     }
 
     /// The line in which something stands.
@@ -107,7 +114,7 @@ struct Section<'a> {
 impl<'a> Reader<'a> {
     fn of(file: &'a File, stated: &'a mut Stated, problems: &'a mut Problems) -> Self {
         let name = Arc::from(file.path.display().to_string());
-        Self { name, is_exposed: file.is_exposed, lines: Lines(&file.text), stated, profile: None, problems }
+        Self { name, is_exposed: file.is_exposed, lines: Lines::of(&file.text), stated, profile: None, problems }
     }
 
     /// Takes in the configuration file.
@@ -127,7 +134,7 @@ impl<'a> Reader<'a> {
     }
 
     fn parse(&mut self) -> Result<DeTable<'a>, NotToml> {
-        match DeTable::parse(self.lines.0) {
+        match DeTable::parse(self.lines.text) {
             Ok(table) => Ok(table.into_inner()),
             // Only the first: those after it come of having lost the thread.
             Err(error) => {

@@ -51,6 +51,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::access::{Grant, Issuer, User};
+use crate::audit::AuditFile;
 use crate::oci::{Pattern, RepoName, Tag, TagPattern};
 use crate::secrets::Secrets;
 use crate::store::S3Settings;
@@ -164,6 +165,8 @@ pub struct Access {
     pub tokens: Option<TokenService>,
     /// Who may do what, besides.
     pub grants: Vec<Grant>,
+    /// Where it is kept who did what; `None` for the log.
+    pub audit: Option<AuditFile>,
 }
 
 /// Where clients fetch tokens to show in place of passwords.
