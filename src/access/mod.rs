@@ -17,6 +17,7 @@ mod slug;
 mod standing;
 mod text_pattern;
 mod tokens;
+mod turns;
 mod visit;
 
 use std::fmt;

@@ -87,6 +87,8 @@ impl Entrance {
 pub struct Peer {
     /// The address that it came to.
     pub local: IpAddr,
+    /// The address that it comes from.
+    pub remote: IpAddr,
     /// How it speaks.
     pub wire: Wire,
 }
@@ -148,7 +150,7 @@ impl Api {
 
     /// Answers `request`, which came in by `entrance` in the open, on the local address `local`.
     pub async fn answer(&self, request: Request<RequestBody>, entrance: &Entrance, local: IpAddr) -> Response<ResponseBody> {
-        self.answer_to(request, entrance, &Peer { local, wire: Wire::Plain }).await
+        self.answer_to(request, entrance, &Peer { local, remote: local, wire: Wire::Plain }).await
     }
 
     /// Tells of a client that has shown a certificate which is not taken.

@@ -42,18 +42,19 @@ pub(super) async fn serve(
     door: Option<Arc<TlsDoor>>,
     closing: CancellationToken,
 ) {
-    let Ok(local) = stream.local_addr().map(|address| address.ip()) else { return };
+    let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
+    let (local, remote) = (local.ip(), remote.ip());
     // Answers are written whole; holding back their last packet only costs time.
     let _ = stream.set_nodelay(true);
     // A client that vanished without a word is found out, rather than waited for.
     let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
     let Some(door) = door else {
-        return speak(stream, api, entrance, Peer { local, wire: Wire::Plain }, closing).await;
+        return speak(stream, api, entrance, Peer { local, remote, wire: Wire::Plain }, closing).await;
     };
     match door.greet(stream).await {
         Ok(stream) => {
             let wire = certificate(&stream).map_or(Wire::Encrypted, |shown| Wire::Certified(Arc::new(shown)));
-            speak(stream, api, entrance, Peer { local, wire }, closing).await;
+            speak(stream, api, entrance, Peer { local, remote, wire }, closing).await;
         }
         Err(NoAgreement { reason, is_about_a_certificate: true }) => api.tell_of_refused_certificate(&reason),
         Err(NoAgreement { reason, .. }) => tracing::debug!(reason, "no agreement on TLS"),
