@@ -199,10 +199,13 @@ impl Api {
             return Ok(answer);
         }
         let is_welcome = headers::check_size(&call.headers).and_then(|()| self.hosts.check(&call.headers, authority, peer.local));
-        is_welcome.inspect_err(|error| {
+        let turned_away = |error: &ApiError| {
             let is_routine = !in_force.authenticator.is_offered();
             self.audit.tell(&audit::turned_away(route.as_ref().ok(), error, is_routine));
-        })?;
+        };
+        is_welcome.inspect_err(turned_away)?;
+        // Who writes names otherwise may be after those of others.
+        route.as_ref().err().filter(|error| error.is_about_a_name()).into_iter().for_each(turned_away);
         match (entrance, route?) {
             (Entrance::Admin, Route::Metrics) => Ok(self.metrics()),
             (Entrance::Admin, _) => Err(ApiError::NotFound),

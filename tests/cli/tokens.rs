@@ -1,7 +1,8 @@
 //! Tokens that a CI system vouches for jobs by, and those of others.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,15 +55,15 @@ allow = ["read"]
 "#;
 
 /// A Longshore that believes an issuer.
-struct Stage {
-    longshore: Longshore,
+pub struct Stage {
+    pub longshore: Longshore,
     url: String,
     folder: TempDir,
 }
 
 impl Stage {
     /// One that believes the issuer at `url`, of which it has the keys; or where there are none, asks for them.
-    async fn start(url: &str, keys: Option<Value>, more: &str) -> Self {
+    pub async fn start(url: &str, keys: Option<Value>, more: &str) -> Self {
         let folder = scratch("tokens");
         let (config, jwks) = (folder.path().join("config.toml"), folder.path().join("jwks.json"));
         let keys = keys.map(|keys| {
@@ -77,12 +78,13 @@ impl Stage {
             store.display()
         );
         fs::write(&config, text).expect("it is written");
+        fs::set_permissions(&config, Permissions::from_mode(0o600)).expect("it is ours");
         let launch = Launch::bare(&["--config", config.to_str().expect("plain"), "--log-level", "trace"]).listening();
         Self { longshore: launch.start().await, url: url.to_owned(), folder }
     }
 
     /// What a job of `git_ref` says.
-    fn claims(&self, git_ref: &str) -> Value {
+    pub fn claims(&self, git_ref: &str) -> Value {
         json!({
             "iss": self.url, "aud": "longshore", "sub": format!("repo:org/app:ref:{git_ref}"), "repository": "org/app",
             "repository_owner": "org", "ref": git_ref, "iat": now(), "nbf": now(), "exp": now() + 300,
@@ -101,7 +103,7 @@ impl Stage {
     }
 
     /// Pushes a cache of BuildKit's as `tag`.
-    async fn push(&self, authorization: &str, tag: &str) -> Answer {
+    pub async fn push(&self, authorization: &str, tag: &str) -> Answer {
         let config = "{}";
         let digest = longshore::oci::Digest::sha256(config.as_bytes());
         let blob = self.ask(authorization, &format!("POST /v2/org/app/blobs/uploads/?digest={digest}"), config).await;
