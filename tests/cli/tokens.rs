@@ -289,6 +289,34 @@ async fn a_session_outlasts_its_token_and_no_longer() {
     }
 }
 
+#[tokio::test]
+async fn each_algorithm_is_verified_where_the_issuer_is_to_sign_by_it_and_no_other_is() {
+    let signers = ["RS256", "PS256", "ES256", "ES384", "EdDSA"].map(Signer::by);
+    let keys: Value = signers.iter().map(Signer::jwk).collect();
+    for allowed in &signers {
+        let algorithms = format!("algorithms = [\"{}\"]\n", allowed.algorithm());
+        let stage = Stage::start("https://ci.example", Some(keys.clone()), &algorithms).await;
+        for signer in &signers {
+            let expected = if signer.algorithm() == allowed.algorithm() { 200 } else { 401 };
+            let status = stage.status(&signer.token(&stage.claims("refs/heads/main"))).await;
+            assert_eq!(status, expected, "{} where {} is taken", signer.algorithm(), allowed.algorithm());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_accepted_is_not_when_its_time_is_over() {
+    let signer = Signer::new("k");
+    let stage = Stage::start("https://ci.example", Some(json!([signer.jwk()])), "").await;
+    // Clocks may be a minute apart.
+    let claims = with(&stage.claims("refs/heads/main"), json!({"iat": now() - 300, "nbf": null, "exp": now() - 57}));
+    let token = signer.token(&claims);
+
+    assert_eq!(stage.status(&token).await, 200);
+
+    eventually("it is over", SOON, || async { (stage.status(&token).await == 401).then_some(()) }).await;
+}
+
 /// An issuer that publishes `keys`.
 async fn publisher(keys: Value) -> Issuer {
     publisher_over("http", "http", keys).await
