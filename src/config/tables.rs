@@ -55,7 +55,8 @@ pub fn rows<'a>(tables: &'a Tables, name: &str) -> &'a [Row] {
 }
 
 impl Row {
-    fn cell(&self, key: &str) -> Option<(&Place, &Cell)> {
+    /// What stands at a key, and where.
+    pub fn cell(&self, key: &str) -> Option<(&Place, &Cell)> {
         self.cells.iter().find(|(known, ..)| known == key).map(|(_, place, cell)| (place, cell))
     }
 
