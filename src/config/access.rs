@@ -71,7 +71,9 @@ fn tls(row: &Row, files: &mut Vec<PathBuf>, problems: &mut Problems) -> (String,
     match Tls::read(&TlsFiles { cert, key, client_ca }) {
         Ok(tls) => (address, Some(tls)),
         Err(mistake) => {
-            problems.push(row.place.clone(), mistake.to_string());
+            let says = |key: &&str| row.text(key, &mut Problems::default()).is_some_and(|word| *mistake.path == *word.text);
+            let place = KEYS.iter().find(|key| says(key)).map_or(&row.place, |key| row.place_of(key));
+            problems.push(place.clone(), mistake.to_string());
             (address, None)
         }
     }

@@ -16,6 +16,9 @@ use super::tables::{Cell, LISTENER_TLS, Row, TABLES, Tables};
 /// The long form of `server.listen`: a table for each address.
 const LISTENERS: &str = "server.listeners";
 
+/// The tables of listeners, as somebody may have meant them.
+const LISTENING: [&str; 2] = [LISTENERS, LISTENER_TLS];
+
 /// The table of profiles, and of the one whose keys stand for those of any.
 const PROFILES: &str = "profiles";
 const PROFILE: &str = "profiles.default";
@@ -428,14 +431,12 @@ fn is_section(path: &str) -> bool {
 
 /// What to say of a key that does not exist: the nearest in its table, or where it does exist.
 fn unknown(section: &str, key: &str) -> String {
+    let known = || SETTINGS.iter().map(|setting| setting.key).chain(TABLES.iter().map(|(name, _)| *name)).chain(LISTENING);
     let depth = if section.is_empty() { 0 } else { section.len() + 1 };
-    let inside = SETTINGS
-        .iter()
-        .map(|setting| setting.key)
-        .filter(|known| is_section(section) && known.starts_with(section) || depth == 0);
+    let inside = known().filter(|known| is_section(section) && known.starts_with(section) || depth == 0);
     let siblings = inside.filter_map(|known| known.get(depth..)?.split('.').next());
-    let is_elsewhere = |setting: &&Setting| setting.key.rsplit('.').next() == Some(key) && setting.section() != section;
-    let elsewhere = SETTINGS.iter().find(is_elsewhere).map(|setting| setting.key);
+    let is_elsewhere = |known: &&str| known.rsplit_once('.').is_some_and(|(other, last)| last == key && other != section);
+    let elsewhere = known().find(is_elsewhere);
     format!("there is no such key{}", did_you_mean(elsewhere.or_else(|| nearest(key, siblings))))
 }
 

@@ -48,7 +48,8 @@ pub fn people(layers: &mut Layers, tables: &Tables, secrets: Option<&Secrets>, w
     let groups = groups(tables, &mut problems);
     let mut users = users(tables, secrets, &mut problems);
     warn_of_exposed(tables, warnings);
-    let file = layers.word(&HTPASSWD).cloned();
+    layers.read(&HTPASSWD, |text| Ok::<_, String>(text.to_owned()));
+    let file = layers.word(&HTPASSWD).filter(|word| !word.text.is_empty()).cloned();
     if let Some(file) = &file {
         users.extend(htpasswd(file, &users, &mut problems, warnings));
     }

@@ -9,6 +9,7 @@ mod access;
 mod audit;
 mod config;
 mod explain;
+mod mistakes;
 mod policy;
 mod profiles;
 mod reload;
