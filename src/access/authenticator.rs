@@ -1,16 +1,18 @@
 //! Who somebody is, by what they present.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Identity;
+use super::identity::{Certificate, Identity};
 use super::memory::Memory;
 use super::passes::{Passes, Scope, Taken, is_pass};
 use super::passwords::{Passwords, User};
 use super::tokens::{Accepted, Issuer, Issuers, KeyRing, Refusal, is_token};
+use super::turns::Crowded;
 use crate::audit::{Audit, Event, Line};
 
 /// Finds out who clients are.
@@ -36,10 +38,10 @@ pub struct Known {
 }
 
 impl Known {
-    /// One who has shown a certificate with `names` in it.
+    /// One who has shown a certificate.
     #[must_use]
-    pub fn certified(names: Arc<[String]>) -> Self {
-        Self::always(Identity::Certified(names))
+    pub fn certified(shown: Arc<Certificate>) -> Self {
+        Self::always(Identity::Certified(shown))
     }
 
     /// Somebody who is always that, for whatever they want.
@@ -78,6 +80,9 @@ pub enum Unidentified {
     /// It was good once.
     #[error("the token has expired; a longer session for its issuer would take it still")]
     Expired,
+    /// It was not looked at; asking again may work.
+    #[error("too many passwords from where you are wait to be checked; try again")]
+    Crowded,
 }
 
 impl Authenticator {
@@ -142,6 +147,15 @@ impl Authenticator {
     ///
     /// Something was presented, and it is not accepted.
     pub async fn identify(&self, presented: &Presented) -> Result<Known, Unidentified> {
+        self.identify_from(presented, Ipv4Addr::UNSPECIFIED.into()).await
+    }
+
+    /// Who presents this, which comes from `address`.
+    ///
+    /// # Errors
+    ///
+    /// Something was presented, and it is not accepted.
+    pub async fn identify_from(&self, presented: &Presented, address: IpAddr) -> Result<Known, Unidentified> {
         match presented {
             Presented::Nothing => Ok(Known::always(Identity::Anonymous)),
             _ if !self.is_offered() => Ok(Known::always(Identity::Anonymous)),
@@ -149,16 +163,19 @@ impl Authenticator {
             Presented::Password { password, .. } if is_token(password.expose_secret()) && !self.issuers.is_empty() => {
                 self.by_token(password).await
             }
-            Presented::Password { user, password } => self.by_password(user, password).await.map(Known::always),
+            Presented::Password { user, password } => self.by_password(user, password, address).await.map(Known::always),
             Presented::Token(pass) if is_pass(pass.expose_secret()) => self.by_pass(pass),
             Presented::Token(token) => self.by_token(token).await,
         }
     }
 
-    async fn by_password(&self, user: &str, password: &SecretString) -> Result<Identity, Unidentified> {
-        let checked = self.passwords.check(user, password).await;
+    async fn by_password(&self, user: &str, password: &SecretString, from: IpAddr) -> Result<Identity, Unidentified> {
+        let identity = Identity::User { name: user.into(), groups: [].into() };
+        let checked = self.passwords.check(user, password, from).await.map_err(|Crowded| {
+            self.tell_of_login(&identity, Err("not looked at: too many wait for that who come from there"));
+            Unidentified::Crowded
+        })?;
         if checked.is_news {
-            let identity = Identity::User { name: user.into(), groups: [].into() };
             self.tell_of_login(&identity, checked.identity.as_ref().map(drop).ok_or("wrong, or nobody is called so"));
         }
         checked.identity.ok_or(Unidentified::Refused)
@@ -169,10 +186,10 @@ impl Authenticator {
         if let Some(known) = mark.and_then(|mark| self.memory.recall(&mark)) {
             return known.ok_or(Unidentified::Refused);
         }
-        match self.issuers.check(token.expose_secret()).await {
-            Ok(Accepted { identity, until }) => {
+        match self.vouched(token).await {
+            Ok(known) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let (limit, known) = (Duration::from_secs(until.saturating_sub(now)), Known { identity, until, scope: None });
+                let limit = Duration::from_secs(known.until.saturating_sub(now));
                 mark.into_iter().for_each(|mark| self.memory.remember(mark, Some(known.clone()), limit));
                 self.tell_of_login(&known.identity, Ok(()));
                 Ok(known)
@@ -182,6 +199,16 @@ impl Authenticator {
                 Err(if refusal == Refusal::Expired { Unidentified::Expired } else { Unidentified::Refused })
             }
         }
+    }
+
+    /// Whom a CI system vouches for by `token`.
+    ///
+    /// # Errors
+    ///
+    /// It does not, or is not believed. Why is not for whoever has shown the token.
+    pub async fn vouched(&self, token: &SecretString) -> Result<Known, Refusal> {
+        let Accepted { identity, until } = self.issuers.check(token.expose_secret()).await?;
+        Ok(Known { identity, until, scope: None })
     }
 
     /// Who shows a pass, as they are known now: one who is gone is nobody.

@@ -11,7 +11,9 @@ use super::authorization::{self, Unknown};
 use super::body::ResponseBody;
 use super::error::ApiError;
 use super::{Entrance, Peer, Wire, version};
-use crate::access::{Action, Authenticator, Denied, Identity, Known, Presented, Profile, Profiles, Scope, Verb, Visit};
+use crate::access::{
+    Action, Authenticator, Denied, Identity, Known, Presented, Profile, Profiles, Scope, Unidentified, Verb, Visit,
+};
 use crate::metrics::{Metrics, ProfileMetrics};
 use crate::oci::RepoName;
 use crate::registry::Repository;
@@ -51,13 +53,16 @@ impl InForce {
             false => Presented::Nothing,
         };
         match (&presented, &peer.wire) {
-            (Presented::Nothing, Wire::Certified(names)) => return Ok(Known::certified(Arc::clone(names))),
+            (Presented::Nothing, Wire::Certified(shown)) => return Ok(Known::certified(Arc::clone(shown))),
             (Presented::Nothing, _) | (_, Wire::Encrypted | Wire::Certified(_)) => {}
             _ if self.authenticator.allows_plain_http() || peer.local.to_canonical().is_loopback() => {}
             _ => return Err(ApiError::PlainHttp),
         }
-        let known = self.authenticator.identify(&presented).await;
-        known.map_err(|unidentified| self.unauthorized(unidentified.into(), scope))
+        let known = self.authenticator.identify_from(&presented, peer.remote).await;
+        known.map_err(|unidentified| match unidentified {
+            Unidentified::Crowded => ApiError::Crowded(unidentified),
+            Unidentified::Refused | Unidentified::Expired => self.unauthorized(unidentified.into(), scope),
+        })
     }
 
     fn unauthorized(&self, unknown: Unknown, scope: Option<&str>) -> ApiError {

@@ -43,7 +43,9 @@ use counted::Counted;
 use error::{About, ApiError};
 use route::{Endpoint, Route};
 
+pub use crate::access::Certificate;
 pub use body::{RequestBody, ResponseBody};
+pub use error::Told;
 pub use host::Hosts;
 
 /// Most bytes of headers that a request may have.
@@ -85,6 +87,8 @@ impl Entrance {
 pub struct Peer {
     /// The address that it came to.
     pub local: IpAddr,
+    /// The address that it comes from.
+    pub remote: IpAddr,
     /// How it speaks.
     pub wire: Wire,
 }
@@ -96,8 +100,8 @@ pub enum Wire {
     Plain,
     /// So that nobody can.
     Encrypted,
-    /// So that nobody can, and the client has shown a certificate with these names.
-    Certified(Arc<[String]>),
+    /// So that nobody can, and the client has shown a certificate.
+    Certified(Arc<Certificate>),
 }
 
 /// A request and what is known besides it.
@@ -146,7 +150,7 @@ impl Api {
 
     /// Answers `request`, which came in by `entrance` in the open, on the local address `local`.
     pub async fn answer(&self, request: Request<RequestBody>, entrance: &Entrance, local: IpAddr) -> Response<ResponseBody> {
-        self.answer_to(request, entrance, &Peer { local, wire: Wire::Plain }).await
+        self.answer_to(request, entrance, &Peer { local, remote: local, wire: Wire::Plain }).await
     }
 
     /// Tells of a client that has shown a certificate which is not taken.

@@ -16,7 +16,7 @@ use super::fixed::Fixed;
 use super::reloaded::{Reloaded, tell_of_refused};
 use super::reread::reread;
 use super::{SetupError, SetupErrors, rules};
-use crate::access::{self, Access, Authenticator, Fetch, Grants, KeyRing, Passes, Profiles};
+use crate::access::{self, Access, Authenticator, Fetch, Grants, KeyRing, Passes, Profiles, Trust};
 use crate::api::{Api, Hosts};
 use crate::audit::{Audit, AuditFile, Kept};
 use crate::config::{Anonymous, Config, Layout, Profile, S3Clients, Server, Store, StoreLimits};
@@ -66,9 +66,14 @@ struct FromIssuers(OnceLock<Http>);
 
 #[async_trait]
 impl Fetch for FromIssuers {
-    async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
-        // Whom the system trusts is read when it is first needed.
-        self.0.get_or_init(Http::plain).get(url).await.map(Vec::from)
+    async fn get(&self, url: &str, trust: Option<&Trust>) -> Result<Vec<u8>, String> {
+        let got = match trust {
+            // Whom the system trusts is read when it is first needed.
+            None => self.0.get_or_init(Http::plain).get(url).await,
+            // Once an hour, which is too seldom to keep connections for.
+            Some(trust) => Http::trusting(trust)?.get(url).await,
+        };
+        got.map(Vec::from)
     }
 }
 
@@ -101,7 +106,7 @@ impl Running {
         let audit = Audit::new(mask.clone(), metrics.audit_lines_lost());
         let api = Arc::new(api.with_mask(mask.clone()).with_audit(audit.clone()));
         let (fixed, environment) = (Fixed::of(&config), environment());
-        let ((stands, changing), ring) = (Default::default(), KeyRing::new(Arc::new(FromIssuers::default())));
+        let ((stands, changing), ring) = (Default::default(), key_ring());
         let running = Self { api, metrics, memory, environment, mask, audit, fixed, stands, changing, doors, ring };
         let audit = running.open_audit(&config)?;
         let (stands, refused) = running.stands_of(&config).await?;
@@ -254,11 +259,7 @@ impl Running {
         let changed: BTreeSet<_> = stands.iter().flat_map(|stand| stand.secrets.adopt(&config.secrets).names()).collect();
         let anonymous = access(config.access.anonymous);
         let profiles = stands.iter().map(|stand| Arc::new(profile(&stand.stated, Arc::clone(&stand.registry), anonymous)));
-        let authenticator = Authenticator::new(config.access.users.clone());
-        let authenticator = authenticator.with_issuers(config.access.issuers.clone(), &self.ring);
-        let passes = config.access.tokens.as_ref().map(|tokens| Passes::new(tokens.realm.clone(), &tokens.keys));
-        let authenticator = authenticator.with_passes(passes).with_audit(self.audit.clone());
-        let authenticator = authenticator.over_plain_http(config.access.allow_plain_http);
+        let authenticator = authenticator(config, &self.ring).with_audit(self.audit.clone());
         let grants = Grants::new(config.access.grants.clone());
         for listener in &config.server.listeners {
             let door = self.doors.iter().find(|(address, _)| *address == listener.address).map(|(_, door)| door);
@@ -279,6 +280,19 @@ impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.stands().iter().map(|stand| stand.stated.name.clone())).finish()
     }
+}
+
+/// Keys of issuers, none of which is there yet.
+pub(super) fn key_ring() -> KeyRing {
+    KeyRing::new(Arc::new(FromIssuers::default()))
+}
+
+/// Who clients are, as `config` has it; the keys of issuers are in `ring`.
+pub(super) fn authenticator(config: &Config, ring: &KeyRing) -> Authenticator {
+    let authenticator = Authenticator::new(config.access.users.clone());
+    let authenticator = authenticator.with_issuers(config.access.issuers.clone(), ring);
+    let passes = config.access.tokens.as_ref().map(|tokens| Passes::new(tokens.realm.clone(), &tokens.keys));
+    authenticator.with_passes(passes).over_plain_http(config.access.allow_plain_http)
 }
 
 /// Whether what is kept for one of two profiles is just so kept for the other.

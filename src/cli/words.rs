@@ -42,6 +42,7 @@ const IDENTITY: &str = "identity";
 const DEED: &str = "deed";
 const OBJECT: &str = "object";
 const CLAIMS: &str = "claims";
+const TOKEN: &str = "token";
 
 /// What comes after the name of a secret, which nothing may.
 const VALUE: &str = "value";
@@ -82,6 +83,8 @@ pub struct Asked {
     pub identity: String,
     /// The file with what the issuer's token says.
     pub claims: Option<PathBuf>,
+    /// The file with such a token; `-` is standard input.
+    pub token: Option<PathBuf>,
     /// What is to be done.
     pub deed: Deed,
     /// With which image and tag.
@@ -187,8 +190,8 @@ fn asked(matches: &ArgMatches) -> Asked {
         Some("delete") => Deed::Delete,
         _ => Deed::Pull,
     };
-    let claims = matches.get_one::<PathBuf>(CLAIMS).cloned();
-    Asked { identity: word(matches, IDENTITY), claims, deed, object: word(matches, OBJECT) }
+    let [claims, token] = [CLAIMS, TOKEN].map(|file| matches.get_one::<PathBuf>(file).cloned());
+    Asked { identity: word(matches, IDENTITY), claims, token, deed, object: word(matches, OBJECT) }
 }
 
 /// A word that must be there.
@@ -273,14 +276,16 @@ fn policy() -> clap::Command {
 /// Whether somebody may do something.
 fn can() -> clap::Command {
     let identity = Arg::new(IDENTITY).value_name("IDENTITY").required(true);
-    let identity = identity.help("anonymous, the name of a user, or that of an issuer with --claims");
+    let identity = identity.help("anonymous, the name of a user, or that of an issuer with --token or --claims");
     let deed = Arg::new(DEED).value_name("push|pull|delete").required(true).value_parser(["push", "pull", "delete"]);
     let object = Arg::new(OBJECT).value_name("IMAGE:TAG").required(true).help("Such as org/app:cache-main");
     let claims = Arg::new(CLAIMS).long(CLAIMS).value_name("FILE").value_parser(value_parser!(PathBuf));
     let claims = claims.help("What the issuer's token says, in JSON");
+    let token = Arg::new(TOKEN).long(TOKEN).value_name("FILE").value_parser(value_parser!(PathBuf)).conflicts_with(CLAIMS);
+    let token = token.help("A token of the issuer, which is verified as a server would; - is standard input");
     clap::Command::new("can")
         .about("Says whether somebody may do something, and which rule decides: 0 is yes, 1 no")
-        .args([identity, deed.hide_possible_values(true).help("What is to be done"), object, claims])
+        .args([identity, deed.hide_possible_values(true).help("What is to be done"), object, claims, token])
         .args(arguments().into_iter().filter(|argument| argument.get_id() != "store"))
 }
 

@@ -21,7 +21,7 @@ const ANYONE: &str = "anyone";
 const GRANT: [&str; 6] = ["who", "images", "tags", "allow", "push", "pull"];
 
 /// The keys of who is meant that are no claims.
-const WHO: [&str; 4] = ["user", "group", "certificate", "issuer"];
+const WHO: [&str; 5] = ["user", "group", "certificate", "subject", "issuer"];
 
 /// Who is known, and who may do what.
 #[derive(Default)]
@@ -152,16 +152,17 @@ fn of_patterns(
         problems.push(table.place_of(key).clone(), message);
         return None;
     }
-    if let Some(pattern) = patterns.remove("certificate") {
+    for (key, who) in [("certificate", Who::Certified as fn(TextPattern) -> Who), ("subject", Who::Subject)] {
+        let Some(pattern) = patterns.remove(key) else { continue };
         if let Some(other) = patterns.keys().next() {
-            problems.push(table.place_of(other).clone(), "cannot stand beside certificate");
+            problems.push(table.place_of(other).clone(), format!("cannot stand beside {key}"));
             return None;
         }
-        return Some(Who::Certified(pattern));
+        return Some(who(pattern));
     }
     let (name, group) = (patterns.remove("user"), patterns.remove("group"));
     if name.is_none() && group.is_none() {
-        problems.push(table.place.clone(), "names nobody: a user, a group, a certificate, or an issuer with claims");
+        problems.push(table.place.clone(), "names nobody: a user, a group, a certificate, its subject, or an issuer with claims");
         return None;
     }
     if let Some(unknown) = group.as_ref().filter(|group| group.is_exact() && !known.groups.contains_key(group.as_str())) {
@@ -199,7 +200,7 @@ impl People {
         let is_foreign = |claim: &&str| match grant.who {
             Who::Anyone => true,
             Who::User { .. } => *claim != "user",
-            Who::Certified(_) => *claim != "certificate",
+            Who::Certified(_) | Who::Subject(_) => !["certificate", "subject"].contains(claim),
             Who::Issued { .. } => false,
         };
         let claims_of = |patterns: &[TextPattern]| {

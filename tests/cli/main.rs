@@ -9,6 +9,7 @@ mod access;
 mod audit;
 mod config;
 mod explain;
+mod floods;
 mod mistakes;
 mod policy;
 mod profiles;
