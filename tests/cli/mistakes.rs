@@ -83,7 +83,7 @@ const GRANTS: &[(&str, &str)] = &[
     ),
     (
         "<grant> who = {}<rest>",
-        "access.grants.who  line 2  names nobody: a user, a group, a certificate, or an issuer with claims",
+        "access.grants.who  line 2  names nobody: a user, a group, a certificate, its subject, or an issuer with claims",
     ),
     (
         "<grant> who = { user = \"\" }<rest>",
@@ -194,7 +194,7 @@ const ISSUERS: &[(&str, &str)] = &[
     ("<issuer>\nalgorithms = []", "access.issuers.algorithms  line 5  is empty; name at least one"),
     (
         "<issuer>\nalgorithms = [\"HS256\"]",
-        "access.issuers.algorithms  line 5  \"HS256\": must be one of RS256, RS384, RS512, ES256, ES384, EdDSA",
+        "access.issuers.algorithms  line 5  \"HS256\": must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA",
     ),
     (
         "<issuer>\nrequire = { a = \"\" }",
