@@ -16,6 +16,9 @@ use sha2::{Digest, Sha256};
 /// Most bytes of a file of certificates or keys.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// What is said of what only looks like a certificate.
+const NO_CERTIFICATE: &str = "has a certificate that makes no sense; it must be X.509";
+
 /// The files for one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -69,7 +72,10 @@ impl Tls {
                 builder.with_client_cert_verifier(verifier.build().map_err(|error| mistake(path, &error.to_string()))?)
             }
         };
-        let config = builder.with_single_cert(chain, key).map_err(|_| mistake(&files.key, "is not the key of the certificate"));
+        let config = builder.with_single_cert(chain, key).map_err(|error| match error {
+            rustls::Error::InvalidCertificate(_) => mistake(&files.cert, NO_CERTIFICATE),
+            _ => mistake(&files.key, &format!("is not the key of the certificate in {}", files.cert.display())),
+        });
         let mut config = config?;
         // BuildKit and containerd speak HTTP/1.1 to registries.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -98,7 +104,7 @@ pub fn trusted(path: &Path) -> Result<Arc<[u8]>, TlsMistake> {
 fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, TlsMistake> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path, pem)? {
-        roots.add(certificate).map_err(|error| mistake(path, &error.to_string()))?;
+        roots.add(certificate).map_err(|_| mistake(path, NO_CERTIFICATE))?;
     }
     Ok(roots)
 }

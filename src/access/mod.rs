@@ -12,6 +12,7 @@ mod memory;
 mod passes;
 mod passwords;
 mod profiles;
+mod reach;
 mod rules;
 mod slug;
 mod standing;
@@ -33,6 +34,7 @@ pub use identity::{Certificate, Identity, Who, claims};
 pub use passes::{Action, Passes, Scope};
 pub use passwords::{InvalidPasswordHash, PasswordHash, User};
 pub use profiles::Profiles;
+pub use reach::{Reach, Unplaced, reached};
 pub use rules::{FallbackRule, ImageRule, Rules};
 pub use slug::slug;
 pub use standing::{PART_SEPARATOR, Rule, Ruling, Standing};
@@ -47,6 +49,7 @@ pub struct Profile {
     registry: Arc<Registry>,
     anonymous: Access,
     images: Vec<Pattern>,
+    who: Vec<Who>,
     map: Vec<(Pattern, RepoName)>,
     rules: Rules,
 }
@@ -66,13 +69,19 @@ impl Profile {
     /// The profile `name` over `registry`, with `anonymous` for everybody, also who does not say who they are.
     #[must_use]
     pub fn new(name: String, registry: Arc<Registry>, anonymous: Access) -> Self {
-        Self { name, registry, anonymous, images: Vec::new(), map: Vec::new(), rules: Rules::default() }
+        Self { name, registry, anonymous, images: Vec::new(), who: Vec::new(), map: Vec::new(), rules: Rules::default() }
     }
 
     /// The same, with all images that one of `images` means for its own.
     #[must_use]
     pub fn with_images(self, images: Vec<Pattern>) -> Self {
         Self { images, ..self }
+    }
+
+    /// The same, with all images of those whom `who` means for its own that no pattern of any profile does.
+    #[must_use]
+    pub fn with_who(self, who: Vec<Who>) -> Self {
+        Self { who, ..self }
     }
 
     /// The same, with the images that a pattern of `map` means kept as what stands beside it; the most specific decides.
@@ -115,6 +124,20 @@ impl Profile {
     /// The image that `name` is kept as.
     fn kept_as(&self, name: &RepoName) -> RepoName {
         Pattern::deciding(name, self.map.iter().map(|(pattern, image)| (pattern, image))).unwrap_or(name).clone()
+    }
+}
+
+impl Reach for Profile {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn images(&self) -> &[Pattern] {
+        &self.images
+    }
+
+    fn who(&self) -> &[Who] {
+        &self.who
     }
 }
 

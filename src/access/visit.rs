@@ -58,6 +58,9 @@ pub enum Denied {
     /// A look, by one who is to learn nothing of the image.
     #[error("no such repository: {0}")]
     Unseen(RepoName),
+    /// By one whom two profiles serve, so that there is no telling whose images are meant.
+    #[error("{0} is served by two profiles of this server, so neither is used; whoever runs it must say which")]
+    Torn(String),
     /// A look, by one who is to be told that nothing is there.
     #[error("unknown: {0}")]
     Absent(String),
@@ -69,7 +72,7 @@ impl Denied {
     pub fn verb(&self) -> Option<Verb> {
         match self {
             Self::Anonymous { verb, .. } | Self::Known { verb, .. } => Some(*verb),
-            Self::Stranger | Self::Unseen(_) | Self::Absent(_) => None,
+            Self::Stranger | Self::Unseen(_) | Self::Absent(_) | Self::Torn(_) => None,
         }
     }
 }

@@ -12,9 +12,9 @@ use super::error::ApiError;
 use super::headers::{DOCKER_CONTENT_DIGEST, content_length, text};
 use super::query::query_values;
 use super::route::{Endpoint, Route};
-use crate::access::{Action, Denied, Verb, Visit};
+use crate::access::{Action, Denied, Identity, Verb, Visit};
 use crate::audit::{Event, Line};
-use crate::oci::{Reference, Tag};
+use crate::oci::{Reference, RepoName, Tag};
 
 /// Marks the answer to something that was taken and not kept.
 #[derive(Clone)]
@@ -113,20 +113,35 @@ impl Deed {
     }
 }
 
-/// What is told of a request that is turned away before anybody asks who sends it, since it was answered so.
-pub(super) fn turned_away<'a>(route: Option<&Route>, error: &ApiError, is_routine: bool) -> Line<'a> {
-    let (verb, image) = match route {
-        Some(Route::Repository(name, endpoint)) => (Some(verb(endpoint.action())), Some(name.to_string().into())),
-        _ => (None, None),
-    };
-    let (verb, reason) = (verb.map(|verb| verb.to_string().into()), Some(error.to_string().into()));
-    Line { event: Event::Denied, image, verb, result: "denied", reason, is_routine, ..Line::default() }
+/// What is told of a request for `route` that is turned away before anybody asks what its sender may; `None` where whatever
+/// they showed has told of it.
+pub(super) fn turned_away<'a>(route: Option<&Route>, error: &ApiError, is_routine: bool) -> Option<Line<'a>> {
+    match error {
+        ApiError::PlainHttp | ApiError::Unauthorized { unknown: Unknown::Malformed, .. } => {
+            Some(not_taken("an Authorization header", &error.to_string()))
+        }
+        ApiError::Unauthorized { .. } | ApiError::Crowded(_) => None,
+        _ => {
+            let object = match route {
+                Some(Route::Repository(name, endpoint)) => Some((name, endpoint.action())),
+                _ => None,
+            };
+            Some(Line { is_routine, ..denied(object, error) })
+        }
+    }
 }
 
-/// What is told of somebody whose credentials were not looked at because of `error`. The others are told where they are.
-pub(super) fn unread(error: &ApiError) -> Option<Line<'static>> {
-    let is_told = matches!(error, ApiError::PlainHttp | ApiError::Unauthorized { unknown: Unknown::Malformed, .. });
-    is_told.then(|| not_taken("an Authorization header", &error.to_string()))
+/// What is told of `identity`, who is refused something with an image because of `error` before it is known in which profile;
+/// `None` where they are not.
+pub(super) fn unplaced<'a>(identity: &Identity, object: Option<(&RepoName, Action)>, error: &ApiError) -> Option<Line<'a>> {
+    let identity = Some(identity.to_string().into());
+    matches!(error, ApiError::Denied(_)).then(|| Line { identity, ..denied(object, error) })
+}
+
+fn denied<'a>(object: Option<(&RepoName, Action)>, error: &ApiError) -> Line<'a> {
+    let (image, action) = object.unzip();
+    let (image, verb) = (image.map(|image| image.to_string().into()), action.map(|action| verb(action).to_string().into()));
+    Line { event: Event::Denied, image, verb, result: "denied", reason: Some(error.to_string().into()), ..Line::default() }
 }
 
 /// What is told of `shown`, by which somebody wants to be known, and which is not taken.

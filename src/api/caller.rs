@@ -12,7 +12,7 @@ use super::body::ResponseBody;
 use super::error::ApiError;
 use super::{Entrance, Peer, Wire, version};
 use crate::access::{
-    Action, Authenticator, Denied, Identity, Known, Presented, Profile, Profiles, Scope, Unidentified, Verb, Visit,
+    Action, Authenticator, Denied, Identity, Known, Presented, Profile, Profiles, Scope, Unidentified, Unplaced, Verb, Visit,
 };
 use crate::metrics::{Metrics, ProfileMetrics};
 use crate::oci::RepoName;
@@ -69,13 +69,13 @@ impl InForce {
         ApiError::Unauthorized { unknown, challenge: authorization::challenge(self.authenticator.realm(), scope) }
     }
 
-    /// What the profile is called that a request is about.
-    pub(super) fn name(&self, entrance: &Entrance, image: Option<&RepoName>) -> Option<&str> {
-        Some(self.profiles.of(entrance.profile(), image?)?.name())
+    /// What the profile is called that a request of `identity` is about.
+    pub(super) fn name(&self, entrance: &Entrance, image: Option<&RepoName>, identity: &Identity) -> Option<&str> {
+        Some(self.profiles.of(entrance.profile(), image?, identity).ok()?.name())
     }
 
-    pub(super) fn counts(&self, entrance: &Entrance, image: Option<&RepoName>) -> &ProfileMetrics {
-        self.name(entrance, image).and_then(|name| self.counts.get(name)).unwrap_or(&self.others)
+    pub(super) fn counts(&self, profile: Option<&str>) -> &ProfileMetrics {
+        profile.and_then(|name| self.counts.get(name)).unwrap_or(&self.others)
     }
 }
 
@@ -88,25 +88,37 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// What the client may do with an image.
-    pub(super) fn visit(&self, image: RepoName) -> Result<Visit<'a>, ApiError> {
-        self.in_force.profiles.visit(self.listener, image.clone(), &self.known.identity).ok_or_else(|| {
-            tracing::warn!(repository = %image, "no profile has this image, and there is no profile default");
-            ApiError::NameUnknown(image)
-        })
+    /// What the client may do with an image, who wants to do `action`.
+    pub(super) fn visit(&self, image: RepoName, action: Action) -> Result<Visit<'a>, ApiError> {
+        let visit = self.in_force.profiles.visit(self.listener, image.clone(), &self.known.identity);
+        visit.map_err(|unplaced| self.unplaced(image, action, &unplaced))
+    }
+
+    /// What the client is told of an image that is of no profile for them: the same as of one that is none of their business.
+    fn unplaced(&self, image: RepoName, action: Action, unplaced: &Unplaced) -> ApiError {
+        let identity = &self.known.identity;
+        tracing::warn!(repository = %image, %identity, "{unplaced}");
+        let is_offered = self.in_force.authenticator.is_offered();
+        match (unplaced, identity, action) {
+            (Unplaced::Torn(_), ..) => Denied::Torn(identity.to_string()).into(),
+            // A profile may serve those who say who they are.
+            (Unplaced::Nobodys, Identity::Anonymous, _) if is_offered => self.unauthorized(Unknown::Nobody),
+            (Unplaced::Nobodys, Identity::Anonymous, _) | (_, _, Action::Pull) => ApiError::NameUnknown(image),
+            (Unplaced::Nobodys, _, Action::Push | Action::Delete) => Denied::Stranger.into(),
+        }
     }
 
     /// The repository `name`, if it is in `profile` too and the client may read it.
     pub(super) fn mountable(&self, profile: &Arc<Profile>, name: RepoName) -> Option<Repository> {
         self.check_scope(|scope| scope.has(&name, Action::Pull)).ok()?;
-        let its = self.in_force.profiles.visit(self.listener, name, &self.known.identity)?;
+        let its = self.in_force.profiles.visit(self.listener, name, &self.known.identity).ok()?;
         its.read().ok().filter(|_| Arc::ptr_eq(its.profile(), profile))
     }
 
     /// Whether the client may do `action` with any part of `image`.
     pub(super) fn may(&self, image: &RepoName, action: Action) -> bool {
         let visit = self.in_force.profiles.visit(self.listener, image.clone(), &self.known.identity);
-        visit.is_some_and(|visit| visit.may(verb(action)))
+        visit.is_ok_and(|visit| visit.may(verb(action)))
     }
 
     /// A token that the client can show in place of what it showed now.

@@ -27,10 +27,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::uri::Authority;
+use http::{HeaderMap, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
+use tracing::Instrument;
 
-use crate::access::{Authenticator, Destination, Profiles, Scope, Visit};
+use crate::access::{Action, Authenticator, Destination, Identity, Known, Profiles, Scope, Visit};
 use crate::audit::Audit;
 use crate::metrics::{self, Direction, Metrics, ProfileMetrics};
 use crate::oci::RepoName;
@@ -168,14 +170,16 @@ impl Api {
         let route = Route::parse(&parts.method, path);
         let label = route.as_ref().map_or("none", Route::label);
         let image = route.as_ref().ok().and_then(Route::repository).cloned();
-        let host = parts.uri.authority().map(|authority| authority.as_str().to_owned());
-        let query = parts.uri.query().unwrap_or_default().to_owned();
-        let counts = in_force.counts(entrance, image.as_ref());
+        let admitted = self.admit(&parts, &route, &in_force, entrance, peer).instrument(span.clone()).await;
+        // Who did not say who they are in words that count is nobody's tenant.
+        let identity = admitted.as_ref().map_or(&Identity::Anonymous, |known| &known.identity);
+        let profile = in_force.name(entrance, image.as_ref(), identity).map(str::to_owned);
+        let counts = in_force.counts(profile.as_deref());
         let body = counted(body, image.as_ref(), counts, Direction::Received);
+        let query = parts.uri.query().unwrap_or_default().to_owned();
         let call = Call { headers: parts.headers, query, body };
-        let answering = self.route(call, route, &in_force, entrance, host.as_deref(), peer);
-        let answer = tracing::Instrument::instrument(answering, span).await;
-        let about = About { profile: in_force.name(entrance, image.as_ref()), image: image.as_ref() };
+        let answer = self.route(call, route, admitted, &in_force, entrance).instrument(span).await;
+        let about = About { profile: profile.as_deref(), image: image.as_ref() };
         let mut response = answer.unwrap_or_else(|error| error.into_response(&about, &self.mask));
         let headers = response.headers_mut();
         // docker takes a server for a registry by this (distribution-spec v1.1.1, "Legacy Docker support HTTP headers").
@@ -186,24 +190,40 @@ impl Api {
         response.map(|body| counted(body, image.as_ref(), counts, Direction::Sent))
     }
 
+    /// Who sends a request, if it may come in at all. Who asks for nothing that is anybody's need not say so.
+    async fn admit(
+        &self,
+        parts: &request::Parts,
+        route: &Result<Route, ApiError>,
+        in_force: &InForce,
+        entrance: &Entrance,
+        peer: &Peer,
+    ) -> Result<Known, ApiError> {
+        headers::check_size(&parts.headers)?;
+        self.hosts.check(&parts.headers, parts.uri.authority().map(Authority::as_str), peer.local)?;
+        match (entrance, route) {
+            (_, Ok(Route::Health | Route::Ready)) => Ok(Known::anonymous()),
+            (Entrance::Registry(_), Ok(route)) => in_force.identify(&parts.headers, peer, route.scope().as_deref()).await,
+            (Entrance::Admin, _) | (_, Err(_)) => Ok(Known::anonymous()),
+        }
+    }
+
     async fn route(
         &self,
         call: Call,
         route: Result<Route, ApiError>,
+        admitted: Result<Known, ApiError>,
         in_force: &InForce,
         entrance: &Entrance,
-        authority: Option<&str>,
-        peer: &Peer,
     ) -> Result<Response<ResponseBody>, ApiError> {
         if let Some(answer) = self.state(&route) {
             return Ok(answer);
         }
-        let is_welcome = headers::check_size(&call.headers).and_then(|()| self.hosts.check(&call.headers, authority, peer.local));
         let turned_away = |error: &ApiError| {
             let is_routine = !in_force.authenticator.is_offered();
-            self.audit.tell(&audit::turned_away(route.as_ref().ok(), error, is_routine));
+            audit::turned_away(route.as_ref().ok(), error, is_routine).iter().for_each(|line| self.audit.tell(line));
         };
-        is_welcome.inspect_err(turned_away)?;
+        let known = admitted.inspect_err(turned_away)?;
         // Who writes names otherwise may be after those of others.
         route.as_ref().err().filter(|error| error.is_about_a_name()).into_iter().for_each(turned_away);
         match (entrance, route?) {
@@ -211,8 +231,6 @@ impl Api {
             (Entrance::Admin, _) => Err(ApiError::NotFound),
             (Entrance::Registry(listener), route) => {
                 let scope = route.scope();
-                let known = in_force.identify(&call.headers, peer, scope.as_deref()).await;
-                let known = known.inspect_err(|error| audit::unread(error).iter().for_each(|line| self.audit.tell(line)))?;
                 let caller = Caller { in_force, listener: listener.as_deref(), known: &known, scope: scope.as_deref() };
                 let answer = self.registry(&caller, route, call).await;
                 answer.map_err(|error| caller.refused(error))
@@ -227,11 +245,14 @@ impl Api {
             Route::Catalog => {
                 caller.check_scope(Scope::has_catalog)?;
                 let identity = &caller.known.identity;
-                listings::catalog(&caller.in_force.profiles, caller.listener, identity, &call.query).await
+                let listed = listings::catalog(&caller.in_force.profiles, caller.listener, identity, &call.query).await;
+                listed.inspect_err(|error| self.tell_of_unplaced(identity, None, error))
             }
             Route::Repository(name, endpoint) => {
-                let visit = caller.visit(name)?;
                 let action = endpoint.action();
+                let visit = caller.visit(name.clone(), action);
+                let identity = &caller.known.identity;
+                let visit = visit.inspect_err(|error| self.tell_of_unplaced(identity, Some((&name, action)), error))?;
                 // Who may not at all is told so, and need fetch no token to learn it.
                 if visit.may(verb(action)) {
                     caller.check_scope(|scope| scope.has(visit.image(), action))?;
@@ -246,6 +267,10 @@ impl Api {
             }
             Route::Health | Route::Ready | Route::Metrics => Err(ApiError::NotFound),
         }
+    }
+
+    fn tell_of_unplaced(&self, identity: &Identity, object: Option<(&RepoName, Action)>, error: &ApiError) {
+        audit::unplaced(identity, object, error).iter().for_each(|line| self.audit.tell(line));
     }
 
     /// The answer to a probe. Whoever asks for these by whatever name is one.

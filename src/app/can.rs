@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::rules::rules;
 use super::running::{access, authenticator, key_ring};
-use crate::access::{Grants, Identity, Known, Part, Rule, Ruling, Standing, Verb, claims};
+use crate::access::{Grants, Identity, Known, Part, Rule, Ruling, Standing, Verb, claims, reached};
 use crate::config::Config;
-use crate::oci::{Pattern, RepoName, Tag};
+use crate::oci::{RepoName, Tag};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +88,9 @@ fn presented(known: &Known) -> String {
 
 fn decided(config: &Config, question: &Question, identity: &Identity) -> Result<Decision, NoQuestion> {
     let (image, tag) = object(&question.object)?;
-    let images = config.profiles.iter().flat_map(|profile| profile.images.iter().map(move |pattern| (pattern, profile)));
-    let default = || config.profiles.iter().find(|profile| profile.name == "default");
-    let Some(profile) = Pattern::deciding(&image, images).or_else(default) else {
-        return Ok(Decision { is_allowed: false, text: format!("denied: no profile has the image {image}") });
+    let profile = match reached(&config.profiles, &image, identity) {
+        Ok(profile) => profile,
+        Err(unplaced) => return Ok(Decision { is_allowed: false, text: format!("denied: {unplaced}") }),
     };
     let (grants, rules) = (Grants::new(config.access.grants.clone()), rules(profile));
     let standing = Standing::new(&grants, access(config.access.anonymous), identity, &image);

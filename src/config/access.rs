@@ -12,7 +12,7 @@ use super::problem::{Place, Problems};
 use super::secrets;
 use super::setting::{
     ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, AUDIT_FILE, AUDIT_FORMAT, DRAIN, HOSTS, IMAGES, LISTEN, LOG_FORMAT,
-    MAX_CONNECTIONS, METRICS_IMAGES, Setting, TOKEN_KEY, TOKEN_OLD_KEY, TOKEN_REALM,
+    MAX_CONNECTIONS, METRICS_IMAGES, Setting, TOKEN_KEY, TOKEN_OLD_KEY, TOKEN_REALM, WHO,
 };
 use super::store::StoreKind;
 use super::tables::{LISTENER_TLS, Row, Tables, rows};
@@ -71,7 +71,9 @@ fn tls(row: &Row, files: &mut Vec<PathBuf>, problems: &mut Problems) -> (String,
     match Tls::read(&TlsFiles { cert, key, client_ca }) {
         Ok(tls) => (address, Some(tls)),
         Err(mistake) => {
-            problems.push(row.place.clone(), mistake.to_string());
+            let says = |key: &&str| row.text(key, &mut Problems::default()).is_some_and(|word| *mistake.path == *word.text);
+            let place = KEYS.iter().find(|key| says(key)).map_or(&row.place, |key| row.place_of(key));
+            problems.push(place.clone(), mistake.to_string());
             (address, None)
         }
     }
@@ -97,11 +99,12 @@ pub fn refuse_what_leads_nowhere(layers: &mut Layers, server: &Server, profiles:
     if server.admin_listeners.iter().any(|listener| listener.profile.is_some()) {
         layers.refuse(&ADMIN_LISTEN, "no profile has a part in this one");
     }
-    let has_images = |stated: &Layers| stated.words(&IMAGES).is_some_and(|words| !words.is_empty());
-    let is_reached = |stated: &Layers| stated.profile == DEFAULT || has_images(stated) || named.contains(&&*stated.profile);
+    let says = |stated: &Layers, setting| stated.words(setting).is_some_and(|words| !words.is_empty());
+    let leads_to = |stated: &Layers| says(stated, &IMAGES) || says(stated, &WHO);
+    let is_reached = |stated: &Layers| stated.profile == DEFAULT || leads_to(stated) || named.contains(&&*stated.profile);
     for Layers { profile, .. } in profiles.iter().filter(|stated| !is_reached(stated)) {
         let place = Place::unstated(&format!("profiles.{profile}"));
-        layers.problems.push(place, "has no images, and no listener names it: nothing would ever use it");
+        layers.problems.push(place, "has no images, and no listener names it, and who names nobody: nothing would ever use it");
     }
 }
 

@@ -56,8 +56,12 @@ pub fn issuers(tables: &Tables, problems: &mut Problems) -> (Vec<Issuer>, Vec<Pa
 /// An issuer, unless something is wrong with it.
 fn issuer(row: &Row, problems: &mut Problems) -> Option<Issuer> {
     row.refuse_others(&ISSUER, problems);
-    for key in ["name", "issuer", "audience"].into_iter().filter(|key| !row.has(key)) {
-        problems.push(row.place.clone(), format!("needs {key}"));
+    for (key, such_as) in
+        [("name", "github"), ("issuer", "https://token.actions.githubusercontent.com"), ("audience", "longshore")]
+    {
+        if !row.has(key) {
+            problems.push(row.place.clone(), format!("needs {key}, such as {key} = {such_as:?}"));
+        }
     }
     let name = row.text("name", problems).and_then(|word| checked(word, is_name, "1 to 64 letters, digits, - and _", problems));
     let url = row.text("issuer", problems).and_then(|word| {

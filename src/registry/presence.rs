@@ -55,7 +55,10 @@ impl Repository {
         if tokio::time::timeout(self.patience().push, asking).await.is_err() {
             tracing::warn!(repository = %self.name, "the store did not say in time whether an image is complete; taken as complete");
         }
-        missing.into_iter().map(|wanted| wanted.digest).collect()
+        let mut missing: Vec<_> = missing.into_iter().map(|wanted| wanted.digest).collect();
+        // The order in which the store answered is nobody's business.
+        missing.sort_unstable();
+        missing
     }
 
     /// Which of `wanted` the store says by `until` that it does not have as a blob.

@@ -11,6 +11,7 @@ mod audit;
 mod config;
 mod explain;
 mod floods;
+mod mistakes;
 mod policy;
 mod profiles;
 mod reload;
