@@ -18,6 +18,7 @@
 //! has its blobs for itself. It denies nothing: before a pull is told that a
 //! blob is absent the store is looked through once more.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -263,7 +264,7 @@ impl Repository {
                 break;
             }
         }
-        found.sort_by(|one: &Listed, other| other.last_modified.cmp(&one.last_modified));
+        found.sort_by_key(|object: &Listed| Reverse(object.last_modified));
         Ok(found)
     }
 

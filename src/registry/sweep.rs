@@ -435,6 +435,30 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_says_that_a_blob_was_sent_goes_after_a_day() {
+        let late = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let is_late = Arc::clone(&late);
+        let then = move || {
+            SystemTime::now() - if is_late.load(std::sync::atomic::Ordering::Relaxed) { MAX_AGE / 2 } else { MAX_AGE * 2 }
+        };
+        let store = Arc::new(MemoryStore::with_clock(crate::store::Clock::new(then)));
+        let layout = Layout::Shared { blobs: "blobs/".into(), manifests: "manifests/".into() };
+        let registry = Arc::new(Registry::new(store, Patience::with_bytes(PATIENCE)).with_layout(layout));
+        let app = writable(&registry, "app");
+        let [old, young] = [b"old", b"new"].map(|content| app.keys.claim(&Digest::sha256(content)).to_string());
+        let other = "app/_oci/claims/other".to_owned();
+        for key in [&old, &other] {
+            put(&registry, key).await;
+        }
+        late.store(true, std::sync::atomic::Ordering::Relaxed);
+        put(&registry, &young).await;
+
+        assert_eq!(app.sweep(Sweep::Remove).await.unwrap(), Leftovers { pieces: 1, uploads: 0 });
+
+        assert!(!has(&registry, &old).await && has(&registry, &young).await && has(&registry, &other).await);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn no_more_images_are_remembered_than_the_bound_and_none_is_swept_twice_a_day() {
         let (sweeps, name) = (Sweeps::default(), |number: usize| format!("app{number}").parse::<RepoName>().unwrap());

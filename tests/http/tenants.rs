@@ -6,7 +6,7 @@ use http::{Request, StatusCode};
 use longshore::access::{Access, Authenticator, Grants, Passes, Profile, TextPattern, Who};
 use longshore::oci::Digest;
 use longshore::registry::{Patience, Registry};
-use longshore::store::MemoryStore;
+use longshore::store::{MemoryStore, ObjectStore};
 use serde_json::{Value, json};
 
 use crate::broken_store::BrokenStore;
@@ -218,6 +218,8 @@ async fn who_tries_another_profile_by_its_images_learns_nothing_and_no_store_is_
     for from in ["a/there", "a/ghost", "x/ghost"] {
         assert_eq!(world.ask("mallory", &mount(from), "").await.status, StatusCode::ACCEPTED, "{from}");
     }
+    // What lies in one profile under a name that is another's is nobody's.
+    world.others.store.put(&"m/stray/_oci/tags/t".parse().unwrap(), "{}".into(), "text/plain", PATIENCE).await.unwrap();
     let catalog = world.ask("mallory", "GET /v2/_catalog", "").await;
     assert_eq!(catalog.body, r#"{"repositories":[]}"#);
     assert_eq!(world.calls().await[0], before[0], "alice's store was asked");
