@@ -168,20 +168,21 @@ fn tenants_that_call_a_cache_the_same_have_each_their_own() {
             [profiles.a]\nstore = \"$/a\"\nwho = [{ issuer = \"ci\", tenant = \"a\" }]\n\
             [profiles.b]\nstore = \"$/b\"\nwho = [{ issuer = \"ci\", tenant = \"b\" }]\n";
         for tokens in [false, true] {
-            let (quay, project) = (Quay::of("", tokens, rest).await, Project::new());
-            let [a, b] = ["a", "b"].map(of_tenant);
-            let (exported, built) = export(&quay, &project, &a, "cache").await;
+            let quay = Quay::of("", tokens, rest).await;
+            let ([a, b], [one, other, another]) = (["a", "b"].map(of_tenant), [(); 3].map(|()| Project::new()));
+            let (exported, built) = export(&quay, &one, &a, "cache").await;
             assert!(exported.succeeded, "{}", exported.log);
 
-            let (_, of_b) = import(&quay, &project, &b, "cache").await;
+            let (_, of_b) = import(&quay, &one, &b, "cache").await;
             assert_ne!(Some(of_b), built, "b has no cache yet");
-            let (_, of_a) = import(&quay, &project, &a, "cache").await;
-            assert_eq!(Some(of_a), built, "what a built, from its cache");
-            project.change_source();
-            let (exported, built_by_b) = export(&quay, &project, &b, "cache").await;
-            assert!(exported.succeeded, "{}", exported.log);
-            let (_, of_b) = import(&quay, &project, &b, "cache").await;
-            assert_eq!(Some(of_b), built_by_b, "what b built, from its cache");
+
+            let (of_a, built_by_a) = export(&quay, &other, &a, "cache").await;
+            let (of_b, built_by_b) = export(&quay, &another, &b, "cache").await;
+            assert!(of_a.succeeded && of_b.succeeded, "{} {}", of_a.log, of_b.log);
+            for (tenant, project, built) in [(&a, &other, built_by_a), (&b, &another, built_by_b)] {
+                let (_, imported) = import(&quay, project, tenant, "cache").await;
+                assert_eq!(Some(imported), built, "what {tenant} built, from its cache");
+            }
         }
     });
 }
