@@ -231,7 +231,9 @@ impl Repository {
     /// Looks through the image until nothing of `missing` is; what is.
     async fn look_for(&self, mut missing: HashSet<Digest>) -> Result<HashSet<Digest>, RegistryError> {
         let (holdings, began) = (&self.registry.holdings, Instant::now());
-        let (claims, manifests) = (self.list_all(&self.keys.claims()).await?, self.list_all(&self.keys.manifests()).await?);
+        let (claims, mut manifests) = (self.list_all(&self.keys.claims()).await?, self.list_all(&self.keys.manifests()).await?);
+        // What is empty was deleted, and is announced at most by a tag that was set just then: whoever pulls that learns it.
+        manifests.retain(|manifest| manifest.size > 0);
         let (unread, claims) = (holdings.unread(&self.image, digests(manifests)), digests(claims));
         claims.iter().for_each(|digest| _ = missing.remove(digest));
         holdings.note(&self.image, None, claims);

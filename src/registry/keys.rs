@@ -3,7 +3,7 @@
 //! ```text
 //! <image>/blobs/sha256:<hex>            layers and configs
 //! <image>/_oci/tags/<tag>               the whole manifest; its media type is the object's content type
-//! <image>/_oci/manifests/sha256:<hex>   the same bytes by digest
+//! <image>/_oci/manifests/sha256:<hex>   the same bytes by digest; nothing where it was deleted
 //! <image>/_oci/derived/sha256:<hex>     manifests and configs that were made here
 //! <image>/_oci/used/sha256:<hex>        empty; its age is how long that manifest was not used
 //! <image>/_oci/referrers/<subject>/<referrer>   a descriptor of the referrer

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::deletion::Deleted;
 use super::presence::wanted;
 use super::reading::whole;
 use super::{Asker, RegistryError, Repository, WritableRepository, late};
@@ -17,9 +17,6 @@ use crate::store::{Key, ObjectMeta, StoreError};
 /// Largest manifest, in bytes: what registries must take at least
 /// (distribution-spec v1.1.1, "Pushing Manifests") and no client goes past.
 pub const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
-
-/// How many tags are read at once.
-const READS_AT_ONCE: usize = 16;
 
 /// What a client is told of a manifest before it reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,12 +158,20 @@ impl Repository {
         tokio::time::timeout(self.patience().pull, asked).await.unwrap_or_else(|_| Err(late().into()))
     }
 
-    async fn head_manifest(&self, key: &Key, digest: &Digest, patience: Duration) -> Result<Option<ManifestInfo>, StoreError> {
-        let meta = self.store().head(key, patience).await?;
-        Ok(meta.map(|meta| ManifestInfo { digest: *digest, media_type: meta.content_type, size: meta.size }))
+    pub(super) async fn head_manifest(
+        &self,
+        key: &Key,
+        digest: &Digest,
+        patience: Duration,
+    ) -> Result<Option<ManifestInfo>, StoreError> {
+        let Some(meta) = self.store().head(key, patience).await? else { return Ok(None) };
+        if let Some(deleted) = Deleted::of(&meta) {
+            return Ok(self.find_announced(digest, deleted, patience).await?.map(|manifest| manifest.info()));
+        }
+        Ok(Some(ManifestInfo { digest: *digest, media_type: meta.content_type, size: meta.size }))
     }
 
-    async fn fetch(&self, reference: &Reference, patience: Duration) -> Result<Option<StoredManifest>, RegistryError> {
+    pub(super) async fn fetch(&self, reference: &Reference, patience: Duration) -> Result<Option<StoredManifest>, RegistryError> {
         match reference {
             Reference::Tag(tag) => Ok(self.fetch_tag(tag, patience).await?.map(|(manifest, _)| manifest)),
             Reference::Digest(digest) => self.fetch_known(&self.keys.manifest(digest), digest, patience).await,
@@ -179,7 +184,16 @@ impl Repository {
         tag: &Tag,
         patience: Duration,
     ) -> Result<Option<(StoredManifest, ObjectMeta)>, StoreError> {
-        let Some((bytes, meta)) = self.fetch_bytes(&self.keys.tag(tag), patience).await? else { return Ok(None) };
+        self.fetch_tag_at(&self.keys.tag(tag), patience).await
+    }
+
+    /// What the tag at `key` points to.
+    pub(super) async fn fetch_tag_at(
+        &self,
+        key: &Key,
+        patience: Duration,
+    ) -> Result<Option<(StoredManifest, ObjectMeta)>, StoreError> {
+        let Some((bytes, meta)) = self.fetch_bytes(key, patience).await? else { return Ok(None) };
         let (media_type, algorithm) = match meta.content_type.strip_suffix(SHA512) {
             Some(media_type) => (media_type.to_owned(), Algorithm::Sha512),
             None => (meta.content_type.clone(), Algorithm::Sha256),
@@ -197,6 +211,9 @@ impl Repository {
         patience: Duration,
     ) -> Result<Option<StoredManifest>, RegistryError> {
         let Some((bytes, meta)) = self.fetch_bytes(key, patience).await? else { return Ok(None) };
+        if let Some(deleted) = Deleted::of(&meta) {
+            return Ok(self.find_announced(digest, deleted, patience).await?);
+        }
         let is_it = Digest::of(digest.algorithm(), &bytes) == *digest;
         if !is_it {
             return Err(RegistryError::Corrupt(*digest));
@@ -281,12 +298,13 @@ impl WritableRepository {
             self.store().put(&key, bytes.clone(), &content_type, self.patience().bytes).await?;
         }
         self.note_evidence(&StoredManifest { digest, media_type: manifest.media_type.to_string(), bytes: bytes.clone() });
-        let is_announced = own.is_some() || !tags.is_empty() || subject.is_some();
-        // Who deletes it meanwhile either sees what announces it, or was done before this looks.
-        if is_announced && self.head_for_push(&self.keys.manifest(&digest)).await.is_ok_and(|found| found.is_none()) {
+        let is_tagged = own.is_some() || !tags.is_empty();
+        // Who deletes it meanwhile takes it off its subject's list: that was seen there, or is seen here. What a tag
+        // announces stays without a look.
+        if subject.is_some() && self.is_deleted(&digest).await {
             self.keep(&manifest, &digest, &bytes).await?;
         }
-        if own.is_none() && tags.is_empty() {
+        if !is_tagged {
             // An index will name it.
             self.registry.exports.received(&self.image, digest);
         }
@@ -301,103 +319,15 @@ impl WritableRepository {
     }
 
     /// Stores a manifest by its digest, and notes what it refers to; that.
-    async fn keep(&self, manifest: &Manifest, digest: &Digest, bytes: &Bytes) -> Result<Option<Digest>, RegistryError> {
+    pub(super) async fn keep(
+        &self,
+        manifest: &Manifest,
+        digest: &Digest,
+        bytes: &Bytes,
+    ) -> Result<Option<Digest>, RegistryError> {
         let (key, content_type) = (self.keys.manifest(digest), manifest.media_type.as_str());
         self.store().put(&key, bytes.clone(), content_type, self.patience().bytes).await?;
         self.write_referrer(manifest, digest, bytes).await
-    }
-
-    /// Removes a tag, or a manifest with every tag that points to it; whether it was there.
-    ///
-    /// A manifest that is pushed meanwhile may stay, and then stays whole.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError::Store`]: the store could not do all of it; asking again does the rest.
-    pub async fn delete_manifest(&self, reference: &Reference) -> Result<bool, RegistryError> {
-        let Some(manifest) = self.fetch(reference, self.patience().bytes).await? else { return Ok(false) };
-        match reference {
-            Reference::Tag(tag) => self.delete_tag(&self.keys.tag(tag)).await?,
-            Reference::Digest(digest) => self.delete_everywhere(digest, &manifest).await?,
-        }
-        Ok(true)
-    }
-
-    async fn delete_everywhere(&self, digest: &Digest, stored: &StoredManifest) -> Result<(), RegistryError> {
-        let read = stored.media_type.parse().ok().and_then(|media_type| Manifest::parse(media_type, &stored.bytes).ok());
-        let subject = read.as_ref().and_then(|manifest| manifest.subject.as_ref());
-        let referrer = subject.map(|subject| self.keys.referrer(&subject.digest, digest));
-        self.registry.recent.forget(&self.image, digest);
-        self.registry.holdings.forget(&self.image);
-        // The reverse of the order of writing: a tag never points to what is gone.
-        for key in self.tags_of(stored).await? {
-            self.delete_tag_of(&key, stored).await?;
-        }
-        if let Some(key) = &referrer {
-            self.store().delete(key, self.patience().bytes).await?;
-        }
-        self.store().delete(&self.keys.manifest(digest), self.patience().bytes).await?;
-        // A push that had written it may have announced it after the looks above.
-        match read {
-            Some(manifest) if self.is_announced(stored, referrer.as_ref()).await? => {
-                self.keep(&manifest, digest, &stored.bytes).await?;
-            }
-            _ => self.unmark(digest).await,
-        }
-        Ok(())
-    }
-
-    /// Removes the tag at `key`, and before that what `type=s3` clients would take for it.
-    async fn delete_tag(&self, key: &Key) -> Result<(), RegistryError> {
-        if let Some(Ok(tag)) = key.components().last().map(str::parse) {
-            self.withdraw_from_s3_clients(&tag).await?;
-        }
-        Ok(self.store().delete(key, self.patience().bytes).await?)
-    }
-
-    /// Removes a tag, unless it has moved away from `manifest`.
-    async fn delete_tag_of(&self, key: &Key, manifest: &StoredManifest) -> Result<(), RegistryError> {
-        let _turn = self.registry.turns.to_remove(key).await;
-        if self.read_bytes(key).await?.is_some_and(|bytes| bytes == manifest.bytes) {
-            self.delete_tag(key).await?;
-        }
-        Ok(())
-    }
-
-    async fn is_announced(&self, manifest: &StoredManifest, referrer: Option<&Key>) -> Result<bool, RegistryError> {
-        let is_listed = match referrer {
-            Some(key) => self.store().head(key, self.patience().bytes).await?.is_some(),
-            None => false,
-        };
-        Ok(is_listed || !self.tags_of(manifest).await?.is_empty())
-    }
-
-    /// The keys of the tags that point to `manifest`: tags of its size, read to be sure.
-    async fn tags_of(&self, manifest: &StoredManifest) -> Result<Vec<Key>, RegistryError> {
-        let prefix = self.keys.tags();
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
-            after = page.objects.last().map(|object| object.key.clone());
-            let mut of_its_size = page.objects;
-            of_its_size.retain(|object| object.size == manifest.bytes.len() as u64);
-            let read = stream::iter(of_its_size).map(|object| async move {
-                let same = self.read_bytes(&object.key).await?.is_some_and(|bytes| bytes == manifest.bytes);
-                Ok::<_, RegistryError>(same.then_some(object.key))
-            });
-            let read = read.buffer_unordered(READS_AT_ONCE).try_filter_map(|key| std::future::ready(Ok(key)));
-            found.extend(read.try_collect::<Vec<_>>().await?);
-            if !page.is_truncated {
-                return Ok(found);
-            }
-        }
-    }
-
-    async fn read_bytes(&self, key: &Key) -> Result<Option<Bytes>, RegistryError> {
-        match self.store().get(key, None, self.patience().bytes).await? {
-            Some(object) => Ok(whole(object, MAX_MANIFEST_BYTES).await?),
-            None => Ok(None),
-        }
     }
 
     async fn require_content(&self, manifest: &Manifest) -> Result<(), RegistryError> {

@@ -7,6 +7,7 @@ mod answers;
 mod blobs;
 mod catalog;
 mod corrupt;
+mod deletion;
 mod discard;
 mod error;
 mod exports;

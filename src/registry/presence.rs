@@ -115,7 +115,8 @@ impl Repository {
     }
 
     async fn lacks_manifest(&self, wanted: &Wanted) -> bool {
-        let asked = self.head_for_push(&self.keys.manifest(&wanted.digest)).await;
+        let key = self.keys.manifest(&wanted.digest);
+        let asked = self.head_manifest(&key, &wanted.digest, self.patience().push).await;
         asked.is_ok_and(|found| found.is_none_or(|found| found.size != wanted.size))
     }
 }

@@ -195,7 +195,7 @@ async fn each_action_of_the_policy_that_is_missing_takes_what_it_is_for_and_leav
     for (action, failing, said) in [
         ("nothing", &[][..], &[][..]),
         ("s3:GetObject", &[Pull, FindNothing, PushInChunks, DeleteTag, DeleteManifest], &["s3:GetObject"]),
-        ("s3:PutObject", &[Push, PushInChunks, PushLarge], &["s3:PutObject"]),
+        ("s3:PutObject", &[Push, PushInChunks, PushLarge, DeleteManifest], &["s3:PutObject"]),
         ("s3:DeleteObject", &[DeleteTag, DeleteManifest], &["s3:DeleteObject"]),
         ("s3:ListBucket", &[ListTags, DeleteManifest], &["s3:ListBucket"]),
     ] {

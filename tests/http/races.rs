@@ -128,19 +128,21 @@ async fn a_tag_that_another_replica_moves_while_its_old_manifest_is_deleted_neve
 #[tokio::test(start_paused = true)]
 async fn a_referrer_that_is_pushed_while_it_is_deleted_is_listed_only_if_it_is_there() {
     let own = digest(&referrer("subject"));
-    race(
-        &Place::ANY,
-        async |client| assert_eq!(client.push_manifest(&own, &referrer("subject")).await, CREATED),
-        async |client, ()| client.push_manifest(&own, &referrer("subject")).await,
-        async |client, ()| client.delete(&format!("/v2/app/manifests/{own}")).await,
-        async |client, (), push, deletion| {
-            assert_eq!((push, deletion), (CREATED, ACCEPTED));
-            let listed = client.get(&format!("/v2/app/referrers/{}", digest("subject"))).await;
-            let is_listed = String::from_utf8_lossy(&listed.body).contains(&own);
-            assert_eq!(client.manifest(&own).await.is_some(), is_listed);
-        },
-    )
-    .await;
+    for reference in [own.as_str(), "t"] {
+        race(
+            &Place::ANY,
+            async |client| assert_eq!(client.push_manifest(reference, &referrer("subject")).await, CREATED),
+            async |client, ()| client.push_manifest(reference, &referrer("subject")).await,
+            async |client, ()| client.delete(&format!("/v2/app/manifests/{own}")).await,
+            async |client, (), push, deletion| {
+                assert_eq!((push, deletion), (CREATED, ACCEPTED), "{reference}");
+                let listed = client.get(&format!("/v2/app/referrers/{}", digest("subject"))).await;
+                let is_listed = String::from_utf8_lossy(&listed.body).contains(&own);
+                assert_eq!(client.manifest(&own).await.is_some(), is_listed, "{reference}");
+            },
+        )
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,6 +32,9 @@ use crate::client::Answer;
 use crate::stand::check;
 
 /// Longer than any test lasts, so that no wait ends by itself.
+/// What is in the place of a manifest that was deleted.
+const DELETED: &str = "application/vnd.longshore.deleted";
+
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// How long nobody can go on before everybody is taken to be stuck.
@@ -249,15 +252,19 @@ impl World {
         for key in page.objects.into_iter().map(|object| object.key) {
             let (folder, name) = key.as_str().rsplit_once('/').unwrap();
             let (bytes, content_type) = self.read(&key).await.unwrap();
-            if folder.ends_with("/blobs") || folder.ends_with("/_oci/manifests") {
+            if content_type.starts_with(DELETED) {
+                assert!(folder.ends_with("/_oci/manifests") && bytes.is_empty(), "what is {key}?");
+            } else if folder.ends_with("/blobs") || folder.ends_with("/_oci/manifests") {
                 let named: Digest = name.parse().unwrap();
                 assert_eq!(Digest::of(named.algorithm(), &bytes), named, "wrong bytes at {key}");
             } else if let Some(image) = folder.strip_suffix("/_oci/tags") {
                 let algorithm = if content_type.ends_with("sha512") { Algorithm::Sha512 } else { Algorithm::Sha256 };
                 let digest = Digest::of(algorithm, &bytes);
-                assert!(self.has_manifest(image, &digest.to_string()).await, "tag {name} without its manifest");
+                // Who comes upon one that was deleted looks for its tags.
+                assert!(self.manifest(image, &digest.to_string()).await.is_some(), "tag {name} without its manifest");
             } else if let Some((image, _)) = folder.split_once("/_oci/referrers/") {
-                assert!(self.has_manifest(image, name).await, "{key} without its manifest");
+                let manifest = self.manifest(image, name).await;
+                assert!(manifest.is_some_and(|(bytes, _)| !bytes.is_empty()), "{key} without its manifest");
             } else {
                 assert!(folder.contains("/_oci/uploads/") || folder.ends_with("/_oci/used"), "what is {key}?");
             }
@@ -270,8 +277,8 @@ impl World {
         Some((chunks.concat().into(), object.meta.content_type))
     }
 
-    async fn has_manifest(&self, image: &str, digest: &str) -> bool {
-        self.read(&format!("{image}/_oci/manifests/{digest}").parse().unwrap()).await.is_some()
+    async fn manifest(&self, image: &str, digest: &str) -> Option<(Bytes, String)> {
+        self.read(&format!("{image}/_oci/manifests/{digest}").parse().unwrap()).await
     }
 
     /// What was acknowledged must be there, at another replica too.

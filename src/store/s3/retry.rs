@@ -7,6 +7,7 @@
 //! the next attempt goes over a new one. It waits longer, since a store may
 //! also be slow.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -267,6 +268,9 @@ pub(super) struct Slices {
     attempt: Attempt,
     sent: usize,
     length: usize,
+    /// What was copied to, the oldest first: memory that the socket is done with is used again. Allocated for each, it
+    /// would be touched for the first time each time, which costs as much as the copy.
+    copies: VecDeque<Bytes>,
 }
 
 /// The attempt that a body belonged to is over.
@@ -279,15 +283,29 @@ impl Slices {
     pub(super) fn new(bytes: Bytes, attempt: Attempt) -> Self {
         let length = bytes.len();
         *attempt.lent() = Some(bytes);
-        Self { attempt, sent: 0, length }
+        Self { attempt, sent: 0, length, copies: VecDeque::new() }
     }
 
     fn next(&mut self) -> Result<Frame<Bytes>, GivenUp> {
         let end = self.length.min(self.sent + SLICE);
-        let slice = self.attempt.lent().as_ref().map(|bytes| Bytes::copy_from_slice(&bytes[self.sent..end])).ok_or(GivenUp)?;
+        let mut copy = self.memory(end - self.sent);
+        copy.extend_from_slice(&self.attempt.lent().as_ref().ok_or(GivenUp)?[self.sent..end]);
+        let copy = copy.freeze();
+        self.copies.push_back(copy.clone());
         self.sent = end;
         self.attempt.moves();
-        Ok(Frame::data(slice))
+        Ok(Frame::data(copy))
+    }
+
+    /// Empty memory for a copy of `size` bytes.
+    fn memory(&mut self, size: usize) -> BytesMut {
+        if self.copies.front().is_some_and(Bytes::is_unique)
+            && let Some(Ok(mut memory)) = self.copies.pop_front().map(Bytes::try_into_mut)
+        {
+            memory.clear();
+            return memory;
+        }
+        BytesMut::with_capacity(size)
     }
 }
 

@@ -42,7 +42,7 @@ impl Right {
     fn told(self) -> (&'static str, &'static str) {
         match self {
             Self::Get => ("s3:GetObject", "nothing can be pulled"),
-            Self::Put => ("s3:PutObject", "nothing can be pushed, and no use is noted"),
+            Self::Put => ("s3:PutObject", "nothing can be pushed, no manifest deleted by its digest, and no use noted"),
             Self::Copy => ("s3:PutObject or s3:GetObjectTagging", "layers are neither copied nor made young, but sent again"),
             Self::Delete => ("s3:DeleteObject", "nothing can be deleted, and what uploads leave behind stays"),
             Self::List => (

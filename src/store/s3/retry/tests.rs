@@ -149,3 +149,22 @@ async fn a_body_that_outlives_its_attempt_lets_go_of_the_bytes() {
     assert!(body.next().is_err());
     assert!(bytes.is_unique());
 }
+
+#[test]
+fn memory_that_the_socket_is_done_with_is_used_again_and_no_other() {
+    let bytes: Bytes = (0..6 * SLICE).map(|place| (place / SLICE) as u8).collect::<Vec<_>>().into();
+    let mut body = Slices::new(bytes.clone(), Attempt::new());
+    let mut next = || body.next().unwrap().into_data().unwrap();
+
+    let [first, second] = [next(), next()];
+    let places = [first.as_ptr(), second.as_ptr()];
+    assert_ne!(places[0], places[1]);
+    assert_eq!([&first[..], &second[..]].concat(), bytes[..2 * SLICE]);
+    drop(first);
+    let third = next();
+    assert_eq!((third.as_ptr(), &third[..]), (places[0], &bytes[2 * SLICE..3 * SLICE]));
+
+    let fourth = next();
+    assert!(!places.contains(&fourth.as_ptr()), "the second is still being sent");
+    assert_eq!(second, bytes[SLICE..2 * SLICE]);
+}
