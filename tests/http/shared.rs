@@ -250,6 +250,18 @@ async fn a_manifest_that_can_be_read_in_two_ways_opens_nothing() {
     replica.push("alice", "a/app", "layer").await;
     replica.push_blob("alice", "a/app", config).await;
     let opaque = "application/vnd.example.v1+json";
+    // Her own config beside a layer that is not hers: whether that is there, the cache that is served would tell.
+    let own = cache_config("laier");
+    replica.push_blob("mallory", "m/own", config).await;
+    replica.push_blob("mallory", "m/own", own).await;
+    for (config, layer) in [(config, "layer"), (own, "laier")] {
+        let mut cache = manifest(CACHE_CONFIG, config, &[layer]);
+        cache["mediaType"] = opaque.into();
+        cache["layers"][0]["annotations"] = json!({"containerd.io/uncompressed": Digest::sha256(b"diff").to_string()});
+        assert_eq!(replica.put("mallory", "m/own/manifests/x", &cache).await.status, StatusCode::CREATED, "{layer}");
+        let pull = as_user("mallory", "GET /v2/m/own/manifests/x").header("user-agent", "buildkit/v0.32.2").body("").unwrap();
+        assert_eq!(replica.stand.send(pull).await.status, StatusCode::NOT_FOUND, "{layer}");
+    }
     for (config, is_theirs) in [(config, true), ("{\"no\":\"bodys\"}", false)] {
         let mut cache = manifest(CACHE_CONFIG, config, &["layer"]);
         cache["mediaType"] = opaque.into();
@@ -278,6 +290,8 @@ async fn a_manifest_that_can_be_read_in_two_ways_opens_nothing() {
 async fn a_push_is_told_the_truth_of_what_it_sent_on_every_replica() {
     let bucket = Bucket::new();
     let (one, other) = (bucket.replica(), bucket.replica());
+    // One that has looked in vain looks once more.
+    assert_eq!(other.status("alice", &get("a/app", &Digest::sha256(b"layer"))).await, 404);
     for content in ["{}", "layer"] {
         one.push_blob("alice", "a/app", content).await;
     }
@@ -424,6 +438,7 @@ async fn a_layer_of_what_stands_in_is_there_for_those_who_may_read_that() {
         replica.stand.send(request).await.status.as_u16()
     };
     let manifest = put.header("docker-content-digest");
+    let (hidden, _) = replica.push("alice", "a/secret", "hidden").await;
     for replica in [&replica, &make()] {
         // She has just read it, and so it is in memory.
         assert_eq!(import(replica, "carol", "GET /v2/m/app/manifests/none").await, 200);
@@ -434,6 +449,8 @@ async fn a_layer_of_what_stands_in_is_there_for_those_who_may_read_that() {
             }
         }
         assert_eq!(import(replica, "mallory", "GET /v2/m/app/manifests/none").await, 404);
+        // Of the image that stands in, and no other.
+        assert_eq!(import(replica, "carol", &get("m/app", &hidden)).await, 404);
     }
 }
 

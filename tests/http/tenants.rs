@@ -63,8 +63,13 @@ fn named(name: &str) -> Who {
     Who::User { name: Some(TextPattern::on_claim(name).unwrap()), group: None }
 }
 
-/// The profiles are told apart so; a user called `both` is served by two of them.
+/// The profiles are told apart so; a user called `both` is served by two of them, or may do everything in both.
 fn world(by: By) -> World {
+    world_with(by, true)
+}
+
+/// The same, perhaps without one for whatever is neither's.
+fn world_with(by: By, has_default: bool) -> World {
     let [alice, mallory, others] = [(); 3].map(|()| Tenant::new());
     let profiles = match by {
         By::Image => [("a", &alice, "a/**"), ("m", &mallory, "m/**")]
@@ -72,9 +77,9 @@ fn world(by: By) -> World {
         By::Identity => [("a", &alice, "alice"), ("m", &mallory, "mallory")]
             .map(|(name, tenant, who)| tenant.profile(name).with_who(vec![named(who), named("both")])),
     };
-    let profiles = profiles.into_iter().chain([others.profile("default")]).collect();
+    let profiles = profiles.into_iter().chain(has_default.then(|| others.profile("default"))).collect();
     let grants = match by {
-        By::Image => vec![grant("alice", "a/**", "*", ALL), grant("mallory", "m/**", "*", ALL)],
+        By::Image => vec![grant("alice", "a/**", "*", ALL), grant("mallory", "m/**", "*", ALL), grant("both", "**", "*", ALL)],
         By::Identity => ["alice", "mallory", "both", "other"].map(|name| grant(name, "**", "*", ALL)).into(),
     };
     let passes = Passes::new("https://cache.example/token".to_owned(), &["k".repeat(32).into()]);
@@ -210,6 +215,9 @@ async fn who_tries_another_profile_by_its_images_learns_nothing_and_no_store_is_
 
     try_everything(&world, &secrets, ["a/there", "a/ghost"]).await;
     // Nor what has a profile at all.
+    let alone = world_with(By::Image, false);
+    let others = alone.secrets("a/there").await;
+    try_everything(&alone, &others, ["a/there", "x/ghost"]).await;
     try_everything(&world, &secrets, ["a/there", "x/ghost"]).await;
 
     let before = world.calls().await;
@@ -369,4 +377,19 @@ async fn what_is_counted_is_counted_for_the_tenant_and_shown_to_no_client() {
     }
     assert!(!counted.contains("profile=\"default\",image"), "{counted}");
     assert_eq!(world.ask("mallory", "GET /metrics", "").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_mount_never_leaves_its_profile_whoever_asks() {
+    let world = world(By::Image);
+    let secrets = world.secrets("a/there").await;
+    let (line, before) = (format!("HEAD /v2/m/app/blobs/{}", secrets.blob), world.calls().await);
+
+    let mount = format!("POST /v2/m/app/blobs/uploads/?mount={}&from=a/there", secrets.blob);
+
+    assert_eq!(world.ask("both", &mount, "").await.status, StatusCode::ACCEPTED);
+    assert_eq!(world.ask("both", &line, "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.calls().await[0], before[0]);
+    let within = mount.replace("m/app", "a/app");
+    assert_eq!(world.ask("both", &within, "").await.status, StatusCode::CREATED);
 }
