@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Request, StatusCode};
 use longshore::access::{Access, Authenticator, Grants, Passes, Profile, TextPattern, Who};
 use longshore::oci::Digest;
-use longshore::registry::{Patience, Registry};
+use longshore::registry::{Layout, Patience, Registry};
 use longshore::store::{MemoryStore, ObjectStore};
 use serde_json::{Value, json};
 
@@ -25,9 +25,9 @@ struct Tenant {
 }
 
 impl Tenant {
-    fn new() -> Self {
+    fn new(layout: &Layout) -> Self {
         let store = BrokenStore::around(Arc::new(MemoryStore::default()));
-        let registry = Registry::new(Arc::clone(&store) as _, Patience::with_bytes(PATIENCE));
+        let registry = Registry::new(Arc::clone(&store) as _, Patience::with_bytes(PATIENCE)).with_layout(layout.clone());
         Self { store, registry: Arc::new(registry) }
     }
 
@@ -65,12 +65,12 @@ fn named(name: &str) -> Who {
 
 /// The profiles are told apart so; a user called `both` is served by two of them, or may do everything in both.
 fn world(by: By) -> World {
-    world_with(by, true)
+    world_with(by, true, &Layout::Image)
 }
 
-/// The same, perhaps without one for whatever is neither's.
-fn world_with(by: By, has_default: bool) -> World {
-    let [alice, mallory, others] = [(); 3].map(|()| Tenant::new());
+/// The same, perhaps without one for whatever is neither's, where all keep what they have in this `layout`.
+fn world_with(by: By, has_default: bool, layout: &Layout) -> World {
+    let [alice, mallory, others] = [(); 3].map(|()| Tenant::new(layout));
     let profiles = match by {
         By::Image => [("a", &alice, "a/**"), ("m", &mallory, "m/**")]
             .map(|(name, tenant, images)| tenant.profile(name).with_images(vec![images.parse().unwrap()])),
@@ -215,7 +215,7 @@ async fn who_tries_another_profile_by_its_images_learns_nothing_and_no_store_is_
 
     try_everything(&world, &secrets, ["a/there", "a/ghost"]).await;
     // Nor what has a profile at all.
-    let alone = world_with(By::Image, false);
+    let alone = world_with(By::Image, false, &Layout::Image);
     let others = alone.secrets("a/there").await;
     try_everything(&alone, &others, ["a/there", "x/ghost"]).await;
     try_everything(&world, &secrets, ["a/there", "x/ghost"]).await;
@@ -381,15 +381,19 @@ async fn what_is_counted_is_counted_for_the_tenant_and_shown_to_no_client() {
 
 #[tokio::test]
 async fn a_mount_never_leaves_its_profile_whoever_asks() {
-    let world = world(By::Image);
-    let secrets = world.secrets("a/there").await;
-    let (line, before) = (format!("HEAD /v2/m/app/blobs/{}", secrets.blob), world.calls().await);
+    let shared = Layout::Shared { blobs: "blobs/".into(), manifests: "manifests/".into() };
+    for layout in [Layout::Image, shared] {
+        let world = world_with(By::Image, true, &layout);
+        let secrets = world.secrets("a/there").await;
+        let before = world.calls().await;
+        let mount = format!("POST /v2/m/app/blobs/uploads/?mount={}&from=a/there", secrets.blob);
+        let head = format!("HEAD /v2/m/app/blobs/{}", secrets.blob);
 
-    let mount = format!("POST /v2/m/app/blobs/uploads/?mount={}&from=a/there", secrets.blob);
+        assert_eq!(world.ask("both", &mount, "").await.status, StatusCode::ACCEPTED, "{layout:?}");
+        assert_eq!(world.ask("both", &head, "").await.status, StatusCode::NOT_FOUND, "{layout:?}");
 
-    assert_eq!(world.ask("both", &mount, "").await.status, StatusCode::ACCEPTED);
-    assert_eq!(world.ask("both", &line, "").await.status, StatusCode::NOT_FOUND);
-    assert_eq!(world.calls().await[0], before[0]);
-    let within = mount.replace("m/app", "a/app");
-    assert_eq!(world.ask("both", &within, "").await.status, StatusCode::CREATED);
+        assert_eq!(world.calls().await[0], before[0], "{layout:?}");
+        let within = mount.replace("m/app", "a/app");
+        assert_eq!(world.ask("both", &within, "").await.status, StatusCode::CREATED, "{layout:?}");
+    }
 }
