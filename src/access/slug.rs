@@ -5,8 +5,9 @@ use sha2::{Digest as _, Sha256};
 /// Most characters of a slug.
 const MAX_CHARS: usize = 80;
 
-/// Hex digits of the ref's hash behind a name that had to be changed.
-const HASH_CHARS: usize = 8;
+/// Hex digits of the ref's hash behind a name that had to be changed. With 8 of them, whoever may name a branch finds
+/// within the hour a name that comes to the slug of another.
+const HASH_CHARS: usize = 20;
 
 /// What the slugs of tags and of pull requests begin with, and of branches never.
 const TAG: &str = "tag-";
@@ -15,7 +16,7 @@ const PULL_REQUEST: &str = "pr-";
 /// The slug of `git_ref`, such as `refs/heads/main`; `None` for what is no branch, tag, pull or merge request.
 ///
 /// A name stands as it is where that can be told from every other; else it is
-/// cleaned, and 8 digits of the ref's SHA-256 tell it apart. Two dashes in a
+/// cleaned, and 20 digits of the ref's SHA-256 tell it apart. Two dashes in a
 /// row are cleaned too: in a tag they separate the part of a job.
 #[must_use]
 pub fn slug(git_ref: &str) -> Option<String> {
@@ -80,7 +81,7 @@ mod tests {
     use crate::oci::Tag;
 
     fn hash(git_ref: &str) -> String {
-        data_encoding::HEXLOWER.encode(&Sha256::digest(git_ref))[..8].to_owned()
+        data_encoding::HEXLOWER.encode(&Sha256::digest(git_ref))[..20].to_owned()
     }
 
     #[test]
@@ -109,10 +110,10 @@ mod tests {
             ("refs/heads/-a", "a"),
             ("refs/heads/a-", "a"),
             ("refs/heads/ä", "ref"),
-            ("refs/heads/feature-x-01234567", "feature-x-01234567"),
-            ("refs/heads/01234567", "01234567"),
+            ("refs/heads/feature-x-0123456789abcdef0123", "feature-x-0123456789abcdef0123"),
+            ("refs/heads/0123456789abcdef0123", "0123456789abcdef0123"),
             ("refs/tags/V1", "tag-v1"),
-            (&long, &"a".repeat(71)),
+            (&long, &"a".repeat(59)),
         ] {
             assert_eq!(slug(git_ref), Some(format!("{cleaned}-{}", hash(git_ref))), "{git_ref}");
         }
@@ -151,7 +152,7 @@ mod tests {
         }
 
         #[test]
-        fn no_two_refs_share_a_slug(names in prop::collection::hash_set("(heads/|tags/)?(pr-|tag-|Tag-|a|A|[0-9a-f]{8}|-|_|\\.|7|/){1,6}", 2..40)) {
+        fn no_two_refs_share_a_slug(names in prop::collection::hash_set("(heads/|tags/)?(pr-|tag-|Tag-|a|A|[0-9a-f]{20}|-|_|\\.|7|/){1,6}", 2..40)) {
             let mut seen = HashMap::new();
             for name in names {
                 let git_ref = format!("refs/{name}");

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
@@ -12,7 +13,7 @@ use crate::access::{self, Access, Identity, Profiles};
 use crate::config::{Config, Profile};
 use crate::credentials::Surroundings;
 use crate::oci::{RepoName, Tag};
-use crate::registry::{Explanation, Patience, Registry, RegistryError, Repository};
+use crate::registry::{Belief, Explanation, Patience, Registry, RegistryError, Repository};
 use crate::secrets::Mask;
 use crate::store::{Misconfiguration, ReadOnly, StoreError};
 
@@ -141,6 +142,8 @@ async fn opened(stated: &Profile, config: &Config, mask: &Mask) -> Result<access
     let store = super::sweep::as_it_is(&stated.store, &surroundings, config).await?;
     let patience = config.store.patience;
     let registry = Registry::new(Arc::new(ReadOnly::of(store)), Patience { pull: patience, push: patience, bytes: patience });
+    // Nor is anything made young.
+    let registry = registry.with_belief(Belief { touch_after: Duration::MAX, ..Belief::default() });
     let registry = registry.with_layout(layout(stated)).with_s3_clients(s3_clients(stated));
     Ok(super::running::profile(stated, Arc::new(registry), Access::Read))
 }

@@ -331,6 +331,10 @@ struct Chains {
 impl Chains {
     /// The last layer of a chain; `None` if there is none, or a layer it names is not there.
     fn top(&mut self, chain: &[i64]) -> Option<u32> {
+        // Those that chains make are as many as a config could list, and no more.
+        if self.layers.len() - self.named + chain.len() > MAX_ELEMENTS {
+            return None;
+        }
         let mut top = None;
         for at in chain {
             let blob = self.layers[..self.named].get(usize::try_from(*at).ok()?)?.as_ref()?.blob;

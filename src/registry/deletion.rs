@@ -7,7 +7,7 @@
 //! no push has to look whether it was deleted under its hands.
 
 use std::future::ready;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt, stream};
@@ -15,7 +15,7 @@ use futures_util::{Stream, TryStreamExt, stream};
 use super::manifests::StoredManifest;
 use super::{RegistryError, Repository, WritableRepository};
 use crate::oci::{Digest, Manifest, Reference};
-use crate::store::{Key, ObjectMeta, StoreError};
+use crate::store::{Key, Listed, ObjectMeta, StoreError};
 
 /// How many tags are read at once.
 const READS_AT_ONCE: usize = 16;
@@ -23,22 +23,22 @@ const READS_AT_ONCE: usize = 16;
 /// What is in a deleted manifest's place, before its size in bytes.
 const DELETED: &str = "application/vnd.longshore.deleted; size=";
 
+/// How long before a manifest was deleted a tag may have been set that its deletion did not see: longer than it takes.
+const OVERLOOKED: Duration = Duration::from_secs(60 * 60);
+
 /// A manifest that was deleted: only a tag can say that it is there again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Deleted {
     /// How many bytes it had.
     size: u64,
+    when: SystemTime,
 }
 
 impl Deleted {
     /// The one whose place the object `meta` holds.
     pub(super) fn of(meta: &ObjectMeta) -> Option<Self> {
         let size = meta.content_type.strip_prefix(DELETED).filter(|_| meta.size == 0)?;
-        Some(Self { size: size.parse().ok()? })
-    }
-
-    fn content_type(self) -> String {
-        format!("{DELETED}{}", self.size)
+        Some(Self { size: size.parse().ok()?, when: meta.last_modified })
     }
 }
 
@@ -47,18 +47,19 @@ impl Repository {
     pub(super) async fn find_announced(
         &self,
         digest: &Digest,
-        Deleted { size }: Deleted,
+        Deleted { size, when }: Deleted,
         patience: Duration,
     ) -> Result<Option<StoredManifest>, StoreError> {
-        let mut tags = std::pin::pin!(self.tags_of(*digest, size, patience));
+        let may_be = move |tag: &Listed| tag.size == size && tag.last_modified + OVERLOOKED >= when;
+        let mut tags = std::pin::pin!(self.tags_of(*digest, may_be, patience));
         Ok(tags.try_next().await?.map(|(_, manifest)| manifest))
     }
 
-    /// The keys of the tags that point to the manifest `digest`, and that: tags of its `size`, read to be sure.
+    /// The keys of the tags that point to the manifest `digest`, and that: those that may, read to be sure.
     fn tags_of(
         &self,
         digest: Digest,
-        size: u64,
+        may_be: impl Fn(&Listed) -> bool + Send,
         patience: Duration,
     ) -> impl Stream<Item = Result<(Key, StoredManifest), StoreError>> + Send {
         let pages = stream::try_unfold(Some(None), move |after: Option<Option<Key>>| async move {
@@ -67,8 +68,8 @@ impl Repository {
             let next = page.objects.last().filter(|_| page.is_truncated).map(|object| Some(object.key.clone()));
             Ok(Some((stream::iter(page.objects.into_iter().map(Ok)), next)))
         });
-        let of_its_size = pages.try_flatten().try_filter(move |object| ready(object.size == size));
-        let read = of_its_size.map_ok(move |object| async move {
+        let possible = pages.try_flatten().try_filter(move |object| ready(may_be(object)));
+        let read = possible.map_ok(move |object| async move {
             let found = self.fetch_tag_at(&object.key, patience).await?;
             let found = found.filter(|(manifest, _)| Digest::of(digest.algorithm(), &manifest.bytes) == digest);
             Ok(found.map(|(manifest, _)| (object.key, StoredManifest { digest, ..manifest })))
@@ -113,9 +114,8 @@ impl WritableRepository {
         if let Some(key) = &referrer {
             self.store().delete(key, self.patience().bytes).await?;
         }
-        let deleted = Deleted { size: stored.bytes.len() as u64 };
-        let key = self.keys.manifest(digest);
-        self.store().put(&key, Bytes::new(), &deleted.content_type(), self.patience().bytes).await?;
+        let (key, deleted) = (self.keys.manifest(digest), format!("{DELETED}{}", stored.bytes.len()));
+        self.store().put(&key, Bytes::new(), &deleted, self.patience().bytes).await?;
         self.registry.holdings.forget(&self.image);
         // A push that had written it may have announced it after the looks above.
         match read {
@@ -155,7 +155,8 @@ impl WritableRepository {
 
     /// The keys of the tags that point to `manifest`.
     async fn announced_by(&self, StoredManifest { digest, bytes, .. }: &StoredManifest) -> Result<Vec<Key>, StoreError> {
-        let tags = self.tags_of(*digest, bytes.len() as u64, self.patience().bytes);
+        let size = bytes.len() as u64;
+        let tags = self.tags_of(*digest, move |tag| tag.size == size, self.patience().bytes);
         tags.map_ok(|(key, _)| key).try_collect().await
     }
 }

@@ -31,8 +31,8 @@ pub enum RegistryError {
         #[source]
         cause: Cause,
     },
-    /// The client began to send and then sent nothing for too long.
-    #[error("the request's body stopped for {0:?} after {1} bytes")]
+    /// The client began to send, and then sent nothing for too long, or too little.
+    #[error("the request's body did not go on within {0:?}, after {1} bytes")]
     BodyStalled(Duration, u64),
     /// Larger than can be stored.
     #[error("a blob has at most {limit} bytes here")]

@@ -63,14 +63,20 @@ impl Repository {
         }
     }
 
-    /// What a push is told: what was pushed before, as far as the store says so in time.
+    /// What a push is told: what was pushed before, as far as the store says so in time. What is there it does not send
+    /// again, so what is no longer young is not told of: a manifest is small, and would grow old with its tag.
     async fn stat_pushed(&self, reference: &Reference) -> Option<ManifestInfo> {
         let patience = self.patience().push;
         let asked = async {
-            match reference {
-                Reference::Tag(tag) => Ok(self.fetch_tag(tag, patience).await?.map(|(manifest, _)| manifest.info())),
-                Reference::Digest(digest) => Ok(self.head_manifest(&self.keys.manifest(digest), digest, patience).await?),
-            }
+            let found = match reference {
+                Reference::Tag(tag) => self.fetch_tag(tag, patience).await?.map(|(manifest, meta)| (manifest.info(), meta)),
+                Reference::Digest(digest) => {
+                    let meta = self.store().head(&self.keys.manifest(digest), patience).await?;
+                    let pushed = meta.filter(|meta| Deleted::of(meta).is_none());
+                    pushed.map(|meta| (ManifestInfo::of(*digest, &meta), meta))
+                }
+            };
+            Ok(found.filter(|(_, meta)| self.is_young(meta.last_modified)).map(|(info, _)| info))
         };
         match tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(late().into())) {
             Ok(found) => found.inspect(|info| self.mark_used(&info.digest)),
@@ -168,7 +174,7 @@ impl Repository {
         if let Some(deleted) = Deleted::of(&meta) {
             return Ok(self.find_announced(digest, deleted, patience).await?.map(|manifest| manifest.info()));
         }
-        Ok(Some(ManifestInfo { digest: *digest, media_type: meta.content_type, size: meta.size }))
+        Ok(Some(ManifestInfo::of(*digest, &meta)))
     }
 
     pub(super) async fn fetch(&self, reference: &Reference, patience: Duration) -> Result<Option<StoredManifest>, RegistryError> {
@@ -251,6 +257,13 @@ fn tag_content_type(media_type: &MediaType, digest: &Digest) -> String {
     match digest.algorithm() {
         Algorithm::Sha256 => media_type.to_string(),
         Algorithm::Sha512 => format!("{media_type}{SHA512}"),
+    }
+}
+
+impl ManifestInfo {
+    /// What there is to tell of the manifest `digest`, which is the object `meta`.
+    fn of(digest: Digest, meta: &ObjectMeta) -> Self {
+        Self { digest, media_type: meta.content_type.clone(), size: meta.size }
     }
 }
 

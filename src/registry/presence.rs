@@ -71,7 +71,7 @@ impl Repository {
         let (unshown, wanted): (HashSet<_>, _) = wanted.into_iter().partition(|wanted| unshown.contains(&wanted.digest));
         let mut gone = unshown.into_iter().collect();
         let looking = async {
-            let mut unseen = self.unseen(wanted);
+            let mut unseen = self.unseen(wanted.clone());
             if unseen.len() > 1 {
                 self.list_blobs_soon().await;
                 unseen = self.unseen(unseen);
@@ -83,7 +83,12 @@ impl Repository {
         if tokio::time::timeout_at(until, looking).await.is_err() {
             tracing::warn!(repository = %self.name, "the store did not say in time whether a cache is complete; taken as complete");
         }
-        gone.into_iter().collect()
+        let gone: HashSet<_> = gone.into_iter().collect();
+        // Who is told of a layer relies on it until its build is over.
+        for Wanted { digest, .. } in wanted.difference(&gone) {
+            self.refresh_if_old(digest);
+        }
+        gone
     }
 
     /// Those of `wanted` that nobody has seen in the last minute, or with another size.

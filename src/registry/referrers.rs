@@ -11,10 +11,16 @@ use super::manifests::MAX_MANIFEST_BYTES;
 use super::reading::whole;
 use super::{RegistryError, Repository, WritableRepository};
 use crate::oci::{Digest, Manifest};
-use crate::store::Key;
+use crate::store::{Key, Listed};
 
 /// Most referrers on a page.
 const PAGE: usize = 100;
+
+/// Most bytes of descriptors on a page, unless one alone has more.
+const PAGE_BYTES: u64 = 1024 * 1024;
+
+/// Most bytes of annotations that a listing shows of a manifest; what has more shows none.
+const MAX_ANNOTATIONS: usize = 64 * 1024;
 
 /// How many of them are read at once.
 const READS_AT_ONCE: usize = 16;
@@ -41,8 +47,15 @@ impl Repository {
         let after = last.map(|last| self.keys.referrer(subject, last));
         let prefix = self.keys.referrers(subject);
         let page = self.store().list(&prefix, after.as_ref(), self.patience().bytes).await?;
-        let more = page.is_truncated || page.objects.len() > PAGE;
-        let keys: Vec<_> = page.objects.into_iter().take(PAGE).map(|object| object.key).collect();
+        let mut bytes = 0;
+        let has_room = |object: &&Listed| {
+            let has_room = bytes == 0 || bytes + object.size <= PAGE_BYTES;
+            bytes += object.size;
+            has_room
+        };
+        let on_page = page.objects.iter().take(PAGE).take_while(has_room);
+        let keys: Vec<_> = on_page.map(|object| object.key.clone()).collect();
+        let more = page.is_truncated || page.objects.len() > keys.len();
         let last_key = keys.last().filter(|_| more);
         let next_after = last_key.and_then(|key| key.as_str().strip_prefix(&prefix)?.parse().ok());
         let read = stream::iter(keys).map(|key| async move { self.read_descriptor(&key).await }).buffered(READS_AT_ONCE);
@@ -83,7 +96,8 @@ fn describe(manifest: &Manifest, digest: &Digest, bytes: &[u8]) -> Value {
     if let Some(artifact_type) = stated.or(of_config) {
         descriptor["artifactType"] = artifact_type.into();
     }
-    if let Some(annotations) = fields.get("annotations").filter(|annotations| annotations.is_object()) {
+    let is_shown = |annotations: &&Value| annotations.is_object() && annotations.to_string().len() <= MAX_ANNOTATIONS;
+    if let Some(annotations) = fields.get("annotations").filter(is_shown) {
         descriptor["annotations"] = annotations.clone();
     }
     descriptor

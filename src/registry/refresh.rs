@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -58,7 +58,7 @@ impl Repository {
     /// Costs no time before half of the way to where it could be removed: until then the background has had days.
     pub(super) async fn keep_young(&self, digest: &Digest, found: Found) -> Option<Found> {
         let Belief { touch_after, grace, .. } = self.registry.belief;
-        let age = self.registry.clock.now().duration_since(found.last_modified).unwrap_or_default();
+        let age = self.age(found.last_modified);
         if age < touch_after {
             return Some(found);
         }
@@ -68,6 +68,24 @@ impl Repository {
         }
         let is_young = outcome?.wait_for(Option::is_some).await.is_ok_and(|outcome| *outcome == Some(true));
         is_young.then_some(found)
+    }
+
+    /// Makes a blob young in the background, if it is known to be no longer young.
+    pub(super) fn refresh_if_old(&self, digest: &Digest) {
+        if let Some(found) = self.index().find(&self.keys.blobs(), digest)
+            && !self.is_young(found.last_modified)
+        {
+            self.refresh(digest, found.size);
+        }
+    }
+
+    /// Whether a client may be told of what was written then without more ado.
+    pub(super) fn is_young(&self, last_modified: SystemTime) -> bool {
+        self.age(last_modified) < self.registry.belief.touch_after
+    }
+
+    fn age(&self, last_modified: SystemTime) -> Duration {
+        self.registry.clock.now().duration_since(last_modified).unwrap_or_default()
     }
 
     /// Makes a blob young in the background, once for all who ask; `None` when it can't be done now.

@@ -206,7 +206,9 @@ impl WritableRepository {
             self.store().put(key, written, JSON, self.patience().bytes).await?;
             match self.fetch_tag(tag, self.patience().bytes).await? {
                 Some((now, _)) if now.digest != manifest.digest => manifest = now,
-                _ => return Ok(()),
+                Some(_) => return Ok(()),
+                // Who removed the tag may have looked before this was written.
+                None => return self.withdraw_from_s3_clients(tag).await,
             }
         }
         tracing::warn!(repository = %self.name, %tag, %key, "no cache written for type=s3 clients: nothing of it is of use to them");

@@ -194,6 +194,25 @@ async fn many_referrers_come_in_pages() {
 }
 
 #[tokio::test]
+async fn no_page_of_referrers_is_large_whatever_is_said_in_them() {
+    let stand = Stand::new();
+    let subject = Digest::sha256(b"subject");
+    for (number, length) in std::iter::repeat_n(60_000, 40).chain([70_000, 3_000_000]).enumerate() {
+        let manifest = json!({"schemaVersion": 2, "manifests": [], "annotations": {"n": "x".repeat(length)}, "number": number,
+            "subject": {"mediaType": MediaType::OCI_MANIFEST, "digest": subject.to_string(), "size": 7}});
+        let put = stand.put_manifest(&format!("/v2/app/manifests/t{number}"), MediaType::OCI_INDEX, manifest.to_string()).await;
+        assert_eq!(put.status, StatusCode::CREATED, "{put:?}");
+    }
+
+    let pages = pages(&stand, &format!("/v2/app/referrers/{subject}"), "manifests").await;
+
+    assert!(pages.iter().all(|page| page.to_string().len() <= 1024 * 1024 + 1024), "{}", pages.len());
+    let descriptors: Vec<_> = pages.iter().flat_map(|page| page.as_array().unwrap()).collect();
+    assert_eq!(descriptors.len(), 42);
+    assert_eq!(descriptors.iter().filter(|descriptor| descriptor["annotations"].is_null()).count(), 2);
+}
+
+#[tokio::test]
 async fn a_push_by_digest_sets_the_tags_that_it_asks_for() {
     let stand = Stand::new();
     let manifest = manifest("x");

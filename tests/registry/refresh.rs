@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use longshore::registry::Asker;
 use longshore::store::{ObjectStore, StoreError};
 
 use crate::broken_store::Operation::{Head, List, Touch};
 use crate::broken_store::unavailable;
+use crate::caches::{Cache, import, steps};
 use crate::harbour::{Harbour, PATIENCE, Replica, key};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -48,6 +50,43 @@ async fn an_old_blob_is_made_young_beside_the_answer_once_for_all_who_ask() {
     assert_eq!(harbour.store.calls(Touch), 1);
     assert!(one.has("layer").await);
     assert_eq!(harbour.store.calls(Touch), 1, "it is known to be young now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_layers_of_a_cache_that_is_pulled_are_made_young_beside_the_answer_once() {
+    let harbour = Harbour::new();
+    let cache = Cache::of(&["one", "two", "three"]);
+    cache.push(&harbour.replica().app, "cache").await;
+    harbour.store.delete(&key("two"), PATIENCE.bytes).await.unwrap();
+    for (age, touched) in [(DAY * 3 - HOUR, 0), (HOUR, 3), (HOUR, 3)] {
+        tokio::time::advance(age).await;
+        let one = harbour.replica();
+        let touch = harbour.store.when(Touch).nth(1).pause();
+
+        assert_eq!(import(&one.app, "cache").await.unwrap().names(), steps(&["one", "three"]), "nobody waits for it");
+
+        touch.release();
+        one.registry.settle().await;
+        assert_eq!(harbour.store.calls(Touch), touched, "two layers and the config");
+    }
+    assert_eq!((harbour.age("one").await, harbour.age("three").await), (Some(HOUR), Some(HOUR)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manifest_that_is_no_longer_young_is_sent_again_with_its_tag() {
+    let (_, one) = aged(Duration::ZERO).await;
+    let found = one.push_image("tag", &["layer"]).await.unwrap();
+    for (age, is_told) in [(DAY * 3 - HOUR, true), (HOUR, false)] {
+        tokio::time::advance(age).await;
+        for reference in ["tag".to_owned(), found.to_string()] {
+            let reference = reference.parse().unwrap();
+            let told = async |asker| one.app.stat_manifest(&reference, asker).await.unwrap().is_some();
+
+            assert_eq!((told(Asker::Push).await, told(Asker::Pull).await), (is_told, true), "{reference} {age:?}");
+        }
+    }
+    one.push_image("tag", &["layer"]).await.unwrap();
+    assert!(one.app.stat_manifest(&"tag".parse().unwrap(), Asker::Push).await.unwrap().is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -242,6 +242,22 @@ async fn of_two_replicas_that_move_a_tag_the_one_that_is_late_writes_what_the_ta
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_written_for_them_while_its_tag_is_removed_goes_with_it() {
+    let harbour = Harbour::new();
+    let (one, other) = (harbour.arranged(writing), harbour.arranged(writing));
+    let late = harbour.store.when(Put).key("manifests/app").nth(1).pause();
+
+    tokio::join!(push_cache(&one, "cache", &["layer"]), async {
+        late.arrived().await;
+        assert!(other.app.delete_manifest(&"cache".parse().unwrap()).await.unwrap());
+        late.release();
+    });
+    one.registry.settle().await;
+
+    assert_eq!((tagged(&one).await, stored(&harbour, "manifests/app").await), (None, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_written_for_them_goes_with_the_tag_and_what_they_wrote_stays() {
     let harbour = Harbour::new();
     let one = harbour.arranged(writing);

@@ -44,6 +44,7 @@ fn each_lie_is_left_out_and_told() {
         (json!([layer]), json!({"digest": digest("a"), "layers": [{"layer": 0, "createdAt": "now"}]}), Reason::ResultUnusable),
         (json!([layer]), json!({"digest": digest("a"), "chains": [{"layers": [0, 9]}]}), Reason::ResultUnusable),
         (json!([layer]), json!({"digest": digest("a"), "chains": [{"layers": []}]}), Reason::ResultUnusable),
+        (json!([layer]), json!({"digest": digest("a"), "chains": [{"layers": vec![0; 200_000]}]}), Reason::ResultUnusable),
         (json!([layer]), json!({"digest": digest("a"), "inputs": [[{"link": 9}]]}), Reason::RecordUnreachable),
         (json!([layer]), json!({"digest": digest("a"), "inputs": [[{"link": 1}]]}), Reason::RecordUnreachable),
         (json!([layer]), json!({"digest": digest("a"), "inputs": [[{"link": 0}], []]}), Reason::RecordUnreachable),

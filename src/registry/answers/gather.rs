@@ -247,17 +247,20 @@ impl Repository {
             Content::Cache(..) | Content::OfS3(_) => true,
             // It has none itself.
             Content::Images(..) | Content::Other(_) => return false,
-            Content::Image(..) if answers.is_plain(&content.digest()) => false,
-            Content::Image(_, image) => match repository.read_config(&image.config, until).await {
-                Config::Read(config) => matches!(content.read(&config), Ok(Some(_))),
-                Config::Absent | Config::TooLarge | Config::Unknown => return false,
+            Content::Image(_, image) => match answers.holds_cache(&content.digest()) {
+                Some(holds) => holds,
+                None => match repository.read_config(&image.config, until).await {
+                    Config::Read(config) => {
+                        let content = content.clone();
+                        let reading = self.registry.work_on_cache(move || matches!(content.read(&config), Ok(Some(_))));
+                        let Ok(Some(holds)) = timeout_at(until, reading).await else { return false };
+                        holds
+                    }
+                    Config::Absent | Config::TooLarge | Config::Unknown => return false,
+                },
             },
         };
-        if holds {
-            answers.note_no_longer_plain(&key);
-        } else {
-            answers.note_plain(content.digest(), &key);
-        }
+        answers.note_holds_cache(content.digest(), &key, holds);
         holds
     }
 

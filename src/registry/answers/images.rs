@@ -26,29 +26,33 @@ impl Repository {
 
     async fn images_in(&self, index: &Source, children: &[Descriptor], until: Instant) -> Vec<Source> {
         let (answers, digest) = (&self.registry.answers, index.content.digest());
-        if children.len() > MOST_CHILDREN || answers.is_plain(&digest) {
+        if children.len() > MOST_CHILDREN || answers.holds_cache(&digest) == Some(false) {
             return Vec::new();
         }
         let is_image = |child: &&Descriptor| [MediaType::OCI_MANIFEST, MediaType::DOCKER_MANIFEST].contains(&&*child.media_type);
-        let reading = join_all(children.iter().filter(is_image).map(|child| index.child(child)));
+        let children: Vec<_> = children.iter().filter(is_image).collect();
+        let reading = join_all(children.iter().map(|child| index.child(child)));
         let Ok(Ok(images)) = timeout_at(until, reading).await.map(|read| read.into_iter().collect::<Result<Vec<_>, _>>()) else {
             return Vec::new();
         };
-        let images: Vec<_> = images.into_iter().flatten().collect();
+        let found: Vec<_> = images.into_iter().flatten().collect();
+        let is_whole = found.len() == children.len();
+        let images: Vec<_> = found.into_iter().filter(|child| matches!(child.content, Content::Image(..))).collect();
         let hold = join_all(images.iter().map(|image| self.holds_cache(image, until))).await;
         if hold.contains(&true) {
             return images;
         }
-        // For all that is known: what could not be read in time is no longer than its tag taken for plain.
-        if images.iter().all(|image| answers.is_plain(&image.content.digest())) {
-            answers.note_plain(digest, &index.repository.keys.tag(&index.tag));
+        // What is not there could come back, or is there for others.
+        let is_plain = |image: &Source| answers.holds_cache(&image.content.digest()) == Some(false);
+        if is_whole && images.iter().all(is_plain) {
+            answers.note_holds_cache(digest, &index.repository.keys.tag(&index.tag), false);
         }
         Vec::new()
     }
 }
 
 impl Source {
-    /// The image that is this index's `child`, if it is there and one.
+    /// This index's `child`, if it is there.
     async fn child(&self, child: &Descriptor) -> Result<Option<Self>, RegistryError> {
         let Repository { registry, image, keys, .. } = &self.repository;
         let (recent, removals) = (&registry.recent, registry.recent.removals());
@@ -62,7 +66,6 @@ impl Source {
             }
         };
         manifest.iter().for_each(|manifest| recent.keep(image, manifest, removals));
-        let content = manifest.map(Content::of).filter(|content| matches!(content, Content::Image(..)));
-        Ok(content.map(|content| Self { content, ..self.clone() }))
+        Ok(manifest.map(|manifest| Self { content: Content::of(manifest), ..self.clone() }))
     }
 }

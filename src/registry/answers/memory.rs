@@ -61,10 +61,10 @@ impl Default for Memory {
 struct Remembered {
     /// What came of sources that are known by a digest over all of them, of an image.
     answers: HashMap<(RepoName, Digest), (Known, Instant)>,
-    /// Manifests that are no cache and hold none.
-    plain: HashMap<Digest, Instant>,
-    /// Tags that such manifests were found under.
-    plain_tags: HashMap<Key, Instant>,
+    /// Whether manifests are caches or hold one.
+    holding: HashMap<Digest, bool>,
+    /// Whether what was last found under tags was.
+    tags_holding: HashMap<Key, bool>,
     /// What a tag that had that etag was.
     tagged: HashMap<Key, (String, Digest)>,
     refused: Option<Instant>,
@@ -90,26 +90,23 @@ impl Memory {
         self.lock().answers.retain(|_, (known, _)| !is_it(known));
     }
 
-    pub(super) fn is_plain(&self, manifest: &Digest) -> bool {
-        self.lock().plain.contains_key(manifest)
+    /// Whether `manifest` is a cache or holds one, if that is known.
+    pub(super) fn holds_cache(&self, manifest: &Digest) -> Option<bool> {
+        self.lock().holding.get(manifest).copied()
     }
 
-    /// Notes that `manifest`, which `tag` points to, is no cache and holds none.
-    pub(super) fn note_plain(&self, manifest: Digest, tag: &Key) {
+    /// Notes whether `manifest`, which `tag` points to, is a cache or holds one.
+    pub(super) fn note_holds_cache(&self, manifest: Digest, tag: &Key, holds: bool) {
         let mut remembered = self.lock();
-        make_room(&mut remembered.plain);
-        make_room(&mut remembered.plain_tags);
-        remembered.plain.insert(manifest, Instant::now());
-        remembered.plain_tags.insert(tag.clone(), Instant::now());
+        make_room(&mut remembered.holding);
+        make_room(&mut remembered.tags_holding);
+        remembered.holding.insert(manifest, holds);
+        remembered.tags_holding.insert(tag.clone(), holds);
     }
 
     /// Whether what was last found under `tag` was no cache. It may be one by now.
     pub(super) fn was_plain(&self, tag: &Key) -> bool {
-        self.lock().plain_tags.contains_key(tag)
-    }
-
-    pub(super) fn note_no_longer_plain(&self, tag: &Key) {
-        self.lock().plain_tags.remove(tag);
+        self.lock().tags_holding.get(tag) == Some(&false)
     }
 
     /// What `tag` was when it had `etag`.

@@ -1,5 +1,7 @@
 //! What there is to say about a cache as it is pushed.
 
+use std::sync::Arc;
+
 use super::super::WritableRepository;
 use super::super::manifests::StoredManifest;
 use super::decide::Steps;
@@ -15,8 +17,11 @@ impl WritableRepository {
         let content = Content::of(manifest);
         let Content::Cache(_, cache) = &content else { return };
         let Some(config) = self.registry.recent.find_blob(&self.image, &cache.config.digest) else { return };
+        // Whoever waits for an answer goes first.
+        let Ok(turn) = Arc::clone(&self.registry.answering).try_acquire_owned() else { return };
         let (name, tag) = (self.name.clone(), tag.clone());
         self.registry.background.spawn_blocking(move || {
+            let _turn = turn;
             if let Ok(Some(read)) = content.read(&config) {
                 tell(name.as_str(), &tag, Steps::of(&read.cache));
             }

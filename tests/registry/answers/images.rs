@@ -159,6 +159,24 @@ async fn an_index_of_plain_images_costs_a_look_once_and_stays_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_index_whose_image_was_not_there_may_yet_hold_a_cache() {
+    let harbour = Harbour::new();
+    let (pusher, image) = (harbour.replica(), Cache::inline(&LAYERS));
+    let index = image.attested(&pusher.app).await;
+    index.push_manifest(&pusher.app, "v1").await;
+    assert!(pusher.app.delete_manifest(&Reference::Digest(image.digest())).await.unwrap());
+    let one = harbour.replica();
+    let told = async || one.app.stat_manifest(&"v1".parse().unwrap(), Asker::Import).await.unwrap().unwrap().digest;
+    assert_eq!(told().await, index.digest());
+
+    image.push_manifest(&pusher.app, "again").await;
+    harbour.store.delete(&key("three"), PATIENCE.bytes).await.unwrap();
+
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    assert_ne!(told().await, index.digest(), "it has a hole, which is healed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_nothing_can_be_stored_an_image_is_served_as_it_is() {
     let (harbour, one) = pushed(&Cache::inline(&LAYERS), &["three"]).await;
     harbour.store.when(Put).key("_oci/derived/").fail(crate::broken_store::unavailable);
