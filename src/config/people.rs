@@ -368,7 +368,7 @@ pub mod tests {
             ),
             (format!("[server]\nlisten = [\"192.0.2.1:80\"]\n[access]\nallow_plain_http = true\n{grant}"), None),
             (format!("[server]\nlisten = [\"127.0.0.1:80\"]\n{grant}"), None),
-            (format!("{grant}[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n"), Some("profile default has the layout")),
+            (format!("{grant}[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n"), None),
             ("[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n".into(), None),
         ] {
             let warnings = of(&text).unwrap().warnings.join("\n");
