@@ -72,19 +72,10 @@ fn issuer(row: &Row, problems: &mut Problems) -> Option<Issuer> {
         true => row.list("algorithms", algorithm, problems),
         false => Some(ALGORITHMS.to_vec()),
     };
-    let keys = match row.has("jwks") {
-        true => row.text("jwks", problems).and_then(|word| keys(word, problems)).map(Some),
-        false => Some(None),
-    };
-    let trust = match row.has("ca_bundle") {
-        true => row.text("ca_bundle", problems).and_then(|word| trust(row, word, problems)).map(Some),
-        false => Some(None),
-    };
+    let keys = or(row, "jwks", None, problems, |word, problems| keys(word, problems).map(Some));
+    let trust = or(row, "ca_bundle", None, problems, |word, problems| trust(row, word, problems).map(Some));
+    let session = or(row, "session", Duration::ZERO, problems, session);
     let require = require(row, problems);
-    let session = match row.has("session") {
-        true => row.text("session", problems).and_then(|word| session(word, problems)),
-        false => Some(Duration::ZERO),
-    };
     let (url, require) = (url?, require?);
     refuse_everybody(&url, &require, row.place_of("require"), problems);
     let issuer = Issuer {
@@ -98,6 +89,17 @@ fn issuer(row: &Row, problems: &mut Problems) -> Option<Issuer> {
         trust: trust?,
     };
     Some(issuer)
+}
+
+/// What is stated at `key`, as `read` has it; `unstated` where nothing is.
+fn or<T>(
+    row: &Row,
+    key: &str,
+    unstated: T,
+    problems: &mut Problems,
+    read: impl FnOnce(Word, &mut Problems) -> Option<T>,
+) -> Option<T> {
+    if row.has(key) { row.text(key, problems).and_then(|word| read(word, problems)) } else { Some(unstated) }
 }
 
 fn algorithm(text: &str) -> Result<Algorithm, &'static str> {
