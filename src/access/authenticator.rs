@@ -40,6 +40,12 @@ impl Known {
         Self::always(Identity::Certified(names))
     }
 
+    /// Somebody who did not say who they are.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self::always(Identity::Anonymous)
+    }
+
     /// Somebody who is always that, for whatever they want.
     pub(super) fn always(identity: Identity) -> Self {
         Self { identity, until: u64::MAX, scope: None }

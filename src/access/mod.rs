@@ -12,6 +12,7 @@ mod memory;
 mod passes;
 mod passwords;
 mod profiles;
+mod reach;
 mod rules;
 mod slug;
 mod standing;
@@ -32,6 +33,7 @@ pub use identity::{Identity, Who, claims};
 pub use passes::{Action, Passes, Scope};
 pub use passwords::{InvalidPasswordHash, PasswordHash, User};
 pub use profiles::Profiles;
+pub use reach::{Reach, Unplaced, reached};
 pub use rules::{FallbackRule, ImageRule, Rules};
 pub use slug::slug;
 pub use standing::{PART_SEPARATOR, Rule, Ruling, Standing};
@@ -49,6 +51,7 @@ pub struct Profile {
     registry: Arc<Registry>,
     anonymous: Access,
     images: Vec<Pattern>,
+    who: Vec<Who>,
     map: Vec<(Pattern, RepoName)>,
     rules: Rules,
 }
@@ -68,13 +71,19 @@ impl Profile {
     /// The profile `name` over `registry`, with `anonymous` for everybody, also who does not say who they are.
     #[must_use]
     pub fn new(name: String, registry: Arc<Registry>, anonymous: Access) -> Self {
-        Self { name, registry, anonymous, images: Vec::new(), map: Vec::new(), rules: Rules::default() }
+        Self { name, registry, anonymous, images: Vec::new(), who: Vec::new(), map: Vec::new(), rules: Rules::default() }
     }
 
     /// The same, with all images that one of `images` means for its own.
     #[must_use]
     pub fn with_images(self, images: Vec<Pattern>) -> Self {
         Self { images, ..self }
+    }
+
+    /// The same, with all images of those whom `who` means for its own that no pattern of any profile does.
+    #[must_use]
+    pub fn with_who(self, who: Vec<Who>) -> Self {
+        Self { who, ..self }
     }
 
     /// The same, with the images that a pattern of `map` means kept as what stands beside it; the most specific decides.
@@ -96,9 +105,10 @@ impl Profile {
     }
 
     /// The repository `name`, to read from; `may_read` says which tags of which images may stand in for others.
-    fn readable(&self, name: &RepoName, may_read: impl Fn(&RepoName, &Tag) -> bool) -> Repository {
-        let stands_in = |other: &RepoName| self.repository(other).answering(self.rules.alone(other));
-        self.repository(name).answering(self.rules.answering(name, may_read, stands_in))
+    fn readable(&self, name: &RepoName, is_confined: bool, may_read: impl Fn(&RepoName, &Tag) -> bool) -> Repository {
+        let repository = |name: &RepoName| self.repository(name).confined(is_confined);
+        let stands_in = |other: &RepoName| repository(other).answering(self.rules.alone(other));
+        repository(name).answering(self.rules.answering(name, may_read, stands_in))
     }
 
     fn repository(&self, name: &RepoName) -> Repository {
@@ -110,13 +120,28 @@ impl Profile {
         Standing::new(grants, self.anonymous, identity, image).with_separator(self.rules.separator(image))
     }
 
-    fn writable(&self, name: &RepoName) -> WritableRepository {
-        self.registry.writable_repository(self.kept_as(name)).called(name.clone()).answering(self.rules.alone(name))
+    fn writable(&self, name: &RepoName, is_confined: bool) -> WritableRepository {
+        let repository = self.registry.writable_repository(self.kept_as(name)).called(name.clone());
+        repository.answering(self.rules.alone(name)).confined(is_confined)
     }
 
     /// The image that `name` is kept as.
     fn kept_as(&self, name: &RepoName) -> RepoName {
         Pattern::deciding(name, self.map.iter().map(|(pattern, image)| (pattern, image))).unwrap_or(name).clone()
+    }
+}
+
+impl Reach for Profile {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn images(&self) -> &[Pattern] {
+        &self.images
+    }
+
+    fn who(&self) -> &[Who] {
+        &self.who
     }
 }
 

@@ -1,14 +1,11 @@
-//! Which profile a request is about: the listener's, else that of the most
-//! specific pattern that means its image, else the one called `default`.
+//! Which profile a request is about: the listener's, else the one that its image and whoever asks lead to.
 
 use std::sync::Arc;
 
-use super::{Access, Grants, Identity, Part, Profile, Verb, Visit};
-use crate::oci::{Pattern, RepoName};
-use crate::registry::{Catalog, RegistryError};
-
-/// The profile of the images that are no other's.
-const DEFAULT: &str = "default";
+use super::reach::{self, Unplaced};
+use super::{Access, Denied, Grants, Identity, Part, Profile, Refused, Verb, Visit};
+use crate::oci::RepoName;
+use crate::registry::Catalog;
 
 /// The profiles that are in force together, and who may do what with their images.
 #[derive(Debug)]
@@ -30,11 +27,14 @@ impl Profiles {
         Self { grants, ..self }
     }
 
-    /// What `identity`, a client of a listener that is `listener`'s, may do with `image`, if that is anybody's.
-    #[must_use]
-    pub fn visit<'a>(&'a self, listener: Option<&str>, image: RepoName, identity: &'a Identity) -> Option<Visit<'a>> {
-        let profile = self.of(listener, &image)?;
-        Some(Visit::new(profile, &self.grants, image, identity))
+    /// What `identity`, a client of a listener that is `listener`'s, may do with `image`.
+    ///
+    /// # Errors
+    ///
+    /// The image is of no profile, or there is no telling of which.
+    pub fn visit<'a>(&'a self, listener: Option<&str>, image: RepoName, identity: &'a Identity) -> Result<Visit<'a>, Unplaced> {
+        let profile = self.of(listener, &image, identity)?;
+        Ok(Visit::new(profile, &self.grants, image, identity))
     }
 
     /// All of them.
@@ -48,31 +48,34 @@ impl Profiles {
         self.all.iter().find(|profile| profile.name == name)
     }
 
-    /// The one that `image` belongs to, for a client of a listener that is `listener`'s, if it is anybody's.
-    #[must_use]
-    pub fn of(&self, listener: Option<&str>, image: &RepoName) -> Option<&Arc<Profile>> {
-        if let Some(name) = listener {
-            return self.named(name);
+    /// The one that `image` belongs to, for `identity`, a client of a listener that is `listener`'s.
+    ///
+    /// # Errors
+    ///
+    /// It is nobody's, or there is no telling whose.
+    pub fn of(&self, listener: Option<&str>, image: &RepoName, identity: &Identity) -> Result<&Arc<Profile>, Unplaced> {
+        match listener {
+            Some(name) => self.named(name).ok_or(Unplaced::Nobodys),
+            None => reach::reached(&self.all, image, identity),
         }
-        let images = self.all.iter().flat_map(|profile| profile.images.iter().map(move |pattern| (pattern, profile)));
-        Pattern::deciding(image, images).or_else(|| self.named(DEFAULT))
     }
 
     /// The images after `last` that `identity`, a client of that listener, may read from, `most` of them at most.
     ///
     /// # Errors
     ///
-    /// [`RegistryError`]: they could not be listed.
+    /// [`Refused`]: they could not be listed, or there is no telling which profile serves whoever asks.
     pub async fn catalog(
         &self,
         listener: Option<&str>,
         identity: &Identity,
         last: Option<&RepoName>,
         most: usize,
-    ) -> Result<Catalog, RegistryError> {
+    ) -> Result<Catalog, Refused> {
+        let listed = self.listed(listener, identity)?;
         let mut last = last.cloned();
         loop {
-            let page = self.page(listener, identity, last.as_ref(), most).await?;
+            let page = self.page(&listed, (listener, identity), last.as_ref(), most).await?;
             let end = page.end;
             // Names that are another's in every profile, or may not be seen, make a page of nothing, which is not the last.
             if !page.catalog.names.is_empty() || end.is_none() {
@@ -82,18 +85,40 @@ impl Profiles {
         }
     }
 
+    /// The profiles that may have images for `identity` to see. No other's store is asked: even how long that takes would tell.
+    fn listed(&self, listener: Option<&str>, identity: &Identity) -> Result<Vec<&Arc<Profile>>, Denied> {
+        let home = match listener {
+            Some(name) => self.named(name),
+            None => match reach::home(&self.all, identity) {
+                Ok(home) => Some(home),
+                Err(Unplaced::Nobodys) => None,
+                Err(Unplaced::Torn(_)) => return Err(Denied::Torn(identity.to_string())),
+            },
+        };
+        let is_home = |profile: &Arc<Profile>| home.is_some_and(|home| Arc::ptr_eq(home, profile));
+        let mut granted = self.grants.iter().filter(|grant| grant.who.means(identity)).flat_map(|grant| &grant.images);
+        let granted: Vec<_> = granted.by_ref().collect();
+        let is_seen = |profile: &&Arc<Profile>| {
+            let of_its = |names| granted.iter().any(|pattern| pattern.overlaps_names(names, identity));
+            let may_have = match is_home(profile) {
+                true => !granted.is_empty(),
+                false => profile.images.iter().any(of_its),
+            };
+            let is_its = is_home(profile) || listener.is_none() && !profile.images.is_empty();
+            is_its && (profile.anonymous > Access::None || may_have)
+        };
+        Ok(self.all.iter().filter(is_seen).collect())
+    }
+
     async fn page(
         &self,
-        listener: Option<&str>,
-        identity: &Identity,
+        listed: &[&Arc<Profile>],
+        (listener, identity): (Option<&str>, &Identity),
         last: Option<&RepoName>,
         most: usize,
-    ) -> Result<Page, RegistryError> {
+    ) -> Result<Page, Refused> {
         let (mut names, mut end) = (Vec::new(), None::<RepoName>);
-        let has_grants = self.grants.iter().any(|grant| grant.who.means(identity));
-        let is_seen = |profile: &&Arc<Profile>| has_grants || profile.anonymous > Access::None;
-        let of_listener = self.all.iter().filter(|profile| listener.is_none_or(|name| profile.name == name));
-        for profile in of_listener.filter(is_seen) {
+        for &profile in listed {
             let page = profile.registry.catalog(last, most).await?;
             if page.is_truncated
                 && let Some(its_end) = page.names.last()
@@ -103,7 +128,7 @@ impl Profiles {
                     _ => Some(its_end.clone()),
                 };
             }
-            let is_its = |name: &RepoName| self.of(listener, name).is_some_and(|owner| Arc::ptr_eq(owner, profile));
+            let is_its = |name: &RepoName| self.of(listener, name, identity).is_ok_and(|owner| Arc::ptr_eq(owner, profile));
             let may_read =
                 |name: &RepoName| profile.standing(&self.grants, name, identity).rule(Verb::Read, Part::Shared).is_allowed();
             names.extend(page.names.into_iter().filter(|name| is_its(name) && may_read(name)));

@@ -143,6 +143,12 @@ impl TextPattern {
         ["*", ANY_COMPONENTS].contains(&&*self.text)
     }
 
+    /// Whether it means every text there is.
+    #[must_use]
+    pub fn is_whatever(&self) -> bool {
+        *self.text == *ANY_COMPONENTS
+    }
+
     /// The claims that stand in it.
     pub fn claims(&self) -> impl Iterator<Item = &str> {
         let pieces = self.components.iter().flat_map(|component| match component {
@@ -173,11 +179,24 @@ impl TextPattern {
         }
         let Some(own) = self.filled(claims) else { return false };
         let its: Vec<Filled> = text.split('/').map(|component| Filled::Symbols(bytes(component))).collect();
-        let is_any = |component: &Filled| matches!(component, Filled::Any);
-        meets(&own, &its, is_any, |own, its| match (own, its) {
-            (Filled::Symbols(own), Filled::Symbols(its)) => meets(own, its, |symbol| *symbol == Symbol::Star, Symbol::eq),
-            _ => false,
-        })
+        meet(&own, &its)
+    }
+
+    /// Whether there can be a text that both mean, whatever the claims say.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        meet(&self.open(), &other.open())
+    }
+
+    /// Whether there can be a name that both mean, for whoever has `claims`.
+    #[must_use]
+    pub fn overlaps_names(&self, names: &Pattern, claims: &impl Claims) -> bool {
+        let symbols = |component| match component {
+            ANY_COMPONENTS => Filled::Any,
+            component => Filled::Symbols(bytes(component).into_iter().map(Symbol::or_star).collect()),
+        };
+        let its: Vec<Filled> = names.as_str().split('/').map(symbols).collect();
+        self.filled(claims).is_some_and(|own| meet(&own, &its))
     }
 
     /// The components with claims put in; none where one is missing, or has slashes and is no component by itself.
@@ -198,6 +217,22 @@ impl TextPattern {
         Some(filled)
     }
 
+    /// The components with whatever a claim could say in its place.
+    fn open(&self) -> Vec<Filled> {
+        let symbols = |piece: &Piece| match piece {
+            Piece::Text(text) => bytes(text),
+            Piece::Star | Piece::Claim(_) => vec![Symbol::Star],
+        };
+        let component = |component: &Component| match component {
+            Component::Pieces(pieces) if !matches!(pieces[..], [Piece::Claim(_)]) => {
+                Filled::Symbols(pieces.iter().flat_map(symbols).collect())
+            }
+            // By itself a claim may have slashes.
+            Component::Any | Component::Pieces(_) => Filled::Any,
+        };
+        self.components.iter().map(component).collect()
+    }
+
     /// The pattern with a letter for each claim.
     fn likeness(&self) -> String {
         let component = |component: &Component| match component {
@@ -206,6 +241,22 @@ impl TextPattern {
         };
         self.components.iter().map(component).collect::<Vec<String>>().join("/")
     }
+}
+
+impl Symbol {
+    /// The same, where a star is one.
+    fn or_star(self) -> Self {
+        if self == Self::Byte(b'*') { Self::Star } else { self }
+    }
+}
+
+/// Whether two rows of components can be the same text.
+fn meet(left: &[Filled], right: &[Filled]) -> bool {
+    let is_any = |component: &Filled| matches!(component, Filled::Any);
+    meets(left, right, is_any, |left, right| match (left, right) {
+        (Filled::Symbols(left), Filled::Symbols(right)) => meets(left, right, |symbol| *symbol == Symbol::Star, Symbol::eq),
+        _ => false,
+    })
 }
 
 /// A piece, or a letter for a claim.
@@ -274,6 +325,8 @@ impl fmt::Display for TextPattern {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     struct Of(&'static [(&'static str, &'static str)]);
@@ -361,6 +414,56 @@ mod tests {
         }
         for text in ["**", "{repository}", "{repository}/**", "org/{a}-x", "ghcr.io/*"] {
             assert!(TextPattern::on_image(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_can_mean_one_text_overlap() {
+        for (left, right, expected) in [
+            ("team-a/**", "team-b/**", false),
+            ("team-a/**", "team-a", true),
+            ("team-a/**", "team-a-b/**", false),
+            ("team-*/x", "team-a/*", true),
+            ("*-a", "b-*", true),
+            ("*-a", "*-b", false),
+            ("org/{user}", "org/a/b", true),
+            ("org/x-{user}", "org/x-a", true),
+            ("org/x-{user}", "org/y-*", false),
+            ("{repository}/cache", "a/b/cache", true),
+        ] {
+            let [one, other] = [left, right].map(|text| TextPattern::of(text, pieces).unwrap());
+            assert_eq!((one.overlaps(&other), other.overlaps(&one)), (expected, expected), "{left} {right}");
+        }
+        // What a claim says is known.
+        let of = Of(&[("repository", "team-a/app")]);
+        for (own, names, expected) in [
+            ("{repository}/**", "team-a/**", true),
+            ("{repository}/**", "team-b/**", false),
+            ("{repository}", "*/app", true),
+            ("{missing}", "**", false),
+            ("team-*/**", "team-b/**", true),
+            ("team-*", "team-b/x/**", false),
+        ] {
+            let pattern = TextPattern::on_image(own).unwrap();
+            assert_eq!(pattern.overlaps_names(&names.parse().unwrap(), &of), expected, "{own} {names}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_two_match_they_overlap_on(
+            left in r"((\*\*|[ab*]{1,3}|\{c\}|a\{c\})/){0,2}(\*\*|[ab*]{1,3}|\{c\})",
+            right in r"((\*\*|[ab*]{1,3}|\{d\}|a\{d\})/){0,2}(\*\*|[ab*]{1,3}|\{d\})",
+            text in r"[ab]{1,3}(/[ab]{1,3}){0,2}",
+        ) {
+            let of = Of(&[("c", "ab"), ("d", "a/b")]);
+            let [one, other] = [&left, &right].map(|text| TextPattern::of(text, pieces).unwrap());
+            prop_assert!(!(one.matches(&text, &of) && other.matches(&text, &of)) || one.overlaps(&other), "{left} {right} {text}");
+            prop_assert_eq!(one.overlaps(&other), other.overlaps(&one));
+            prop_assert!(one.overlaps(&one));
+            if let (Ok(names), Ok(name)) = (right.parse::<Pattern>(), text.parse()) {
+                prop_assert!(!(one.matches(&text, &of) && names.matches(&name)) || one.overlaps_names(&names, &of));
+            }
         }
     }
 

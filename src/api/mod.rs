@@ -27,12 +27,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::uri::Authority;
+use http::{HeaderMap, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
 use secrecy::SecretString;
+use tracing::Instrument;
 
 use crate::access::{
-    AUDIT, Action, Authenticator, Denied, Destination, Identity, Known, Presented, Profile, Profiles, Scope, Verb, Visit,
+    AUDIT, Action, Authenticator, Denied, Destination, Identity, Known, Presented, Profile, Profiles, Scope, Unplaced, Verb,
+    Visit,
 };
 use crate::metrics::{self, Direction, Metrics, ProfileMetrics};
 use crate::oci::RepoName;
@@ -180,14 +183,16 @@ impl Api {
         let route = Route::parse(&parts.method, path);
         let label = route.as_ref().map_or("none", Route::label);
         let image = route.as_ref().ok().and_then(Route::repository).cloned();
-        let host = parts.uri.authority().map(|authority| authority.as_str().to_owned());
-        let query = parts.uri.query().unwrap_or_default().to_owned();
-        let counts = in_force.counts(entrance, image.as_ref());
+        let admitted = self.admit(&parts, &route, &in_force, entrance, peer).instrument(span.clone()).await;
+        // Who did not say who they are in words that count is nobody's tenant.
+        let identity = admitted.as_ref().map_or(&Identity::Anonymous, |known| &known.identity);
+        let profile = in_force.name(entrance, image.as_ref(), identity).map(str::to_owned);
+        let counts = in_force.counts(profile.as_deref());
         let body = counted(body, image.as_ref(), counts, Direction::Received);
+        let query = parts.uri.query().unwrap_or_default().to_owned();
         let call = Call { headers: parts.headers, query, body };
-        let answering = self.route(call, route, &in_force, entrance, host.as_deref(), peer);
-        let answer = tracing::Instrument::instrument(answering, span).await;
-        let about = About { profile: in_force.name(entrance, image.as_ref()), image: image.as_ref() };
+        let answer = self.route(call, route, admitted, &in_force, entrance).instrument(span).await;
+        let about = About { profile: profile.as_deref(), image: image.as_ref() };
         let mut response = answer.unwrap_or_else(|error| error.into_response(&about, &self.mask));
         let headers = response.headers_mut();
         // docker takes a server for a registry by this (distribution-spec v1.1.1, "Legacy Docker support HTTP headers").
@@ -198,26 +203,41 @@ impl Api {
         response.map(|body| counted(body, image.as_ref(), counts, Direction::Sent))
     }
 
+    /// Who sends a request, if it may come in at all. Who asks for nothing that is anybody's need not say so.
+    async fn admit(
+        &self,
+        parts: &request::Parts,
+        route: &Result<Route, ApiError>,
+        in_force: &InForce,
+        entrance: &Entrance,
+        peer: &Peer,
+    ) -> Result<Known, ApiError> {
+        headers::check_size(&parts.headers)?;
+        self.hosts.check(&parts.headers, parts.uri.authority().map(Authority::as_str), peer.local)?;
+        match (entrance, route) {
+            (_, Ok(Route::Health | Route::Ready)) => Ok(Known::anonymous()),
+            (Entrance::Registry(_), Ok(route)) => in_force.identify(&parts.headers, peer, route.scope().as_deref()).await,
+            (Entrance::Admin, _) | (_, Err(_)) => Ok(Known::anonymous()),
+        }
+    }
+
     async fn route(
         &self,
         call: Call,
         route: Result<Route, ApiError>,
+        admitted: Result<Known, ApiError>,
         in_force: &InForce,
         entrance: &Entrance,
-        authority: Option<&str>,
-        peer: &Peer,
     ) -> Result<Response<ResponseBody>, ApiError> {
         if let Some(answer) = self.state(&route) {
             return Ok(answer);
         }
-        headers::check_size(&call.headers)?;
-        self.hosts.check(&call.headers, authority, peer.local)?;
+        let known = admitted?;
         match (entrance, route?) {
             (Entrance::Admin, Route::Metrics) => Ok(self.metrics()),
             (Entrance::Admin, _) => Err(ApiError::NotFound),
             (Entrance::Registry(listener), route) => {
                 let scope = route.scope();
-                let known = in_force.identify(&call.headers, peer, scope.as_deref()).await?;
                 let caller = Caller { in_force, listener: listener.as_deref(), known: &known, scope: scope.as_deref() };
                 let answer = self.registry(&caller, route, call).await;
                 answer.map_err(|error| caller.refused(error))
@@ -235,8 +255,8 @@ impl Api {
                 listings::catalog(&caller.in_force.profiles, caller.listener, identity, &call.query).await
             }
             Route::Repository(name, endpoint) => {
-                let visit = caller.visit(name)?;
                 let action = endpoint.action();
+                let visit = caller.visit(name, action)?;
                 // Who may not at all is told so, and need fetch no token to learn it.
                 if visit.may(verb(action)) {
                     caller.check_scope(|scope| scope.has(visit.image(), action))?;
@@ -315,25 +335,37 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// What the client may do with an image.
-    fn visit(&self, image: RepoName) -> Result<Visit<'a>, ApiError> {
-        self.in_force.profiles.visit(self.listener, image.clone(), &self.known.identity).ok_or_else(|| {
-            tracing::warn!(repository = %image, "no profile has this image, and there is no profile default");
-            ApiError::NameUnknown(image)
-        })
+    /// What the client may do with an image, who wants to do `action`.
+    fn visit(&self, image: RepoName, action: Action) -> Result<Visit<'a>, ApiError> {
+        let visit = self.in_force.profiles.visit(self.listener, image.clone(), &self.known.identity);
+        visit.map_err(|unplaced| self.unplaced(image, action, &unplaced))
+    }
+
+    /// What the client is told of an image that is of no profile for them: the same as of one that is none of their business.
+    fn unplaced(&self, image: RepoName, action: Action, unplaced: &Unplaced) -> ApiError {
+        let identity = &self.known.identity;
+        tracing::warn!(repository = %image, %identity, "{unplaced}");
+        let is_offered = self.in_force.authenticator.is_offered();
+        match (unplaced, identity, action) {
+            (Unplaced::Torn(_), ..) => Denied::Torn(identity.to_string()).into(),
+            // A profile may serve those who say who they are.
+            (Unplaced::Nobodys, Identity::Anonymous, _) if is_offered => self.unauthorized(Unknown::Nobody),
+            (Unplaced::Nobodys, Identity::Anonymous, _) | (_, _, Action::Pull) => ApiError::NameUnknown(image),
+            (Unplaced::Nobodys, _, Action::Push | Action::Delete) => Denied::Stranger.into(),
+        }
     }
 
     /// The repository `name`, if it is in `profile` too and the client may read it.
     fn mountable(&self, profile: &Arc<Profile>, name: RepoName) -> Option<Repository> {
         self.check_scope(|scope| scope.has(&name, Action::Pull)).ok()?;
-        let its = self.in_force.profiles.visit(self.listener, name, &self.known.identity)?;
+        let its = self.in_force.profiles.visit(self.listener, name, &self.known.identity).ok()?;
         its.read().ok().filter(|_| Arc::ptr_eq(its.profile(), profile))
     }
 
     /// Whether the client may do `action` with any part of `image`.
     fn may(&self, image: &RepoName, action: Action) -> bool {
         let visit = self.in_force.profiles.visit(self.listener, image.clone(), &self.known.identity);
-        visit.is_some_and(|visit| visit.may(verb(action)))
+        visit.is_ok_and(|visit| visit.may(verb(action)))
     }
 
     /// A token that the client can show in place of what it showed now.
@@ -402,13 +434,13 @@ impl InForce {
         ApiError::Unauthorized { unknown, challenge: authorization::challenge(self.authenticator.realm(), scope) }
     }
 
-    /// What the profile is called that a request is about.
-    fn name(&self, entrance: &Entrance, image: Option<&RepoName>) -> Option<&str> {
-        Some(self.profiles.of(entrance.profile(), image?)?.name())
+    /// What the profile is called that a request of `identity` is about.
+    fn name(&self, entrance: &Entrance, image: Option<&RepoName>, identity: &Identity) -> Option<&str> {
+        Some(self.profiles.of(entrance.profile(), image?, identity).ok()?.name())
     }
 
-    fn counts(&self, entrance: &Entrance, image: Option<&RepoName>) -> &ProfileMetrics {
-        self.name(entrance, image).and_then(|name| self.counts.get(name)).unwrap_or(&self.others)
+    fn counts(&self, profile: Option<&str>) -> &ProfileMetrics {
+        profile.and_then(|name| self.counts.get(name)).unwrap_or(&self.others)
     }
 }
 

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::rules::rules;
 use super::running::access;
-use crate::access::{Grants, Identity, Part, Rule, Ruling, Standing, Verb, claims};
+use crate::access::{Grants, Identity, Part, Rule, Ruling, Standing, Verb, claims, reached};
 use crate::config::Config;
-use crate::oci::{Pattern, RepoName, Tag};
+use crate::oci::{RepoName, Tag};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +57,9 @@ pub struct NoQuestion(String);
 pub fn can(config: &Config, question: &Question) -> Result<Decision, NoQuestion> {
     let identity = identity(config, question)?;
     let (image, tag) = object(&question.object)?;
-    let images = config.profiles.iter().flat_map(|profile| profile.images.iter().map(move |pattern| (pattern, profile)));
-    let default = || config.profiles.iter().find(|profile| profile.name == "default");
-    let Some(profile) = Pattern::deciding(&image, images).or_else(default) else {
-        return Ok(Decision { is_allowed: false, text: format!("denied: no profile has the image {image}") });
+    let profile = match reached(&config.profiles, &image, &identity) {
+        Ok(profile) => profile,
+        Err(unplaced) => return Ok(Decision { is_allowed: false, text: format!("denied: {unplaced}") }),
     };
     let (grants, rules) = (Grants::new(config.access.grants.clone()), rules(profile));
     let standing = Standing::new(&grants, access(config.access.anonymous), &identity, &image);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 
 use super::SetupError;
+use super::policy::{NoSuchProfile, named};
 use super::running::{environment, layout, s3_clients};
 use crate::access::{self, Access, Identity, Profiles};
 use crate::config::{Config, Profile};
@@ -43,9 +44,17 @@ pub enum ExplainError {
     /// A person must mend something first.
     #[error(transparent)]
     Setup(SetupError),
-    /// The image belongs to nobody.
-    #[error("no profile has {0} for its own, and there is no profile default")]
-    NoProfile(RepoName),
+    /// The image belongs to nobody, unless it is said whose is meant.
+    #[error("no profile has {image} for its own, and there is no profile default; --profile says whose is meant: {}", .known.join(", "))]
+    NoProfile {
+        /// The image.
+        image: RepoName,
+        /// The profiles there are.
+        known: Vec<String>,
+    },
+    /// There is no such profile.
+    #[error(transparent)]
+    NoSuchProfile(#[from] NoSuchProfile),
     /// The store failed.
     #[error("{store}: {error}{}", .error.source().map(|cause| format!(": {cause}")).unwrap_or_default())]
     Failed {
@@ -56,20 +65,33 @@ pub enum ExplainError {
     },
 }
 
-/// Explains what a build that imports `tag` of `image` gets; without a `tag`, for all that there are. Nothing is changed
-/// in the store. What is logged goes through `mask`.
+/// Explains what a build that imports `tag` of `image` gets; without a `tag`, for all that there are. Where it may be of
+/// several profiles, by who asks, `profile` says whose is meant. Nothing is changed in the store. What is logged goes
+/// through `mask`.
 ///
 /// # Errors
 ///
 /// Nothing could be found out.
-pub async fn explain(config: Config, image: RepoName, tag: Option<Tag>, mask: Mask) -> Result<Explained, ExplainError> {
+pub async fn explain(
+    config: Config,
+    (image, tag): (RepoName, Option<Tag>),
+    profile: Option<&str>,
+    mask: Mask,
+) -> Result<Explained, ExplainError> {
+    if let Some(name) = profile {
+        named(&config, name)?;
+    }
     let mut profiles = Vec::new();
     for stated in &config.profiles {
         profiles.push(Arc::new(opened(stated, &config, &mask).await.map_err(|mistake| setup(stated, mistake))?));
     }
     let profiles = Profiles::new(profiles);
-    let no_profile = || ExplainError::NoProfile(image.clone());
-    let visit = profiles.visit(None, image.clone(), &Identity::Anonymous).ok_or_else(no_profile)?;
+    let no_profile = || {
+        let known = config.profiles.iter().map(|stated| stated.name.clone()).collect();
+        ExplainError::NoProfile { image: image.clone(), known }
+    };
+    // A profile that is named is that of the image as the clients of its own listener would have it.
+    let visit = profiles.visit(profile, image.clone(), &Identity::Anonymous).map_err(|_| no_profile())?;
     let stated = config.profiles.iter().find(|stated| stated.name == visit.profile().name()).ok_or_else(no_profile)?;
     let store = stated.store.to_string();
     let failed = |error| match error {

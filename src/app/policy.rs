@@ -1,6 +1,6 @@
 //! What must be allowed to the keys of a profile.
 
-use crate::config::{Config, Store};
+use crate::config::{Config, Profile, Store};
 use crate::credentials::{self, Scope, Source, WebIdentity, google_commands};
 use crate::store::{S3Kind, S3Settings};
 
@@ -35,13 +35,17 @@ pub struct NoSuchProfile {
 ///
 /// There is no such profile.
 pub fn permissions(config: &Config, name: &str, rights: Rights) -> Result<Permissions, NoSuchProfile> {
-    let Some(profile) = config.profiles.iter().find(|profile| profile.name == name) else {
-        let known = config.profiles.iter().map(|profile| profile.name.clone()).collect();
-        return Err(NoSuchProfile { name: name.to_owned(), known });
-    };
-    Ok(match &profile.store {
+    Ok(match &named(config, name)?.store {
         Store::Folder { .. } => Permissions::None,
         Store::S3(bucket) => of_bucket(bucket, rights),
+    })
+}
+
+/// The profile that is called `name`.
+pub(super) fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Profile, NoSuchProfile> {
+    config.profiles.iter().find(|profile| profile.name == name).ok_or_else(|| {
+        let known = config.profiles.iter().map(|profile| profile.name.clone()).collect();
+        NoSuchProfile { name: name.to_owned(), known }
     })
 }
 

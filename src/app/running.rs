@@ -305,7 +305,11 @@ fn hide(mask: &Mask, config: &Config, before: Vec<SecretString>) {
 /// The profile that is `stated`, over `registry`.
 pub(super) fn profile(stated: &Profile, registry: Arc<Registry>, anonymous: Access) -> access::Profile {
     let profile = access::Profile::new(stated.name.clone(), registry, anonymous);
-    profile.with_images(stated.images.clone()).with_map(stated.map.clone()).with_rules(rules::rules(stated))
+    profile
+        .with_images(stated.images.clone())
+        .with_who(stated.who.clone())
+        .with_map(stated.map.clone())
+        .with_rules(rules::rules(stated))
 }
 
 /// What the sources of credentials find around the process.

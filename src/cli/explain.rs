@@ -34,7 +34,8 @@ pub(super) fn run(config: Config, asked: &OfImage) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(app::explain(config, asked.image.clone(), asked.tag.clone(), log::mask().clone())) {
+    let of = (asked.image.clone(), asked.tag.clone());
+    match runtime.block_on(app::explain(config, of, asked.profile.as_deref(), log::mask().clone())) {
         Ok(explained) if asked.is_json => say(&in_json(&explained, SystemTime::now())),
         Ok(explained) => {
             let is_colourful = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
@@ -42,7 +43,7 @@ pub(super) fn run(config: Config, asked: &OfImage) -> ExitCode {
         }
         Err(error) => {
             complain(&format_args!("longshore: {error}"));
-            let is_mistake = matches!(error, ExplainError::Setup(_) | ExplainError::NoProfile(_));
+            let is_mistake = !matches!(error, ExplainError::Failed { .. });
             return if is_mistake { ExitCode::from(MISTAKE) } else { ExitCode::FAILURE };
         }
     }

@@ -33,7 +33,7 @@ const DRY_RUN: &str = "dry-run";
 const IMAGE: &str = "image";
 const JSON: &str = "json";
 
-/// The argument of `policy`, and its flag for who never writes.
+/// The argument of `policy`, which is a flag of `explain`, and the flag of `policy` for who never writes.
 const PROFILE: &str = "profile";
 const READ_ONLY: &str = "read-only";
 
@@ -95,6 +95,8 @@ pub struct OfImage {
     pub image: RepoName,
     /// One of its tags; `None` for all.
     pub tag: Option<Tag>,
+    /// The profile that is meant, where who asks decides.
+    pub profile: Option<String>,
     /// Whether a program will read it.
     pub is_json: bool,
 }
@@ -171,7 +173,8 @@ fn of_image(matches: &ArgMatches) -> Result<OfImage, clap::Error> {
     };
     let (image, tag) = name.split_once(':').map_or((name, None), |(image, tag)| (image, Some(tag)));
     let tag = tag.map(|tag| tag.parse().map_err(|error| invalid(&error))).transpose()?;
-    Ok(OfImage { image: image.parse().map_err(|error| invalid(&error))?, tag, is_json: matches.get_flag(JSON) })
+    let (image, profile) = (image.parse().map_err(|error| invalid(&error))?, matches.get_one::<String>(PROFILE).cloned());
+    Ok(OfImage { image, tag, profile, is_json: matches.get_flag(JSON) })
 }
 
 /// What the words after `policy` ask for.
@@ -253,10 +256,12 @@ fn grammar() -> clap::Command {
 fn explain() -> clap::Command {
     let image = Arg::new(IMAGE).value_name("IMAGE[:TAG]").required(true);
     let image = image.help("The image and its tag, as the build names them; without a tag all that there are");
+    let profile = Arg::new(PROFILE).long(PROFILE).value_name("NAME");
+    let profile = profile.help("The profile to look in, where it depends on who asks");
     let json = Arg::new(JSON).long(JSON).action(ArgAction::SetTrue).help("For programs: in JSON, sizes in bytes");
     clap::Command::new("explain")
         .about("Says what a build that imports a tag gets, what that is made of, and what is missing")
-        .args([image, json])
+        .args([image, profile, json])
         .args(arguments())
 }
 

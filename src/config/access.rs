@@ -12,7 +12,7 @@ use super::problem::{Place, Problems};
 use super::secrets;
 use super::setting::{
     ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, IMAGES, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting, TOKEN_KEY,
-    TOKEN_OLD_KEY, TOKEN_REALM,
+    TOKEN_OLD_KEY, TOKEN_REALM, WHO,
 };
 use super::store::StoreKind;
 use super::tables::{LISTENER_TLS, Row, Tables, rows};
@@ -96,11 +96,12 @@ pub fn refuse_what_leads_nowhere(layers: &mut Layers, server: &Server, profiles:
     if server.admin_listeners.iter().any(|listener| listener.profile.is_some()) {
         layers.refuse(&ADMIN_LISTEN, "no profile has a part in this one");
     }
-    let has_images = |stated: &Layers| stated.words(&IMAGES).is_some_and(|words| !words.is_empty());
-    let is_reached = |stated: &Layers| stated.profile == DEFAULT || has_images(stated) || named.contains(&&*stated.profile);
+    let says = |stated: &Layers, setting| stated.words(setting).is_some_and(|words| !words.is_empty());
+    let leads_to = |stated: &Layers| says(stated, &IMAGES) || says(stated, &WHO);
+    let is_reached = |stated: &Layers| stated.profile == DEFAULT || leads_to(stated) || named.contains(&&*stated.profile);
     for Layers { profile, .. } in profiles.iter().filter(|stated| !is_reached(stated)) {
         let place = Place::unstated(&format!("profiles.{profile}"));
-        layers.problems.push(place, "has no images, and no listener names it: nothing would ever use it");
+        layers.problems.push(place, "has no images, and no listener names it, and who names nobody: nothing would ever use it");
     }
 }
 

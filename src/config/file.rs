@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::environment::Variables;
 use super::layers::{Layer, Source, Word};
 use super::problem::{Place, Problems, did_you_mean, nearest};
-use super::setting::{CREDENTIALS, KEYS_FROM, Kind, LISTEN, SETTINGS, Setting};
+use super::setting::{ANY_KEY, CREDENTIALS, KEYS_FROM, Kind, LISTEN, SETTINGS, Setting};
 use super::sources::{File, Sources};
 use super::tables::{Cell, LISTENER_TLS, Row, TABLES, Tables};
 
@@ -267,7 +267,7 @@ impl<'a> Reader<'a> {
             words.push(Word { text: number.to_string(), place: at });
             for (key, value) in table {
                 let place = self.place(&join(place.name(), key.get_ref()), key);
-                let known = keys.iter().find(|(known, _)| known == key.get_ref());
+                let known = keys.iter().find(|(known, _)| known == key.get_ref() || *known == ANY_KEY);
                 match known.map(|(_, kind)| (*kind, said(*kind, value.get_ref()))) {
                     None => {
                         let meant = nearest(key.get_ref(), keys.iter().map(|(known, _)| *known));

@@ -40,6 +40,7 @@ mod setting;
 mod sources;
 mod store;
 mod tables;
+mod tenants;
 mod units;
 mod users;
 
@@ -50,7 +51,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::access::{Grant, Issuer, User};
+use crate::access::{Grant, Issuer, User, Who};
 use crate::oci::{Pattern, RepoName, Tag, TagPattern};
 use crate::secrets::Secrets;
 use crate::store::S3Settings;
@@ -213,6 +214,8 @@ pub struct Profile {
     pub name: String,
     /// The images that are its own, whatever else there is.
     pub images: Vec<Pattern>,
+    /// Those whose images it has that are no profile's own; nobody is served by two.
+    pub who: Vec<Who>,
     /// Images that are kept as another one. No two mean the same image and are equally specific.
     pub map: Vec<(Pattern, RepoName)>,
     /// Where in the store things lie.
@@ -387,6 +390,7 @@ fn read(sources: &Sources, purpose: Purpose<'_>) -> Result<(Config, Gathered), P
     profile::refuse_ties(&mut layers, &profiles);
     rules::refuse_strangers(&mut layers, &profiles);
     let people = people::people(&mut layers, &tables, secrets.as_ref(), &mut warnings);
+    tenants::serve(&mut layers, &mut profiles, &stated, &people);
     let has_people = people::are_stated(&layers, &tables);
     let anonymous = match purpose {
         Purpose::Serving(in_force) => {
@@ -395,13 +399,14 @@ fn read(sources: &Sources, purpose: Purpose<'_>) -> Result<(Config, Gathered), P
             }
             if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated.len()) {
                 people::warn_of_no_profile(&people.grants, &profiles, &server.listeners, &mut warnings);
-                layout::warn_of_shared_layers(&people.grants, &profiles, &mut warnings);
+                tenants::tell_apart(&mut layers, &profiles, &server.listeners, &mut warnings);
             }
             access::anonymous(&mut layers, server.iter().chain(in_force), &kinds, has_people)
         }
         Purpose::StoreOnly => access::anonymous(&mut layers, [], &[], has_people),
     };
     let read = [sources.paths(), people.files.clone(), tls_files].concat();
+    tenants::warn_of_those_who_are_not_asked(anonymous, &profiles, &mut warnings);
     let access = access::access(&mut layers, anonymous, people, secrets.as_ref());
     if let (Some(access), Some(server)) = (&access, &server) {
         people::warn_of_plain_http(access.allow_plain_http, has_people, &server.listeners, &mut warnings);

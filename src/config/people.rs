@@ -1,17 +1,18 @@
 //! Users, groups and grants, as the file states them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
 use std::path::PathBuf;
 
 use super::issuers;
 use super::layers::{Layers, Word};
 use super::problem::{Problems, did_you_mean, nearest};
-use super::setting::HTPASSWD;
-use super::tables::{GRANTS, GROUPS, ISSUERS, Row, TABLES, Tables, rows};
+use super::rules;
+use super::setting::{HTPASSWD, WHO as SERVED};
+use super::tables::{Cell, GRANTS, GROUPS, ISSUERS, LISTENER_TLS, Row, TABLES, Tables, rows};
 use super::users::{groups, htpasswd, users, warn_of_exposed};
 use super::{Listener, Profile};
 use crate::access::{Grant, Issuer, TextPattern, User, Verb, Who};
-use crate::oci::Pattern;
 use crate::secrets::Secrets;
 
 /// What the key of a grant stands in that means everybody.
@@ -32,6 +33,8 @@ pub struct People {
     pub issuers: Vec<Issuer>,
     /// Who may do what.
     pub grants: Vec<Grant>,
+    /// Users that are named together.
+    pub groups: BTreeMap<String, Vec<String>>,
     /// What else was read.
     pub files: Vec<PathBuf>,
 }
@@ -61,8 +64,8 @@ pub fn people(layers: &mut Layers, tables: &Tables, secrets: Option<&Secrets>, w
     let grants = rows(tables, GRANTS).iter().filter_map(|row| grant(row, &known, &mut problems)).collect();
     files.extend(file.map(|word| PathBuf::from(word.text)));
     layers.problems.extend(problems);
-    let people = People { users, issuers, grants, files };
-    people.warn(&groups, warnings);
+    let people = People { users, issuers, grants, groups, files };
+    people.warn(rows(tables, LISTENER_TLS).iter().any(|row| row.has("client_ca")), warnings);
     people
 }
 
@@ -172,15 +175,26 @@ fn of_patterns(
 }
 
 impl People {
-    /// Warns of what can never match, and is most likely a slip.
-    fn warn(&self, groups: &BTreeMap<String, Vec<String>>, warnings: &mut Vec<String>) {
+    /// Whom a profile serves, by what `of_profile` states. What is wrong with it is told, and left out.
+    pub fn whom(&self, of_profile: &Layers, problems: &mut Problems) -> Vec<Who> {
+        let known = Known { groups: &self.groups, issuers: &self.issuers };
+        let row = |table: rules::Table| {
+            let cells = table.says.into_iter().map(|(key, Word { text, place })| (key, place, Cell::Text(text)));
+            Row { place: table.place, cells: cells.collect() }
+        };
+        let stated = rules::tables(of_profile, &SERVED).into_iter().map(row);
+        stated.filter_map(|row| of_patterns(&row, row.patterns(problems)?, &known, problems)).collect()
+    }
+
+    /// Warns of what can never match, and is most likely a slip; certificates can be shown if it `takes_certificates`.
+    fn warn(&self, takes_certificates: bool, warnings: &mut Vec<String>) {
         let names: BTreeSet<&str> = self.users.iter().map(|user| &*user.name).collect();
-        for (group, members) in groups {
+        for (group, members) in &self.groups {
             let strangers = members.iter().filter(|member| !names.contains(member.as_str()));
             warnings.extend(strangers.map(|name| format!("{GROUPS}.{group} names {name}, who has no password here")));
         }
         for (index, grant) in self.grants.iter().enumerate() {
-            if let Some(why) = self.why_never(grant) {
+            if let Some(why) = self.why_never(grant, takes_certificates) {
                 warnings.push(format!("grant {} can never match: {why} ({grant})", index + 1));
             }
         }
@@ -190,7 +204,7 @@ impl People {
     }
 
     /// Why nobody could ever make use of `grant`.
-    fn why_never(&self, grant: &Grant) -> Option<String> {
+    fn why_never(&self, grant: &Grant, takes_certificates: bool) -> Option<String> {
         let is_one = |user: &User| {
             let identity = crate::access::Identity::User { name: user.name.clone(), groups: user.groups.clone().into() };
             grant.who.means(&identity)
@@ -208,6 +222,9 @@ impl People {
         };
         match &grant.who {
             Who::User { .. } if !self.users.iter().any(is_one) => Some("no user is so".into()),
+            Who::Certified(_) if !takes_certificates => {
+                Some("no listener has a client_ca whose certificates could be shown".into())
+            }
             _ => {
                 let claim = claims_of(&grant.images).or_else(|| claims_of(&grant.tags))?;
                 Some(format!("nobody whom it means has the claim {claim}"))
@@ -233,11 +250,14 @@ pub fn warn_of_no_profile(grants: &[Grant], profiles: &[Profile], listeners: &[L
     if takes_all || listeners.iter().any(|listener| listener.profile.is_some()) {
         return;
     }
-    let images: Vec<&Pattern> = profiles.iter().flat_map(|profile| &profile.images).collect();
+    let images = profiles.iter().flat_map(|profile| &profile.images);
+    let images: Vec<_> = images.filter_map(|image| TextPattern::on_image(image.as_str()).ok()).collect();
+    let is_had = |pattern: &TextPattern| images.iter().any(|image| image.overlaps(pattern));
+    let served: Vec<&Who> = profiles.iter().flat_map(|profile| &profile.who).collect();
+    // Only those who ask can tell more than of which kind they are.
+    let is_served = |who: &Who| served.iter().any(|its| *who == Who::Anyone || discriminant(*its) == discriminant(who));
     for (index, grant) in grants.iter().enumerate() {
-        let patterns: Option<Vec<Pattern>> = grant.images.iter().map(|pattern| pattern.as_str().parse().ok()).collect();
-        let is_had = |pattern: &Pattern| images.iter().any(|image| image.overlaps(pattern));
-        if patterns.is_some_and(|patterns| !patterns.iter().any(is_had)) {
+        if !grant.images.iter().any(is_had) && !is_served(&grant.who) {
             warnings.push(format!("grant {} can never match: no profile has such images ({grant})", index + 1));
         }
     }
@@ -346,7 +366,7 @@ pub mod tests {
             ),
             (format!("[server]\nlisten = [\"192.0.2.1:80\"]\n[access]\nallow_plain_http = true\n{grant}"), None),
             (format!("[server]\nlisten = [\"127.0.0.1:80\"]\n{grant}"), None),
-            (format!("{grant}[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n"), Some("profile default has the layout")),
+            (format!("{grant}[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n"), None),
             ("[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n".into(), None),
         ] {
             let warnings = of(&text).unwrap().warnings.join("\n");
@@ -373,6 +393,22 @@ pub mod tests {
                 grant("\"anyone\"", "images = [\"a/*\"]\n[profiles.team]\nimages = [\"b/**\"]\nstore = \"/x\""),
                 Some("no profile has such images"),
             ),
+            (
+                grant("\"anyone\"", "images = [\"a/{user}-*\", \"a\"]\n[profiles.team]\nimages = [\"b/**\"]\nstore = \"/x\""),
+                Some("no profile has such images"),
+            ),
+            (
+                grant("{ user = \"alice\" }", "images = [\"a\"]\n[profiles.team]\nwho = [{ user = \"al*\" }]\nstore = \"/x\""),
+                None,
+            ),
+            (
+                grant(
+                    "{ user = \"alice\" }",
+                    "images = [\"a\"]\n[profiles.team]\nwho = [{ certificate = \"x\" }]\nstore = \"/x\"",
+                ),
+                Some("no profile has such images"),
+            ),
+            (grant("{ certificate = \"x\" }", "images = [\"a\"]"), Some("no listener has a client_ca")),
             (grant("\"anyone\"", "images = [\"b/c\"]\n[profiles.team]\nimages = [\"b/**\"]\nstore = \"/x\""), None),
             (users.to_owned(), Some("there are users or issuers, but no access.grants")),
             (format!("{users}[access.groups]\nops = [\"bob\"]"), Some("access.groups.ops names bob, who has no password here")),

@@ -37,7 +37,18 @@ pub fn profile(
     let layout = layout::layout(layers);
     let s3_clients = layout::s3_clients(layers, layout.as_ref());
     let (parts, layout, store) = (parts?, layout?, store?);
-    Some(Profile { name: layers.profile.clone(), images, map, parts, rules, fallbacks, layout, s3_clients, store })
+    Some(Profile {
+        name: layers.profile.clone(),
+        images,
+        who: Vec::new(),
+        map,
+        parts,
+        rules,
+        fallbacks,
+        layout,
+        s3_clients,
+        store,
+    })
 }
 
 /// Two profiles that could have the same image, with nothing to tell which, are a mistake.

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use super::layers::{Gathered, Layer, Layers, Source, Word};
 use super::setting::{
     ANONYMOUS, CREDENTIALS, ENDPOINT, FALLBACK, Fallback, IMAGES, KIND, Kind, LAYOUT, MAP, PARTS_MAX, PARTS_MAX_BYTES,
-    PARTS_SEPARATOR, PARTS_WINDOW, PATH, PATH_STYLE, REGION, RULES, S3_NAME, S3_TAG, S3_WRITE, SETTINGS, STORE, Setting,
+    PARTS_SEPARATOR, PARTS_WINDOW, PATH, PATH_STYLE, REGION, RULES, S3_NAME, S3_TAG, S3_WRITE, SETTINGS, STORE, Setting, WHO,
 };
 use super::{Config, Layout, Profile, Store};
 use super::{credentials, layout, rules};
@@ -58,7 +58,7 @@ fn of_profile(layers: &Layers, profile: &Profile) -> Vec<InForce> {
 
 /// Whether a setting is about profiles whatever their store is.
 fn is_of_any_store(setting: &Setting) -> bool {
-    [STORE, PATH, IMAGES, MAP, LAYOUT, PARTS_SEPARATOR, PARTS_WINDOW, PARTS_MAX, PARTS_MAX_BYTES, RULES, FALLBACK]
+    [STORE, PATH, IMAGES, WHO, MAP, LAYOUT, PARTS_SEPARATOR, PARTS_WINDOW, PARTS_MAX, PARTS_MAX_BYTES, RULES, FALLBACK]
         .contains(setting)
 }
 

@@ -122,14 +122,15 @@ fn owner<'a>(image: &RepoName, profiles: &'a [Profile]) -> Option<&'a Profile> {
 }
 
 /// One of several tables under one key, as [`Kind::Tables`](super::setting::Kind) has it.
-struct Table {
-    place: Place,
+pub struct Table {
+    /// Where it stands.
+    pub place: Place,
     /// What its keys say, and where.
-    says: Vec<(String, Word)>,
+    pub says: Vec<(String, Word)>,
 }
 
 /// The tables that decide on `setting`.
-fn tables(layers: &Layers, setting: &Setting) -> Vec<Table> {
+pub fn tables(layers: &Layers, setting: &Setting) -> Vec<Table> {
     let mut tables: Vec<Table> = Vec::new();
     for word in layers.words(setting).unwrap_or_default() {
         match (word.text.split_once(' ').and_then(|(_, said)| said.split_once('=')), tables.last_mut()) {

@@ -132,6 +132,12 @@ pub(super) const BASES: &[&str] = &["static", "file", "environment", "web-identi
 pub(super) const RULE_KEYS: &[(&str, Kind)] =
     &[("image", Text("PATTERN")), ("kind", Choice(&["cache", "image"])), ("parts", Boolean)];
 
+/// Whom a profile serves: a user, a group, a certificate, or an issuer and any claims of its tokens.
+pub(super) const WHO_KEYS: &[(&str, Kind)] = &[(ANY_KEY, Text("PATTERN"))];
+
+/// Stands for every key in the tables of a setting.
+pub(super) const ANY_KEY: &str = "";
+
 /// What a fallback says.
 pub(super) const FALLBACK_KEYS: &[(&str, Kind)] =
     &[("image", Text("PATTERN")), ("tag", Text("PATTERN")), ("to", List("TAG")), ("union", Boolean)];
@@ -186,6 +192,7 @@ settings! {
     CA_BUNDLE:         "profiles.default.ca_bundle",         "ca-bundle",         Text("FILE"),                 Told("none"),                           "Certificates in PEM to trust besides the system's";
     PROXY:             "profiles.default.proxy",             "proxy",             Text("URL"),                  Told("none; HTTP_PROXY and its like do not count"), "The proxy to go through to the store";
     IMAGES:            "profiles.default.images",            "",                  List("PATTERN"),              Told("those that no other profile has"), "Which images are its own";
+    WHO:               "profiles.default.who",               "",                  Tables(WHO_KEYS),             Told("nobody: images alone lead to it"), "Whose images it has, of those that no profile has for its own";
     MAP:               "profiles.default.map",               "",                  Pairs("PATTERN=IMAGE"),       Told("none"),                           "Images that are kept as another";
     LAYOUT:            "profiles.default.layout",            "layout",            Choice(&["image", "shared"]),  Told("image; shared for the bucket that GOCDNEXT_LAYER_CACHE_BUCKET names"), "Whether the layers of all images lie in one place, as for type=s3 clients with one prefix, or each image's under its name";
     S3_NAME:           "profiles.default.s3_clients.name",   "",                  Text("NAME"),                 Told("{tag} in layout image, {image} in layout shared"), "What type=s3 clients in the same bucket call a cache";

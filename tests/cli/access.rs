@@ -42,6 +42,50 @@ fn can_goes_by_the_profile_that_has_the_image_and_what_a_part_is_there() {
 }
 
 #[test]
+fn can_goes_by_the_profile_that_serves_whoever_it_is() {
+    let profiles = "[profiles.a]\nstore = \"/a\"\nwho = [{ user = \"alice\" }]\n[profiles.a.parts]\nseparator = \"__\"\n\
+        [profiles.b]\nstore = \"/b\"\nwho = [{ user = \"bob\" }]\n\
+        [access.users]\nalice = \"<right>\"\nbob = \"<right>\"\ncarol = \"<right>\"\n\
+        [[access.grants]]\nwho = { user = \"*\" }\nimages = [\"**\"]\ntags = [\"*__x\"]\nallow = [\"write\", \"create\"]\n";
+    let (_folder, path) = file(&hashed(profiles));
+    for (name, status, said) in [
+        ("alice", 1, "denied: no grant allows it\n"),
+        ("bob", 0, "allowed by grant 1: who { user = \"*\" }, images **, tags *__x, allow write create\n"),
+        ("carol", 1, "denied: no profile has this image, and there is no profile default\n"),
+        ("anonymous", 1, "denied: no profile has this image, and there is no profile default\n"),
+    ] {
+        let outcome = longshore(&["can", name, "push", "app:main__x", "--config", &path], &[]);
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (Some(status), said), "{name}: {}", outcome.stderr);
+    }
+    let explained = longshore(&["explain", "app:main", "--config", &path], &[]);
+    assert_eq!(explained.status, Some(2), "{}", explained.stdout);
+    assert!(explained.stderr.contains("--profile says whose is meant: a, b"), "{}", explained.stderr);
+    let unknown = longshore(&["explain", "app:main", "--profile", "c", "--config", &path], &[]);
+    assert_eq!(unknown.status, Some(2), "{}", unknown.stdout);
+    assert!(unknown.stderr.contains("there is no profile \"c\""), "{}", unknown.stderr);
+}
+
+#[test]
+fn check_tells_of_tenants_that_are_not_kept_apart() {
+    let served = "[profiles.default]\nstore = \"/x\"\n[profiles.a]\nstore = \"/x/a\"\nwho = [{ user = \"alice\" }]\n\
+        [access.users]\nalice = \"<right>\"\n";
+    let (_folder, path) = file(&hashed(served));
+    let refused = longshore(&["check", "--config", &path], &[]);
+    let expected = "images a/** of profile default lie where those of profile a do, in folder /x/a";
+    assert_eq!(refused.status, Some(2), "{}", refused.stdout);
+    assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+
+    let (_folder, path) = file(&hashed(&served.replace("who = [{ user = \"alice\" }]", "images = [\"a/**\"]")));
+    let warned = longshore(&["check", "--config", &path], &[]);
+    assert_eq!(warned.status, Some(0), "{}", warned.stderr);
+    assert!(
+        warned.stdout.contains(&format!("warning: profile default and profile a are not kept apart: {expected}")),
+        "{}",
+        warned.stdout
+    );
+}
+
+#[test]
 fn can_says_the_answer_and_the_rule_that_decides() {
     let (_folder, path) = file(&hashed(GRANTS));
     for (words, status, said) in [

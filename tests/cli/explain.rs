@@ -127,6 +127,8 @@ async fn every_tag_is_told_of_and_an_image_as_that() {
 #[test]
 fn what_is_not_there_is_told_and_what_cannot_be_is_a_mistake() {
     let folder = scratch("explain");
+    let named = explain(folder.path(), &["--profile", "default", "app:cache"]);
+    assert_eq!(named.stdout, explain(folder.path(), &["app:cache"]).stdout);
     let (nothing, none) = (explain(folder.path(), &["app:cache"]), explain(folder.path(), &["app"]));
     let misspelt = explain(folder.path(), &["App:cache"]);
 

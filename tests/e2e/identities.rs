@@ -46,8 +46,13 @@ struct Quay {
 impl Quay {
     /// With what `more` says of the issuer, and tokens that clients fetch, if there are to be `tokens`.
     async fn start(more: &str, tokens: bool) -> Self {
+        Self::of(more, tokens, &format!("{GRANTS}[profiles.default]\nstore = \"$/store\"\n")).await
+    }
+
+    /// The same with these grants and profiles; `$` stands for a folder.
+    async fn of(more: &str, tokens: bool, rest: &str) -> Self {
         let (signer, (folder, config)) = (Signer::rsa("k"), config_file());
-        let (jwks, store) = (folder.path().join("jwks.json"), folder.path().join("store"));
+        let (jwks, rest) = (folder.path().join("jwks.json"), rest.replace('$', folder.path().to_str().unwrap()));
         fs::write(&jwks, json!({"keys": [signer.jwk()]}).to_string()).unwrap();
         let launch = Launch::bare(&["--config", config.to_str().unwrap(), "--log-level", "trace"]).listening();
         let launch = launch.env("LONGSHORE_SECRET_TOKENS", &"k".repeat(32));
@@ -55,9 +60,8 @@ impl Quay {
         let realm = if tokens { realm } else { String::new() };
         let text = format!(
             "[access]\nanonymous = \"none\"\n{realm}[[access.issuers]]\nname = \"ci\"\nissuer = \"https://ci.example\"\n\
-             audience = \"longshore\"\njwks = \"{}\"\n{more}{GRANTS}[profiles.default]\nstore = \"{}\"\n",
-            jwks.display(),
-            store.display()
+             audience = \"longshore\"\njwks = \"{}\"\n{more}{rest}",
+            jwks.display()
         );
         write(&config, &text);
         Self { longshore: launch.start().await, signer, folder }
@@ -79,8 +83,10 @@ impl Quay {
         folder
     }
 
+    /// A tag of `org/app`, or of another image that is named before it.
     fn cache(&self, tag: &str) -> String {
-        format!("type=registry,ref={}/org/app:{tag}", self.longshore.address)
+        let image = if tag.contains(':') { "" } else { "org/app:" };
+        format!("type=registry,ref={}/{image}{tag}", self.longshore.address)
     }
 
     fn stored_tags(&self) -> Vec<String> {
@@ -146,6 +152,61 @@ fn a_token_that_expires_before_the_export_counts_where_there_is_a_session() {
             let (outcome, _) = export(&quay, &project, &expired, "cache-main").await;
 
             assert_eq!(outcome.succeeded, is_exported, "{more}: {}", outcome.log);
+        }
+    });
+}
+
+/// What the token of a job of a tenant says.
+fn of_tenant(tenant: &str) -> Value {
+    with(&Quay::claims("refs/heads/main"), json!({"tenant": tenant}))
+}
+
+#[test]
+fn tenants_that_call_a_cache_the_same_have_each_their_own() {
+    run(async {
+        let rest = "[[access.grants]]\nwho = { issuer = \"ci\" }\nimages = [\"**\"]\nallow = [\"read\", \"write\", \"create\"]\n\
+            [profiles.a]\nstore = \"$/a\"\nwho = [{ issuer = \"ci\", tenant = \"a\" }]\n\
+            [profiles.b]\nstore = \"$/b\"\nwho = [{ issuer = \"ci\", tenant = \"b\" }]\n";
+        for tokens in [false, true] {
+            let quay = Quay::of("", tokens, rest).await;
+            let ([a, b], [one, other, another]) = (["a", "b"].map(of_tenant), [(); 3].map(|()| Project::new()));
+            let (exported, built) = export(&quay, &one, &a, "cache").await;
+            assert!(exported.succeeded, "{}", exported.log);
+
+            let (_, of_b) = import(&quay, &one, &b, "cache").await;
+            assert_ne!(Some(of_b), built, "b has no cache yet");
+
+            let (of_a, built_by_a) = export(&quay, &other, &a, "cache").await;
+            let (of_b, built_by_b) = export(&quay, &another, &b, "cache").await;
+            assert!(of_a.succeeded && of_b.succeeded, "{} {}", of_a.log, of_b.log);
+            for (tenant, project, built) in [(&a, &other, built_by_a), (&b, &another, built_by_b)] {
+                let (_, imported) = import(&quay, project, tenant, "cache").await;
+                assert_eq!(Some(imported), built, "what {tenant} built, from its cache");
+            }
+        }
+    });
+}
+
+// The second tenant is told of none of the layers that the first one has sent, and sends them again.
+#[test]
+fn tenants_whose_layers_lie_in_one_place_export_and_import_each_their_own() {
+    run(async {
+        let grant = |tenant: &str| {
+            format!(
+                "[[access.grants]]\nwho = {{ issuer = \"ci\", tenant = \"{tenant}\" }}\nimages = [\"{tenant}/**\"]\n\
+                 allow = [\"read\", \"write\", \"create\"]\n"
+            )
+        };
+        let rest = format!("{}{}[profiles.default]\nstore = \"$/store\"\nlayout = \"shared\"\n", grant("a"), grant("b"));
+        let (quay, project) = (Quay::of("", false, &rest).await, Project::new());
+        for tenant in ["a", "b"] {
+            let (claims, cache) = (of_tenant(tenant), format!("{tenant}/app:cache"));
+            let (exported, built) = export(&quay, &project, &claims, &cache).await;
+            assert!(exported.succeeded, "{tenant}: {}", exported.log);
+
+            let (_, imported) = import(&quay, &project, &claims, &cache).await;
+
+            assert_eq!(Some(imported), built, "{tenant}: what was built, from its cache");
         }
     });
 }

@@ -23,6 +23,7 @@ mod serving;
 mod shared;
 mod soak;
 mod stand;
+mod tenants;
 mod world;
 
 use support::{broken_store, client};

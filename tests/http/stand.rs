@@ -76,13 +76,24 @@ impl Stand {
         authenticator: Authenticator,
     ) -> Self {
         let registry = Arc::new(registry);
-        let settling = Arc::clone(&registry);
         let profile = Profile::new("default".to_owned(), Arc::clone(&registry), anonymous);
+        Self::among(vec![profile], registry, store, grants, authenticator)
+    }
+
+    /// A server of `profiles`; `registry`, over `store`, is that of one of them.
+    pub fn among(
+        profiles: Vec<Profile>,
+        registry: Arc<Registry>,
+        store: Arc<dyn ObjectStore>,
+        grants: Grants,
+        authenticator: Authenticator,
+    ) -> Self {
+        let settling = Arc::clone(&registry);
         let mask = Mask::default();
         mask.add(&SECRET.into());
         let api = Api::new(Profiles::new([]), Hosts::new(["longshore.test".to_owned()]), Metrics::new(10));
         let api = Arc::new(api.with_mask(mask));
-        api.put_in_force(Profiles::new([Arc::new(profile)]).with_grants(grants), authenticator);
+        api.put_in_force(Profiles::new(profiles.into_iter().map(Arc::new)).with_grants(grants), authenticator);
         let ((listener, address), (admin_listener, admin)) = (listen(), listen());
         let listeners = vec![(listener, Entrance::Registry(None)), (admin_listener, Entrance::Admin)];
         let limits = Limits { connections: 64, drain: PATIENCE };
