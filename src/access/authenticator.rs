@@ -248,3 +248,49 @@ impl Default for Authenticator {
         Self::new(Vec::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use async_trait::async_trait;
+
+    use super::super::tokens::{Fetch, Trust};
+    use super::*;
+
+    /// Nobody is asked.
+    struct Nobody;
+
+    #[async_trait]
+    impl Fetch for Nobody {
+        async fn get(&self, url: &str, _: Option<&Trust>) -> Result<Vec<u8>, String> {
+            panic!("{url}")
+        }
+    }
+
+    fn authenticator(issuer: &str) -> Authenticator {
+        let issuer = Issuer {
+            name: issuer.into(),
+            url: "https://ci.example".into(),
+            audiences: Vec::new(),
+            algorithms: Vec::new(),
+            require: BTreeMap::new(),
+            session: Duration::ZERO,
+            keys: None,
+            trust: None,
+        };
+        let passes = Passes::new("https://a".into(), &["a key of thirty-two bytes, or so".into()]);
+        let ring = KeyRing::new(Arc::new(Nobody));
+        Authenticator::new(Vec::new()).with_issuers(vec![issuer], &ring).with_passes(Some(passes))
+    }
+
+    #[tokio::test]
+    async fn a_pass_of_a_job_counts_while_its_issuer_does() {
+        let identity = Identity::Issued { issuer: "ci".into(), claims: Arc::default() };
+        let (pass, _) = authenticator("ci").pass(&Known::always(identity.clone()), Scope::default()).unwrap();
+        for (issuer, expected) in [("ci", Ok(identity)), ("other", Err(Unidentified::Refused))] {
+            let known = authenticator(issuer).identify(&Presented::Token(pass.clone())).await;
+            assert_eq!(known.map(|known| known.identity), expected, "{issuer}");
+        }
+    }
+}

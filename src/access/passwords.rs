@@ -288,14 +288,16 @@ mod tests {
                 tokio::spawn(async move { passwords.check("alice", &guess.to_string().into(), stranger).await })
             })
             .collect();
-        tokio::task::yield_now().await;
+        while flood.iter().filter(|guess| guess.is_finished()).count() < 40 {
+            tokio::task::yield_now().await;
+        }
 
         // Somebody else's first time, and the stranger's neighbour, who was right before.
         assert!(of_alice(elsewhere).await.unwrap().identity.is_some());
         let bob = passwords.check("bob", &"right".into(), stranger).await.unwrap();
         assert!(bob.identity.is_some() && bob.is_news);
         let done = flood.iter().filter(|guess| guess.is_finished()).count();
-        assert!(done < 50 + 100, "they have waited for {done}, of which 50 were turned away at once");
+        assert!(done < 50 + 40, "they have waited for {done}, of which 50 were turned away at once");
 
         let answers = futures_util::future::join_all(flood).await;
         let crowded = answers.iter().filter(|answer| matches!(answer, Ok(Err(Crowded)))).count();

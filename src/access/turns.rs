@@ -83,3 +83,31 @@ fn network(address: IpAddr) -> IpAddr {
         address @ IpAddr::V4(_) => address,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_many_addresses_has_one_line() {
+        let of = |address: &str| network(address.parse().unwrap());
+
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    }
+
+    #[tokio::test]
+    async fn lines_in_which_nobody_is_are_forgotten() {
+        let turns = Turns::new();
+        for last in 0..100 {
+            drop(turns.of_one_from([192, 0, 2, last].into()).await);
+        }
+
+        let turn = turns.of_one_from([192, 0, 2, 200].into()).await;
+
+        assert_eq!(turns.lines.lock().unwrap().len(), 1);
+        drop(turn);
+    }
+}

@@ -20,6 +20,9 @@ use crate::store::StoreError;
 pub(super) enum ApiError {
     #[error("no such endpoint")]
     NotFound,
+    /// A path that would be another one if it were decoded.
+    #[error("no such endpoint")]
+    Encoded,
     #[error("this endpoint answers {0}")]
     MethodNotAllowed(&'static str),
     #[error("the request's headers have more than {limit} bytes")]
@@ -94,12 +97,17 @@ impl From<Refused> for ApiError {
 }
 
 impl ApiError {
+    /// Whether what was asked for is called in a way in which nothing can be.
+    pub(super) fn is_about_a_name(&self) -> bool {
+        matches!(self, Self::Encoded | Self::Name(_) | Self::Reference(_) | Self::Digest(_))
+    }
+
     fn status_and_code(&self) -> (StatusCode, ErrorCode) {
         use ErrorCode as Code;
         use RegistryError as R;
         use StatusCode as S;
         match self {
-            Self::NotFound => (S::NOT_FOUND, Code::Unsupported),
+            Self::NotFound | Self::Encoded => (S::NOT_FOUND, Code::Unsupported),
             Self::MethodNotAllowed(_) => (S::METHOD_NOT_ALLOWED, Code::Unsupported), // code-13
             Self::HeadersTooLarge { .. } => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::Unsupported),
             Self::UnknownHost { .. } => (S::MISDIRECTED_REQUEST, Code::Denied),

@@ -219,10 +219,13 @@ impl Api {
         if let Some(answer) = self.state(&route) {
             return Ok(answer);
         }
-        let known = admitted.inspect_err(|error| {
+        let turned_away = |error: &ApiError| {
             let is_routine = !in_force.authenticator.is_offered();
             audit::turned_away(route.as_ref().ok(), error, is_routine).iter().for_each(|line| self.audit.tell(line));
-        })?;
+        };
+        let known = admitted.inspect_err(turned_away)?;
+        // Who writes names otherwise may be after those of others.
+        route.as_ref().err().filter(|error| error.is_about_a_name()).into_iter().for_each(turned_away);
         match (entrance, route?) {
             (Entrance::Admin, Route::Metrics) => Ok(self.metrics()),
             (Entrance::Admin, _) => Err(ApiError::NotFound),

@@ -6,6 +6,7 @@
 mod support;
 
 mod access;
+mod attacks;
 mod audit;
 mod config;
 mod explain;

@@ -170,7 +170,7 @@ async fn who_shows_a_certificate_is_known_by_it_and_an_expired_one_is_refused() 
     let other = authority.certify("other", "URI:spiffe://ci/other", false);
     let expired = authority.certify("expired", "DNS:builder-1.ci", true);
     let foreign = stranger.certify("foreign", "DNS:builder-1.ci", false);
-    let password = format!("Basic {}", BASE64.encode(b"alice:right"));
+    let [password, wrong] = ["alice:right", "alice:wrong"].map(|text| format!("Basic {}", BASE64.encode(text.as_bytes())));
 
     for (what, certificate, authorization, expected) in [
         ("nothing", None, None, 401),
@@ -178,6 +178,7 @@ async fn who_shows_a_certificate_is_known_by_it_and_an_expired_one_is_refused() 
         ("a certificate", Some(&builder), None, 404),
         ("a certificate of another name", Some(&other), None, 404),
         ("a certificate and a password", Some(&other), Some(password.as_str()), 404),
+        ("a certificate and a wrong password", Some(&builder), Some(wrong.as_str()), 401),
     ] {
         for version in BOTH {
             let status = stage.ask(&authority.client(certificate, &[version]), authorization).await;

@@ -1,7 +1,8 @@
 //! Tokens that a CI system vouches for jobs by, and those of others.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,15 +55,15 @@ allow = ["read"]
 "#;
 
 /// A Longshore that believes an issuer.
-struct Stage {
-    longshore: Longshore,
+pub struct Stage {
+    pub longshore: Longshore,
     url: String,
     folder: TempDir,
 }
 
 impl Stage {
     /// One that believes the issuer at `url`, of which it has the keys; or where there are none, asks for them.
-    async fn start(url: &str, keys: Option<Value>, more: &str) -> Self {
+    pub async fn start(url: &str, keys: Option<Value>, more: &str) -> Self {
         let folder = scratch("tokens");
         let (config, jwks) = (folder.path().join("config.toml"), folder.path().join("jwks.json"));
         let keys = keys.map(|keys| {
@@ -77,12 +78,13 @@ impl Stage {
             store.display()
         );
         fs::write(&config, text).expect("it is written");
+        fs::set_permissions(&config, Permissions::from_mode(0o600)).expect("it is ours");
         let launch = Launch::bare(&["--config", config.to_str().expect("plain"), "--log-level", "trace"]).listening();
         Self { longshore: launch.start().await, url: url.to_owned(), folder }
     }
 
     /// What a job of `git_ref` says.
-    fn claims(&self, git_ref: &str) -> Value {
+    pub fn claims(&self, git_ref: &str) -> Value {
         json!({
             "iss": self.url, "aud": "longshore", "sub": format!("repo:org/app:ref:{git_ref}"), "repository": "org/app",
             "repository_owner": "org", "ref": git_ref, "iat": now(), "nbf": now(), "exp": now() + 300,
@@ -101,7 +103,7 @@ impl Stage {
     }
 
     /// Pushes a cache of BuildKit's as `tag`.
-    async fn push(&self, authorization: &str, tag: &str) -> Answer {
+    pub async fn push(&self, authorization: &str, tag: &str) -> Answer {
         let config = "{}";
         let digest = longshore::oci::Digest::sha256(config.as_bytes());
         let blob = self.ask(authorization, &format!("POST /v2/org/app/blobs/uploads/?digest={digest}"), config).await;
@@ -285,6 +287,34 @@ async fn a_session_outlasts_its_token_and_no_longer() {
         let forever = signer.token(&with(&stage.claims("refs/heads/main"), json!({"iat": null, "exp": now() - 200})));
         assert_eq!(stage.status(&forever).await, 401, "it does not say when it was issued");
     }
+}
+
+#[tokio::test]
+async fn each_algorithm_is_verified_where_the_issuer_is_to_sign_by_it_and_no_other_is() {
+    let signers = ["RS256", "PS256", "ES256", "ES384", "EdDSA"].map(Signer::by);
+    let keys: Value = signers.iter().map(Signer::jwk).collect();
+    for allowed in &signers {
+        let algorithms = format!("algorithms = [\"{}\"]\n", allowed.algorithm());
+        let stage = Stage::start("https://ci.example", Some(keys.clone()), &algorithms).await;
+        for signer in &signers {
+            let expected = if signer.algorithm() == allowed.algorithm() { 200 } else { 401 };
+            let status = stage.status(&signer.token(&stage.claims("refs/heads/main"))).await;
+            assert_eq!(status, expected, "{} where {} is taken", signer.algorithm(), allowed.algorithm());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_accepted_is_not_when_its_time_is_over() {
+    let signer = Signer::new("k");
+    let stage = Stage::start("https://ci.example", Some(json!([signer.jwk()])), "").await;
+    // Clocks may be a minute apart.
+    let claims = with(&stage.claims("refs/heads/main"), json!({"iat": now() - 300, "nbf": null, "exp": now() - 57}));
+    let token = signer.token(&claims);
+
+    assert_eq!(stage.status(&token).await, 200);
+
+    eventually("it is over", SOON, || async { (stage.status(&token).await == 401).then_some(()) }).await;
 }
 
 /// An issuer that publishes `keys`.

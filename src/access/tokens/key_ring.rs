@@ -4,7 +4,6 @@
 //! whose key is known. They are asked for one at a time, and for the sake of a
 //! key that is not known once a minute at most: anybody can make up names.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -44,7 +43,7 @@ pub type Trust = Arc<[u8]>;
 /// The keys of all issuers that publish them, which outlive a change of the settings.
 pub struct KeyRing {
     fetch: Arc<dyn Fetch>,
-    published: Mutex<HashMap<(String, Option<Trust>), Arc<Published>>>,
+    published: Mutex<Vec<Arc<Published>>>,
 }
 
 /// The keys that one issuer publishes.
@@ -80,11 +79,14 @@ impl KeyRing {
     /// The keys that the issuer at `url` publishes, who may be known by `trust`. Nothing is asked yet.
     pub(super) fn of(&self, url: &str, trust: Option<&Trust>) -> Arc<Published> {
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || {
-            let (fetch, turn) = (Arc::clone(&self.fetch), Arc::default());
-            Arc::new(Published { issuer: url.to_owned(), trust: trust.cloned(), fetch, held: Mutex::default(), turn })
-        };
-        Arc::clone(published.entry((url.to_owned(), trust.cloned())).or_insert_with(new))
+        let known = published.iter().find(|known| known.issuer == url && known.trust.as_ref() == trust);
+        if let Some(known) = known {
+            return Arc::clone(known);
+        }
+        let (fetch, turn) = (Arc::clone(&self.fetch), Arc::default());
+        let new = Arc::new(Published { issuer: url.to_owned(), trust: trust.cloned(), fetch, held: Mutex::default(), turn });
+        published.push(Arc::clone(&new));
+        new
     }
 }
 

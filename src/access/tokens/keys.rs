@@ -89,3 +89,88 @@ impl Key {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::BASE64URL_NOPAD;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A public key on Ed25519 (RFC 8037, "A.2. Ed25519 Public Key"), with `more` beside it.
+    fn key(more: Value) -> Value {
+        let mut key = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        key
+    }
+
+    fn set(keys: &[Value]) -> Result<KeySet, InvalidKeySet> {
+        KeySet::parse(json!({"keys": keys}).to_string().as_bytes())
+    }
+
+    /// The place of the key that a token with this header says it is signed with.
+    fn found(set: &KeySet, header: &Value) -> Option<usize> {
+        let text = format!("{}.e30.AA", BASE64URL_NOPAD.encode(header.to_string().as_bytes()));
+        let key = set.find(&Token::parse(&text).unwrap())?;
+        set.0.iter().position(|own| std::ptr::eq(own, key))
+    }
+
+    #[test]
+    fn a_key_is_for_what_it_says_and_its_kind_can_do() {
+        let rsa = |more: Value| {
+            let mut rsa = json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"});
+            rsa.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            rsa
+        };
+        for (key, expected) in [
+            (key(json!({})), "EdDSA"),
+            (key(json!({"alg": "EdDSA", "use": "sig"})), "EdDSA"),
+            (key(json!({"alg": "ES256"})), ""),
+            (key(json!({"alg": "HS256"})), ""),
+            (key(json!({"use": "enc"})), ""),
+            (key(json!({"kid": 1})), ""),
+            (key(json!({"crv": "P-256"})), ""),
+            (json!({"kty": "oct", "k": "AAAA"}), ""),
+            (json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}), "ES256"),
+            (json!({"kty": "EC", "crv": "P-384", "x": "AA", "y": "AA"}), "ES384"),
+            (json!({"kty": "EC", "crv": "P-521", "x": "AA", "y": "AA"}), ""),
+            (json!({"kty": "EC", "crv": "P-256", "x": "AA"}), ""),
+            (rsa(json!({})), "RS256 RS384 RS512 PS256 PS384 PS512"),
+            (rsa(json!({"alg": "PS256"})), "PS256"),
+            (rsa(json!({"alg": "RSA-OAEP"})), ""),
+            (rsa(json!({"n": "?"})), ""),
+        ] {
+            let read = Key::read(&key).map_or(Vec::new(), |key| key.algorithms);
+            let algorithms: Vec<_> = read.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+            assert_eq!(algorithms.join(" "), expected, "{key}");
+        }
+        assert_eq!(set(&[json!({"kty": "oct", "k": "AAAA"})]), Err(InvalidKeySet::Unusable));
+        assert_eq!(set(&vec![key(json!({})); MAX_KEYS + 1]), Err(InvalidKeySet::Form));
+    }
+
+    #[test]
+    fn a_token_is_signed_with_the_key_that_it_names_or_the_only_one_that_fits() {
+        let ec = |kid: &str| json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": kid});
+        let of_one = set(&[key(json!({"kid": "a"})), ec("b")]).unwrap();
+        let of_two = set(&[key(json!({"kid": "a"})), ec("b"), ec("c")]).unwrap();
+        for (keys, header, expected) in [
+            (&of_one, json!({"alg": "ES256", "kid": "b"}), Some(1)),
+            (&of_one, json!({"alg": "ES256", "kid": "a"}), None),
+            (&of_one, json!({"alg": "ES384", "kid": "b"}), None),
+            (&of_one, json!({"alg": "ES256", "kid": "x"}), None),
+            (&of_one, json!({"alg": "ES256"}), Some(1)),
+            (&of_two, json!({"alg": "ES256", "kid": "c"}), Some(2)),
+            (&of_two, json!({"alg": "ES256"}), None),
+        ] {
+            assert_eq!(found(keys, &header), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn what_is_signed_with_a_shared_secret_is_not_even_looked_up() {
+        for algorithm in ["HS256", "HS384", "HS512"] {
+            let text = format!("{}.e30.AA", BASE64URL_NOPAD.encode(json!({"alg": algorithm}).to_string().as_bytes()));
+            assert_eq!(Token::parse(&text).err(), Some(Refusal::Algorithm), "{algorithm}");
+        }
+    }
+}
