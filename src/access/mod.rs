@@ -103,9 +103,10 @@ impl Profile {
     }
 
     /// The repository `name`, to read from; `may_read` says which tags of which images may stand in for others.
-    fn readable(&self, name: &RepoName, may_read: impl Fn(&RepoName, &Tag) -> bool) -> Repository {
-        let stands_in = |other: &RepoName| self.repository(other).answering(self.rules.alone(other));
-        self.repository(name).answering(self.rules.answering(name, may_read, stands_in))
+    fn readable(&self, name: &RepoName, is_confined: bool, may_read: impl Fn(&RepoName, &Tag) -> bool) -> Repository {
+        let repository = |name: &RepoName| self.repository(name).confined(is_confined);
+        let stands_in = |other: &RepoName| repository(other).answering(self.rules.alone(other));
+        repository(name).answering(self.rules.answering(name, may_read, stands_in))
     }
 
     fn repository(&self, name: &RepoName) -> Repository {
@@ -117,8 +118,9 @@ impl Profile {
         Standing::new(grants, self.anonymous, identity, image).with_separator(self.rules.separator(image))
     }
 
-    fn writable(&self, name: &RepoName) -> WritableRepository {
-        self.registry.writable_repository(self.kept_as(name)).called(name.clone()).answering(self.rules.alone(name))
+    fn writable(&self, name: &RepoName, is_confined: bool) -> WritableRepository {
+        let repository = self.registry.writable_repository(self.kept_as(name)).called(name.clone());
+        repository.answering(self.rules.alone(name)).confined(is_confined)
     }
 
     /// The image that `name` is kept as.

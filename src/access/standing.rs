@@ -6,6 +6,7 @@ use super::Access;
 use super::grant::{Grant, Part, Verb};
 use super::grants::Grants;
 use super::identity::Identity;
+use super::text_pattern::TextPattern;
 use crate::oci::{RepoName, Tag};
 
 /// What stands between a tag and the part of it that one job pushes.
@@ -64,6 +65,13 @@ impl<'a> Standing<'a> {
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.everybody > Access::None || !self.grants.is_empty()
+    }
+
+    /// Whether they may read some tag of every image, whatever it is called.
+    #[must_use]
+    pub fn reads_all(&self) -> bool {
+        let is_of_all = |grant: &Grant| grant.allow.contains(&Verb::Read) && grant.images.iter().any(TextPattern::is_whatever);
+        self.everybody.includes(Verb::Read) || self.grants.iter().any(|(_, grant)| is_of_all(grant))
     }
 
     /// Whether `verb` may be done with `part`.
@@ -157,7 +165,6 @@ mod tests {
 
     use super::*;
     use crate::access::identity::Who;
-    use crate::access::text_pattern::TextPattern;
 
     const READ: &[Verb] = &[Verb::Read];
     const WRITE: &[Verb] = &[Verb::Read, Verb::Write];

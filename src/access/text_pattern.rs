@@ -143,6 +143,12 @@ impl TextPattern {
         ["*", ANY_COMPONENTS].contains(&&*self.text)
     }
 
+    /// Whether it means every text there is.
+    #[must_use]
+    pub fn is_whatever(&self) -> bool {
+        *self.text == *ANY_COMPONENTS
+    }
+
     /// The claims that stand in it.
     pub fn claims(&self) -> impl Iterator<Item = &str> {
         let pieces = self.components.iter().flat_map(|component| match component {

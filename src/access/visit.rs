@@ -217,7 +217,7 @@ impl<'a> Visit<'a> {
 
     fn delete(&self, part: Part<'_>, object: impl Fn() -> String) -> Result<WritableRepository, Denied> {
         match self.standing.rule(Verb::Delete, part) {
-            Ruling::Allowed(_) => Ok(self.profile.writable(&self.image)),
+            Ruling::Allowed(_) => Ok(self.profile.writable(&self.image, self.is_confined())),
             Ruling::Instead(_) | Ruling::Denied => Err(self.denied(Verb::Delete, object())),
         }
     }
@@ -227,12 +227,19 @@ impl<'a> Visit<'a> {
     /// Who may push asks first what is there: a refusal would fail a push that is allowed.
     fn look(&self, part: Part<'_>, verb: Verb, object: impl Fn() -> String) -> Result<Repository, Denied> {
         match self.standing.rule(Verb::Read, part) {
-            Ruling::Allowed(_) => Ok(self.profile.readable(&self.image, |image, tag| self.may_read_of(image, tag))),
+            Ruling::Allowed(_) => {
+                Ok(self.profile.readable(&self.image, self.is_confined(), |image, tag| self.may_read_of(image, tag)))
+            }
             Ruling::Instead(_) => Err(Denied::Absent(object())),
             Ruling::Denied if self.standing.rule(Verb::Write, part) != Ruling::Denied => Err(Denied::Absent(object())),
             Ruling::Denied if self.standing.is_known() => Err(self.denied(verb, object())),
             Ruling::Denied => Err(self.denied(Verb::Read, object())),
         }
+    }
+
+    /// Whether blobs of other images are none of the client's business, and lie where those of this one do.
+    fn is_confined(&self) -> bool {
+        self.profile.registry.shares_blobs() && !self.standing.reads_all()
     }
 
     /// What comes of doing `verb` with all that a push names.
@@ -247,7 +254,7 @@ impl<'a> Visit<'a> {
 
     fn destination(&self, ruling: Ruling<'_>, verb: Verb, object: impl Fn() -> String) -> Result<Destination, Denied> {
         match ruling {
-            Ruling::Allowed(_) => Ok(Destination::Kept(self.profile.writable(&self.image))),
+            Ruling::Allowed(_) => Ok(Destination::Kept(self.profile.writable(&self.image, self.is_confined()))),
             Ruling::Instead(_) => Ok(Destination::Discarded(self.denied(verb, object()))),
             Ruling::Denied => Err(self.denied(verb, object())),
         }

@@ -120,7 +120,7 @@ pub(super) fn turned_away<'a>(route: Option<&Route>, error: &ApiError, is_routin
         ApiError::PlainHttp | ApiError::Unauthorized { unknown: Unknown::Malformed, .. } => {
             Some(not_taken("an Authorization header", &error.to_string()))
         }
-        ApiError::Unauthorized { .. } => None,
+        ApiError::Unauthorized { .. } | ApiError::Crowded(_) => None,
         _ => {
             let object = match route {
                 Some(Route::Repository(name, endpoint)) => Some((name, endpoint.action())),

@@ -1,9 +1,7 @@
 //! Where things lie in a profile's store, and what `type=s3` clients of BuildKit have in the same one.
 
-use super::Profile;
 use super::layers::{Layers, Source};
 use super::setting::{BUCKET, LAYOUT, S3_BLOBS, S3_MANIFESTS, S3_NAME, S3_TAG, S3_WRITE, SSE_CUSTOMER_KEY, Setting};
-use crate::access::Grant;
 use crate::buildkit::S3Name;
 use crate::oci::Tag;
 
@@ -82,20 +80,6 @@ pub fn s3_clients(layers: &mut Layers, layout: Option<&Layout>) -> Option<S3Clie
     Some(S3Clients { name, tag, write: write.unwrap_or(are_gocdnexts) })
 }
 
-/// Warns of grants that tell images apart whose layers nothing does.
-pub fn warn_of_shared_layers(grants: &[Grant], profiles: &[Profile], warnings: &mut Vec<String>) {
-    let is_of_all = |grant: &Grant| grant.images.iter().any(|pattern| pattern.as_str() == "**");
-    if grants.iter().all(is_of_all) {
-        return;
-    }
-    for profile in profiles.iter().filter(|profile| profile.layout != Layout::Image) {
-        warnings.push(format!(
-            "profile {} has the layout \"shared\": who may pull one image may pull the layers of any other, by their digests, whatever grants say",
-            profile.name
-        ));
-    }
-}
-
 /// Whether the bucket is the one that gocdnext names.
 fn is_gocdnexts(layers: &Layers) -> bool {
     layers.source(&BUCKET) == Some(Source::Gocdnext)
@@ -170,21 +154,6 @@ mod tests {
 
         assert!(matches!(layout, Layout::Shared { .. }));
         assert!(s3_clients.as_ref().is_some_and(|clients| clients.write));
-    }
-
-    #[test]
-    fn who_grants_image_by_image_is_warned_that_layers_are_not_kept_apart() {
-        let warned = |layout: &str, images: &str| {
-            let file = format!(
-                "[access]\nanonymous = \"none\"\n[[access.grants]]\nwho = \"anyone\"\n\
-                 images = [\"{images}\"]\nallow = [\"read\"]\n[profiles.default]\nstore = \"/dir\"\nlayout = \"{layout}\"\n"
-            );
-            let warnings = loaded(&[], &[], &file).unwrap().warnings;
-            warnings.iter().any(|warning| warning.contains("may pull the layers of any other"))
-        };
-
-        assert!(warned("shared", "org/**"));
-        assert!(!warned("image", "org/**") && !warned("shared", "**"));
     }
 
     #[test]

@@ -172,7 +172,6 @@ fn read(sources: &Sources, purpose: Purpose<'_>) -> Result<(Config, Gathered), P
             if let Some(server) = server.as_ref().filter(|_| profiles.len() == stated.len()) {
                 people::warn_of_no_profile(&people.grants, &profiles, &server.listeners, &mut warnings);
                 tenants::tell_apart(&mut layers, &profiles, &server.listeners, &mut warnings);
-                layout::warn_of_shared_layers(&people.grants, &profiles, &mut warnings);
             }
             access::anonymous(&mut layers, server.iter().chain(in_force), &kinds, has_people)
         }

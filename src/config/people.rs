@@ -224,7 +224,7 @@ impl People {
         };
         match &grant.who {
             Who::User { .. } if !self.users.iter().any(is_one) => Some("no user is so".into()),
-            Who::Certified(_) if !takes_certificates => {
+            Who::Certified(_) | Who::Subject(_) if !takes_certificates => {
                 Some("no listener has a client_ca whose certificates could be shown".into())
             }
             _ => {
@@ -368,7 +368,7 @@ pub mod tests {
             ),
             (format!("[server]\nlisten = [\"192.0.2.1:80\"]\n[access]\nallow_plain_http = true\n{grant}"), None),
             (format!("[server]\nlisten = [\"127.0.0.1:80\"]\n{grant}"), None),
-            (format!("{grant}[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n"), Some("profile default has the layout")),
+            (format!("{grant}[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n"), None),
             ("[profiles.default]\nstore = \"/x\"\nlayout = \"shared\"\n".into(), None),
         ] {
             let warnings = of(&text).unwrap().warnings.join("\n");
@@ -411,6 +411,7 @@ pub mod tests {
                 Some("no profile has such images"),
             ),
             (grant("{ certificate = \"x\" }", "images = [\"a\"]"), Some("no listener has a client_ca")),
+            (grant("{ subject = \"CN=x\" }", "images = [\"a\"]"), Some("no listener has a client_ca")),
             (grant("\"anyone\"", "images = [\"b/c\"]\n[profiles.team]\nimages = [\"b/**\"]\nstore = \"/x\""), None),
             (users.to_owned(), Some("there are users or issuers, but no access.grants")),
             (format!("{users}[access.groups]\nops = [\"bob\"]"), Some("access.groups.ops names bob, who has no password here")),

@@ -46,8 +46,9 @@ impl Repository {
     /// blob that could be removed before the push has come to its end.
     pub async fn stat_blob(&self, digest: &Digest, asker: Asker) -> Option<u64> {
         let finding = async {
-            match self.find_blob(digest, asker).await?.filter(|found| can_be(digest, found.size)) {
-                Some(found) => Ok(self.keep_young(digest, found).await.map(|found| found.size)),
+            let found = if self.holds(digest, asker).await? { self.find_blob(digest, asker).await? } else { None };
+            match found.filter(|found| can_be(digest, found.size)) {
+                Some(found) => Ok::<_, RegistryError>(self.keep_young(digest, found).await.map(|found| found.size)),
                 // Who is no importer asks before a push, more often than not, and reads what was made here without asking.
                 None if asker != Asker::Import => Ok(None),
                 None => {
@@ -56,7 +57,7 @@ impl Repository {
                 }
             }
         };
-        match tokio::time::timeout(self.patience().push, finding).await.unwrap_or_else(|_| Err(late())) {
+        match tokio::time::timeout(self.patience().push, finding).await.unwrap_or_else(|_| Err(late().into())) {
             Ok(size) => size,
             Err(error) => {
                 let cause = std::error::Error::source(&error);
@@ -79,28 +80,39 @@ impl Repository {
         range: Option<ByteRange>,
         asker: Asker,
     ) -> Result<Option<Blob>, RegistryError> {
-        let kept = self.registry.recent.find_blob(&self.image, digest).filter(|_| asker == Asker::Import);
-        if let Some(bytes) = kept {
+        let recent = &self.registry.recent;
+        let mut kept = self.with_others().filter_map(|repository| recent.find_blob(&repository.image, digest));
+        if let Some(bytes) = kept.next().filter(|_| asker == Asker::Import) {
             return Blob::of(bytes, range).map(Some);
         }
-        let key = self.keys.blob(digest);
-        let asked = self.index().asking();
-        let object = self.open_blob(&key, range).await?;
-        self.note_answer(digest, object.as_ref().map(|object| &object.meta), asked);
-        let own = self.blob(digest, key, object);
-        if own.is_some() {
-            return Ok(own);
+        if self.holds(digest, asker).await? {
+            let key = self.keys.blob(digest);
+            let asked = self.index().asking();
+            let object = self.open_blob(&key, range).await?;
+            self.note_answer(digest, object.as_ref().map(|object| &object.meta), asked);
+            let own = self.blob(digest, key, object);
+            if own.is_some() {
+                return Ok(own);
+            }
         }
-        let derived = (self, self.keys.derived(digest));
-        let others = self.answering.others().into_iter().map(|other| (other, other.keys.blob(digest)));
-        for (repository, key) in std::iter::once(derived).chain(others) {
-            let object = repository.open_blob(&key, range).await?;
-            let found = repository.blob(digest, key, object);
-            if found.is_some() {
-                return Ok(found);
+        let derived = self.read_blob_at(self.keys.derived(digest), digest, range).await?;
+        if derived.is_some() {
+            return Ok(derived);
+        }
+        for other in self.answering.others() {
+            if other.holds(digest, asker).await?
+                && let Some(found) = other.read_blob_at(other.keys.blob(digest), digest, range).await?
+            {
+                return Ok(Some(found));
             }
         }
         Ok(None)
+    }
+
+    /// The blob `digest`, or the part of it in `range`, if it is at `key`.
+    async fn read_blob_at(&self, key: Key, digest: &Digest, range: Option<ByteRange>) -> Result<Option<Blob>, RegistryError> {
+        let object = self.open_blob(&key, range).await?;
+        Ok(self.blob(digest, key, object))
     }
 
     /// What is at `key`, or the part of it in `range`.
@@ -195,6 +207,7 @@ impl WritableRepository {
         upload.finish(sha256(digest)).await?;
         writing.succeeded();
         self.note_written(digest, size, asked);
+        self.claim(digest).await?;
         if let Some(config) = overheard.config() {
             self.registry.recent.keep_blob(&self.image, digest, &config, removals);
         }
@@ -213,7 +226,11 @@ impl WritableRepository {
     pub async fn mount_blob(&self, digest: &Digest, from: &Repository) -> Result<bool, RegistryError> {
         let source = from.keys.blob(digest);
         if source == self.keys.blob(digest) {
-            return Ok(self.stat_blob(digest, Asker::Push).await.is_some());
+            let is_there = from.stat_blob(digest, Asker::Push).await.is_some();
+            if is_there {
+                self.claim(digest).await?;
+            }
+            return Ok(is_there);
         }
         let found = self.store().head(&source, self.patience().push).await?;
         let is_fit = |meta: &ObjectMeta| meta.size <= LARGEST_MOUNT && !self.registry.corrupt.is_bad(&source, &meta.etag);
@@ -237,6 +254,7 @@ impl WritableRepository {
         if is_copied {
             writing.succeeded();
             self.note_written(digest, size, asked);
+            self.claim(digest).await?;
         }
         Ok(is_copied)
     }

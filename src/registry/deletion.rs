@@ -116,6 +116,7 @@ impl WritableRepository {
         }
         let (key, deleted) = (self.keys.manifest(digest), format!("{DELETED}{}", stored.bytes.len()));
         self.store().put(&key, Bytes::new(), &deleted, self.patience().bytes).await?;
+        self.registry.holdings.forget(&self.image);
         // A push that had written it may have announced it after the looks above.
         match read {
             Some(manifest) if self.is_announced(stored, referrer.as_ref()).await? => {

@@ -9,6 +9,7 @@
 //! <image>/_oci/referrers/<subject>/<referrer>   a descriptor of the referrer
 //! <image>/_oci/uploads/<id>/<offset>    a piece of a chunked upload
 //! <image>/_oci/uploads/<id>/ended       what became of it
+//! <image>/_oci/claims/sha256:<hex>      empty: a blob was sent to this image (only where blobs lie in one place, see below)
 //! ```
 //!
 //! That is [`Layout::Image`]. In [`Layout::Shared`] the blobs of all images lie
@@ -96,6 +97,26 @@ impl ImageKeys {
     /// Where a manifest is by its digest.
     pub(super) fn manifest(&self, digest: &Digest) -> Key {
         self.key(&format!("_oci/manifests/{digest}"))
+    }
+
+    /// What the keys of all manifests by digest begin with.
+    pub(super) fn manifests(&self) -> String {
+        format!("{}/_oci/manifests/", self.image)
+    }
+
+    /// What says that a blob that others may have too was sent to this image.
+    pub(super) fn claim(&self, digest: &Digest) -> Key {
+        self.key(&format!("_oci/claims/{digest}"))
+    }
+
+    /// What the keys of all that say so begin with.
+    pub(super) fn claims(&self) -> String {
+        format!("{}/_oci/claims/", self.image)
+    }
+
+    /// Whether `key` is one of those.
+    pub(super) fn is_claim(&self, key: &Key) -> bool {
+        key.as_str().strip_prefix(&self.claims()).is_some_and(|digest| digest.parse::<Digest>().is_ok())
     }
 
     /// Where a manifest or config is that was made here.

@@ -112,7 +112,9 @@ impl Repository {
         match reference {
             Reference::Tag(tag) => self.in_time(self.read_answer(tag, asker)).await,
             Reference::Digest(digest) => {
-                let kept = self.registry.recent.find(&self.image, digest).filter(|_| asker == Asker::Import);
+                let recent = &self.registry.recent;
+                let mut kept = self.with_others().filter_map(|repository| recent.find(&repository.image, digest));
+                let kept = kept.next().filter(|_| asker == Asker::Import);
                 if kept.is_some() { Ok(kept) } else { self.in_time(self.read_known(digest)).await }
             }
         }
@@ -121,8 +123,8 @@ impl Repository {
     async fn read_known(&self, digest: &Digest) -> Result<Option<StoredManifest>, RegistryError> {
         for Place { repository, key, is_derived } in self.places_of(digest) {
             let found = repository.fetch_known(&key, digest, self.patience().pull).await?;
-            if found.is_some() {
-                repository.mark_unless(is_derived, digest);
+            if let Some(manifest) = &found {
+                repository.note_use_of(manifest, is_derived);
                 return Ok(found);
             }
         }
@@ -140,6 +142,14 @@ impl Repository {
         let others = self.answering.others().into_iter();
         places.extend(others.map(|other| Place { repository: other, key: pushed(other), is_derived: false }));
         places
+    }
+
+    /// Notes that a manifest was read; what was made here goes with what it was made of.
+    fn note_use_of(&self, manifest: &StoredManifest, is_derived: bool) {
+        self.mark_unless(is_derived, &manifest.digest);
+        if !is_derived {
+            self.note_evidence(manifest);
+        }
     }
 
     /// Notes that a manifest is used; what was made here goes with what it was made of.
@@ -194,7 +204,9 @@ impl Repository {
             Some(media_type) => (media_type.to_owned(), Algorithm::Sha512),
             None => (meta.content_type.clone(), Algorithm::Sha256),
         };
-        Ok(Some((StoredManifest { digest: Digest::of(algorithm, &bytes), media_type, bytes }, meta)))
+        let manifest = StoredManifest { digest: Digest::of(algorithm, &bytes), media_type, bytes };
+        self.note_evidence(&manifest);
+        Ok(Some((manifest, meta)))
     }
 
     /// The manifest `digest` at `key`.
@@ -298,6 +310,7 @@ impl WritableRepository {
             let _turn = self.registry.turns.to_write(&key).await;
             self.store().put(&key, bytes.clone(), &content_type, self.patience().bytes).await?;
         }
+        self.note_evidence(&StoredManifest { digest, media_type: manifest.media_type.to_string(), bytes: bytes.clone() });
         let is_tagged = own.is_some() || !tags.is_empty();
         // Who deletes it meanwhile takes it off its subject's list: that was seen there, or is seen here. What a tag
         // announces stays without a look.
@@ -331,6 +344,10 @@ impl WritableRepository {
     }
 
     async fn require_content(&self, manifest: &Manifest) -> Result<(), RegistryError> {
+        let unshown = self.unshown(manifest).await?;
+        if !unshown.is_empty() {
+            return Err(RegistryError::ManifestBlobUnknown(unshown));
+        }
         let missing = match &manifest.kind {
             _ if manifest.is_cache() => return Ok(()),
             ManifestKind::Opaque => return Ok(()),

@@ -11,6 +11,7 @@ mod deletion;
 mod discard;
 mod error;
 mod exports;
+mod holdings;
 mod index;
 mod keys;
 mod manifests;
@@ -45,6 +46,7 @@ use crate::oci::RepoName;
 use crate::store::{Cause, Clock, Key, ObjectMeta, ObjectStore, StoreError};
 use corrupt::Corrupt;
 use exports::Exports;
+use holdings::Holdings;
 use index::Index;
 use keys::ImageKeys;
 use recent::Recent;
@@ -96,6 +98,7 @@ pub struct Registry {
     /// Turns at reading the pieces of uploads back.
     read_backs: Arc<Semaphore>,
     corrupt: Corrupt,
+    holdings: Holdings,
     answers: answers::Memory,
     /// Turns at working on caches.
     answering: Arc<Semaphore>,
@@ -181,6 +184,7 @@ impl Registry {
             sessions: Sessions::default(),
             read_backs: Arc::new(Semaphore::new(uploads::READ_BACKS_AT_ONCE)),
             corrupt: Corrupt::default(),
+            holdings: Holdings::default(),
             answers: answers::Memory::default(),
             answering: answers::permits(),
             sweeps: Sweeps::default(),
@@ -223,13 +227,19 @@ impl Registry {
     #[must_use]
     pub fn repository(self: &Arc<Self>, name: RepoName) -> Repository {
         let (keys, image, answering) = (ImageKeys::of(&name, &self.layout), name.clone(), Arc::default());
-        Repository { registry: Arc::clone(self), name, image, keys, answering }
+        Repository { registry: Arc::clone(self), name, image, keys, answering, is_confined: false }
     }
 
     /// The repository `name`, to write to; it need not exist.
     #[must_use]
     pub fn writable_repository(self: &Arc<Self>, name: RepoName) -> WritableRepository {
         WritableRepository(self.repository(name))
+    }
+
+    /// Whether the blobs of all images lie in one place.
+    #[must_use]
+    pub fn shares_blobs(&self) -> bool {
+        self.layout.shares_blobs()
     }
 
     /// Whether somebody seems to be in the middle of pushing: blobs came, their manifest has not.
@@ -265,6 +275,8 @@ pub struct Repository {
     keys: ImageKeys,
     /// How pulls of it are answered.
     answering: Arc<Answering>,
+    /// Whether only what it can be shown to have counts of the blobs that all images share.
+    is_confined: bool,
 }
 
 /// A repository, to read from and write to.
@@ -288,6 +300,11 @@ impl Repository {
     #[must_use]
     pub fn answering(self, answering: Answering) -> Self {
         Self { answering: Arc::new(answering), ..self }
+    }
+
+    /// This, and the other images that tags of it may be answered from.
+    fn with_others(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.answering.others())
     }
 
     fn store(&self) -> &dyn ObjectStore {

@@ -61,13 +61,15 @@ impl Repository {
         missing
     }
 
-    /// Which of `wanted` the store says by `until` that it does not have as a blob.
+    /// Which of `wanted` the store says by `until` that it does not have as a blob; and those that are none of this image's.
     ///
     /// What was seen within the last minute is there. Where there is more to ask
     /// about than one blob a listing is looked at first, so that only what that
     /// does not show is asked for.
     pub(super) async fn gone(&self, wanted: HashSet<Wanted>, until: Instant) -> HashSet<Wanted> {
-        let mut gone = Vec::new();
+        let unshown = self.unshown_by(wanted.iter().map(|wanted| wanted.digest).collect(), until).await;
+        let (unshown, wanted): (HashSet<_>, _) = wanted.into_iter().partition(|wanted| unshown.contains(&wanted.digest));
+        let mut gone = unshown.into_iter().collect();
         let looking = async {
             let mut unseen = self.unseen(wanted.clone());
             if unseen.len() > 1 {

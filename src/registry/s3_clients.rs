@@ -125,8 +125,9 @@ impl Repository {
                 None
             }
         };
-        if cache.is_none() {
-            disregarded.note(key, meta.etag);
+        match &cache {
+            Some(cache) => self.note_evidence_of_s3(cache.read.cache.blobs().keys()),
+            None => disregarded.note(key, meta.etag),
         }
         Ok(cache)
     }

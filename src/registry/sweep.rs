@@ -50,7 +50,7 @@ pub enum Sweep {
 /// What was left behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leftovers {
-    /// Pieces of chunked uploads, and the notes on how they ended.
+    /// Pieces of chunked uploads, the notes on how they ended, and on what came.
     pub pieces: usize,
     /// Uploads to the store that were begun and never finished.
     pub uploads: usize,
@@ -176,15 +176,26 @@ impl Repository {
 
     /// The pieces of uploads that are over, and what says so of them.
     async fn sweep_pieces(&self, sweep: Sweep) -> Result<usize, RegistryError> {
-        let (prefix, patience) = (self.keys.uploads(), self.patience().bytes);
+        let uploads = self.sweep_under(&self.keys.uploads(), sweep).await?;
+        // Where blobs lie apart nobody needs to claim any.
+        let claims = if self.registry.shares_blobs() { self.sweep_under(&self.keys.claims(), sweep).await? } else { 0 };
+        Ok(uploads + claims)
+    }
+
+    /// What lies under `prefix` and is over.
+    async fn sweep_under(&self, prefix: &str, sweep: Sweep) -> Result<usize, RegistryError> {
+        let patience = self.patience().bytes;
         let (mut swept, mut after) = (0, None);
         loop {
-            let page = self.store().list(&prefix, after.as_ref(), patience).await?;
+            let page = self.store().list(prefix, after.as_ref(), patience).await?;
             after = page.objects.last().map(|object| object.key.clone());
             let over = page.objects.into_iter().filter(|object| {
                 // Who names an upload says when it began, and may say anything.
                 let is_old = object.last_modified < a_day_ago();
-                self.keys.upload_of(&object.key).is_some_and(|id| is_old || id.is_over_for(LAST_CALL))
+                match self.keys.upload_of(&object.key) {
+                    Some(id) => is_old || id.is_over_for(LAST_CALL),
+                    None => is_old && self.keys.is_claim(&object.key),
+                }
             });
             let keys: Vec<_> = over.map(|object| object.key).collect();
             swept += keys.len();
@@ -422,6 +433,30 @@ mod tests {
         for key in &stays {
             assert!(has(&registry, key).await, "{key}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_says_that_a_blob_was_sent_goes_after_a_day() {
+        let late = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let is_late = Arc::clone(&late);
+        let then = move || {
+            SystemTime::now() - if is_late.load(std::sync::atomic::Ordering::Relaxed) { MAX_AGE / 2 } else { MAX_AGE * 2 }
+        };
+        let store = Arc::new(MemoryStore::with_clock(crate::store::Clock::new(then)));
+        let layout = Layout::Shared { blobs: "blobs/".into(), manifests: "manifests/".into() };
+        let registry = Arc::new(Registry::new(store, Patience::with_bytes(PATIENCE)).with_layout(layout));
+        let app = writable(&registry, "app");
+        let [old, young] = [b"old", b"new"].map(|content| app.keys.claim(&Digest::sha256(content)).to_string());
+        let other = "app/_oci/claims/other".to_owned();
+        for key in [&old, &other] {
+            put(&registry, key).await;
+        }
+        late.store(true, std::sync::atomic::Ordering::Relaxed);
+        put(&registry, &young).await;
+
+        assert_eq!(app.sweep(Sweep::Remove).await.unwrap(), Leftovers { pieces: 1, uploads: 0 });
+
+        assert!(!has(&registry, &old).await && has(&registry, &young).await && has(&registry, &other).await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -142,17 +142,43 @@ fn by_claim(job: &Job<'_>) -> Vec<Row> {
     ]
 }
 
-#[tokio::test]
-async fn every_attack_is_refused_and_leaves_its_line() {
+/// alice and bob, each of whom may everything with images of their name.
+fn people() -> String {
     let hash = bcrypt::hash_with_salt("right", 4, [7; 16]).expect("it is short");
-    let people = format!(
+    format!(
         "[access.users]\nalice = \"{hash}\"\nbob = \"{hash}\"\n\
          [[access.grants]]\nwho = {{ user = \"*\" }}\nimages = [\"{{user}}/**\"]\nallow = [\"read\", \"write\", \"create\"]\n\
          [access.token]\nrealm = \"http://127.0.0.1/token\"\nkey = \"{}\"\n",
         "k".repeat(32)
-    );
+    )
+}
+
+// The other image's name stands in the settings; whoever pulls may not know it.
+#[tokio::test]
+async fn only_what_one_may_read_stands_in_for_a_tag() {
+    let both = "[[access.grants]]\nwho = { user = \"alice\" }\nimages = [\"bob/**\"]\nallow = [\"read\"]\n\
+        [[profiles.default.fallback]]\nimage = \"bob/app\"\ntag = \"cache-*\"\nto = [\"alice/base:cache\"]\n";
     let signer = Signer::new("k");
-    let stage = Stage::start("https://ci.example", Some(json!([signer.jwk()])), &people).await;
+    let stage = Stage::start("https://ci.example", Some(json!([signer.jwk()])), &(people() + both)).await;
+    let ask = async |user: &str, what: &str, body: String| {
+        let request = as_(&basic(user, "right"), what).body(Bytes::from(body)).expect("a request");
+        send(stage.longshore.address, request).await.status.as_u16()
+    };
+    let digest = longshore::oci::Digest::sha256(b"{}").to_string();
+    let config = json!({"mediaType": "application/vnd.buildkit.cacheconfig.v0", "digest": digest, "size": 2});
+    let manifest = json!({"schemaVersion": 2, "config": config, "layers": []}).to_string();
+    assert_eq!(ask("alice", &format!("POST /v2/alice/base/blobs/uploads/?digest={digest}"), "{}".into()).await, 201);
+    assert_eq!(ask("alice", "PUT /v2/alice/base/manifests/cache", manifest).await, 201);
+
+    for (user, expected) in [("alice", 200), ("bob", 404)] {
+        assert_eq!(ask(user, "GET /v2/bob/app/manifests/cache-x", String::new()).await, expected, "{user}");
+    }
+}
+
+#[tokio::test]
+async fn every_attack_is_refused_and_leaves_its_line() {
+    let signer = Signer::new("k");
+    let stage = Stage::start("https://ci.example", Some(json!([signer.jwk()])), &people()).await;
     let main = signer.token(&stage.claims("refs/heads/main"));
     assert_eq!(stage.push(&format!("Bearer {main}"), "cache-main").await.status.as_u16(), 201);
     let log = || stage.longshore.log();

@@ -71,17 +71,22 @@ struct Quay {
 impl Quay {
     /// One, on a folder, with what `more` says of the issuer.
     async fn start(more: &str, asks: Asks) -> Self {
+        Self::of(more, asks, &format!("{GRANTS}[profiles.default]\nstore = \"$/store\"\n")).await
+    }
+
+    /// The same with these grants and profiles; `$` stands for a folder.
+    async fn of(more: &str, asks: Asks, rest: &str) -> Self {
         let (folder, config) = config_file();
-        let store = format!("store = \"{}\"\n", folder.path().join("store").display());
+        let rest = rest.replace('$', folder.path().to_str().unwrap());
         let launch = Launch::bare(&["--config", config.to_str().unwrap(), "--log-level", "trace"]).listening();
-        Self::launched((folder, config), &store, more, asks, &[launch], None).await
+        Self::launched((folder, config), &rest, more, asks, &[launch], None).await
     }
 
     /// Two, on a bucket.
     async fn of_two_replicas(asks: Asks) -> Self {
         let ((folder, config), (bucket, back)) = (config_file(), bucket_of(S3Server::Minio).await);
-        let store = format!(
-            "store = \"s3://{bucket}/registry\"\nendpoint = \"http://{}\"\npath_style = true\nregion = \"{}\"\n\
+        let rest = format!(
+            "{GRANTS}[profiles.default]\nstore = \"s3://{bucket}/registry\"\nendpoint = \"http://{}\"\npath_style = true\nregion = \"{}\"\n\
              access_key_id = \"{}\"\nsecret_access_key = \"{{{{secret:STORE}}}}\"\n",
             back.address,
             minio::REGION,
@@ -90,12 +95,12 @@ impl Quay {
         let launch = Launch::bare(&["--config", config.to_str().unwrap(), "--log-level", "trace"]).listening();
         let launch = launch.env("LONGSHORE_SECRET_STORE", minio::SECRET_ACCESS_KEY);
         let launches = [launch.clone(), launch.beside()];
-        Self::launched((folder, config), &store, "", asks, &launches, Some(back)).await
+        Self::launched((folder, config), &rest, "", asks, &launches, Some(back)).await
     }
 
     async fn launched(
         (folder, config): (TempDir, PathBuf),
-        store: &str,
+        rest: &str,
         more: &str,
         asks: Asks,
         launches: &[Launch],
@@ -112,7 +117,7 @@ impl Quay {
         };
         let text = format!(
             "[access]\nanonymous = \"none\"\n{realm}[[access.issuers]]\nname = \"ci\"\nissuer = \"https://ci.example\"\n\
-             audience = \"longshore\"\njwks = \"{}\"\n{more}{GRANTS}[profiles.default]\n{store}",
+             audience = \"longshore\"\njwks = \"{}\"\n{more}{rest}",
             jwks.display(),
         );
         write(&config, &text);
@@ -358,5 +363,60 @@ fn a_token_that_expires_in_mid_build_counts_to_its_end_where_there_is_a_session_
     run(async {
         let rows = [(SESSION, Asks::Password), (SESSION, Asks::Token), ("", Asks::Password), ("", Asks::Token)];
         join_all(rows.map(|(more, asks)| row(more, asks))).await;
+    });
+}
+
+/// What the token of a job of a tenant says.
+fn of_tenant(tenant: &str) -> Value {
+    with(&Quay::claims("refs/heads/main"), json!({"tenant": tenant}))
+}
+
+#[test]
+fn tenants_that_call_a_cache_the_same_have_each_their_own() {
+    run(async {
+        let rest = "[[access.grants]]\nwho = { issuer = \"ci\" }\nimages = [\"**\"]\nallow = [\"read\", \"write\", \"create\"]\n\
+            [profiles.a]\nstore = \"$/a\"\nwho = [{ issuer = \"ci\", tenant = \"a\" }]\n\
+            [profiles.b]\nstore = \"$/b\"\nwho = [{ issuer = \"ci\", tenant = \"b\" }]\n";
+        for asks in [Asks::Password, Asks::Token] {
+            let quay = Quay::of("", asks, rest).await;
+            let ([a, b], [one, other, another]) = (["a", "b"].map(of_tenant), [(); 3].map(|()| Project::new()));
+            let (exported, built) = export(&quay, &one, &a, "org/app:cache").await;
+            assert!(exported.succeeded, "{}", exported.log);
+
+            let (_, of_b) = import(&quay, &one, Some(&b), "org/app:cache").await;
+            assert_ne!(Some(of_b), built, "b has no cache yet");
+
+            let (of_a, built_by_a) = export(&quay, &other, &a, "org/app:cache").await;
+            let (of_b, built_by_b) = export(&quay, &another, &b, "org/app:cache").await;
+            assert!(of_a.succeeded && of_b.succeeded, "{} {}", of_a.log, of_b.log);
+            for (tenant, project, built) in [(&a, &other, built_by_a), (&b, &another, built_by_b)] {
+                let (_, imported) = import(&quay, project, Some(tenant), "org/app:cache").await;
+                assert_eq!(Some(imported), built, "what {tenant} built, from its cache");
+            }
+        }
+    });
+}
+
+// The second tenant is told of none of the layers that the first one has sent, and sends them again.
+#[test]
+fn tenants_whose_layers_lie_in_one_place_export_and_import_each_their_own() {
+    run(async {
+        let grant = |tenant: &str| {
+            format!(
+                "[[access.grants]]\nwho = {{ issuer = \"ci\", tenant = \"{tenant}\" }}\nimages = [\"{tenant}/**\"]\n\
+                 allow = [\"read\", \"write\", \"create\"]\n"
+            )
+        };
+        let rest = format!("{}{}[profiles.default]\nstore = \"$/store\"\nlayout = \"shared\"\n", grant("a"), grant("b"));
+        let (quay, project) = (Quay::of("", Asks::Password, &rest).await, Project::new());
+        for tenant in ["a", "b"] {
+            let (claims, cache) = (of_tenant(tenant), format!("{tenant}/app:cache"));
+            let (exported, built) = export(&quay, &project, &claims, &cache).await;
+            assert!(exported.succeeded, "{tenant}: {}", exported.log);
+
+            let (_, imported) = import(&quay, &project, Some(&claims), &cache).await;
+
+            assert_eq!(Some(imported), built, "{tenant}: what was built, from its cache");
+        }
     });
 }

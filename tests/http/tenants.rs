@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::{Request, StatusCode};
 use longshore::access::{Access, Authenticator, Grants, Passes, Profile, TextPattern, Who};
 use longshore::oci::Digest;
-use longshore::registry::{Patience, Registry};
-use longshore::store::MemoryStore;
+use longshore::registry::{Layout, Patience, Registry};
+use longshore::store::{MemoryStore, ObjectStore};
 use serde_json::{Value, json};
 
 use crate::broken_store::BrokenStore;
@@ -25,9 +25,9 @@ struct Tenant {
 }
 
 impl Tenant {
-    fn new() -> Self {
+    fn new(layout: &Layout) -> Self {
         let store = BrokenStore::around(Arc::new(MemoryStore::default()));
-        let registry = Registry::new(Arc::clone(&store) as _, Patience::with_bytes(PATIENCE));
+        let registry = Registry::new(Arc::clone(&store) as _, Patience::with_bytes(PATIENCE)).with_layout(layout.clone());
         Self { store, registry: Arc::new(registry) }
     }
 
@@ -63,18 +63,23 @@ fn named(name: &str) -> Who {
     Who::User { name: Some(TextPattern::on_claim(name).unwrap()), group: None }
 }
 
-/// The profiles are told apart so; a user called `both` is served by two of them.
+/// The profiles are told apart so; a user called `both` is served by two of them, or may do everything in both.
 fn world(by: By) -> World {
-    let [alice, mallory, others] = [(); 3].map(|()| Tenant::new());
+    world_with(by, true, &Layout::Image)
+}
+
+/// The same, perhaps without one for whatever is neither's, where all keep what they have in this `layout`.
+fn world_with(by: By, has_default: bool, layout: &Layout) -> World {
+    let [alice, mallory, others] = [(); 3].map(|()| Tenant::new(layout));
     let profiles = match by {
         By::Image => [("a", &alice, "a/**"), ("m", &mallory, "m/**")]
             .map(|(name, tenant, images)| tenant.profile(name).with_images(vec![images.parse().unwrap()])),
         By::Identity => [("a", &alice, "alice"), ("m", &mallory, "mallory")]
             .map(|(name, tenant, who)| tenant.profile(name).with_who(vec![named(who), named("both")])),
     };
-    let profiles = profiles.into_iter().chain([others.profile("default")]).collect();
+    let profiles = profiles.into_iter().chain(has_default.then(|| others.profile("default"))).collect();
     let grants = match by {
-        By::Image => vec![grant("alice", "a/**", "*", ALL), grant("mallory", "m/**", "*", ALL)],
+        By::Image => vec![grant("alice", "a/**", "*", ALL), grant("mallory", "m/**", "*", ALL), grant("both", "**", "*", ALL)],
         By::Identity => ["alice", "mallory", "both", "other"].map(|name| grant(name, "**", "*", ALL)).into(),
     };
     let passes = Passes::new("https://cache.example/token".to_owned(), &["k".repeat(32).into()]);
@@ -210,6 +215,9 @@ async fn who_tries_another_profile_by_its_images_learns_nothing_and_no_store_is_
 
     try_everything(&world, &secrets, ["a/there", "a/ghost"]).await;
     // Nor what has a profile at all.
+    let alone = world_with(By::Image, false, &Layout::Image);
+    let others = alone.secrets("a/there").await;
+    try_everything(&alone, &others, ["a/there", "x/ghost"]).await;
     try_everything(&world, &secrets, ["a/there", "x/ghost"]).await;
 
     let before = world.calls().await;
@@ -218,6 +226,8 @@ async fn who_tries_another_profile_by_its_images_learns_nothing_and_no_store_is_
     for from in ["a/there", "a/ghost", "x/ghost"] {
         assert_eq!(world.ask("mallory", &mount(from), "").await.status, StatusCode::ACCEPTED, "{from}");
     }
+    // What lies in one profile under a name that is another's is nobody's.
+    world.others.store.put(&"m/stray/_oci/tags/t".parse().unwrap(), "{}".into(), "text/plain", PATIENCE).await.unwrap();
     let catalog = world.ask("mallory", "GET /v2/_catalog", "").await;
     assert_eq!(catalog.body, r#"{"repositories":[]}"#);
     assert_eq!(world.calls().await[0], before[0], "alice's store was asked");
@@ -367,4 +377,23 @@ async fn what_is_counted_is_counted_for_the_tenant_and_shown_to_no_client() {
     }
     assert!(!counted.contains("profile=\"default\",image"), "{counted}");
     assert_eq!(world.ask("mallory", "GET /metrics", "").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_mount_never_leaves_its_profile_whoever_asks() {
+    let shared = Layout::Shared { blobs: "blobs/".into(), manifests: "manifests/".into() };
+    for layout in [Layout::Image, shared] {
+        let world = world_with(By::Image, true, &layout);
+        let secrets = world.secrets("a/there").await;
+        let before = world.calls().await;
+        let mount = format!("POST /v2/m/app/blobs/uploads/?mount={}&from=a/there", secrets.blob);
+        let head = format!("HEAD /v2/m/app/blobs/{}", secrets.blob);
+
+        assert_eq!(world.ask("both", &mount, "").await.status, StatusCode::ACCEPTED, "{layout:?}");
+        assert_eq!(world.ask("both", &head, "").await.status, StatusCode::NOT_FOUND, "{layout:?}");
+
+        assert_eq!(world.calls().await[0], before[0], "{layout:?}");
+        let within = mount.replace("m/app", "a/app");
+        assert_eq!(world.ask("both", &within, "").await.status, StatusCode::CREATED, "{layout:?}");
+    }
 }

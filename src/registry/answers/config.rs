@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::super::reading::whole;
-use super::super::{RegistryError, Repository};
+use super::super::{Asker, RegistryError, Repository};
 use crate::buildkit::MAX_CONFIG_BYTES;
 use crate::oci::{Descriptor, Digest};
 
@@ -40,6 +40,10 @@ impl Repository {
     }
 
     async fn fetch_config(&self, digest: &Digest) -> Result<Config, RegistryError> {
+        // A manifest may be read otherwise than it was when it was pushed, and then name what is none of its image's.
+        if !self.holds(digest, Asker::Push).await? {
+            return Ok(Config::Absent);
+        }
         let (key, removals, asked) = (self.keys.blob(digest), self.registry.recent.removals(), self.index().asking());
         let object = self.store().get(&key, None, self.patience().pull).await?;
         self.note_answer(digest, object.as_ref().map(|object| &object.meta), asked);

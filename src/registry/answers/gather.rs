@@ -233,6 +233,7 @@ impl Repository {
                 manifest
             }
         };
+        self.note_evidence(&manifest);
         let source = self.source(tag, listed.last_modified, Content::of(manifest));
         let holds = self.holds_cache(&source, until).await;
         Ok(Some(if holds { Ok(source) } else { Err(Why::NoCache) }))

@@ -60,7 +60,9 @@ impl Source {
             Some(manifest) => Some(manifest),
             None => {
                 let patience = self.repository.patience().pull;
-                self.repository.fetch_known(&keys.manifest(&child.digest), &child.digest, patience).await?
+                let fetched = self.repository.fetch_known(&keys.manifest(&child.digest), &child.digest, patience).await?;
+                fetched.iter().for_each(|manifest| self.repository.note_evidence(manifest));
+                fetched
             }
         };
         manifest.iter().for_each(|manifest| recent.keep(image, manifest, removals));

@@ -50,20 +50,7 @@ impl Repository {
             Evidence { source: source.clone(), config, gone }
         });
         let alone = only.and_then(|only| only.content.manifest()).cloned();
-        let looked = Looked { evidence: Arc::new(evidence.collect()), max_bytes, alone };
-        self.keep_for_import(&looked, asker);
-        Some(looked)
-    }
-
-    /// Keeps the configs of another image that are about to be asked for in this one.
-    fn keep_for_import(&self, looked: &Looked, asker: Asker) {
-        let removals = self.registry.recent.removals();
-        let is_another = |evidence: &&Evidence| evidence.source.repository.image != self.image && asker == Asker::Import;
-        for Evidence { source, config, .. } in looked.evidence.iter().filter(is_another) {
-            if let (Config::Read(bytes), Some(descriptor)) = (config, source.content.config()) {
-                self.registry.recent.keep_blob(&self.image, &descriptor.digest, bytes, removals);
-            }
-        }
+        Some(Looked { evidence: Arc::new(evidence.collect()), max_bytes, alone })
     }
 }
 

@@ -140,7 +140,10 @@ impl Repository {
         }
         if let (Some(Served { info, bytes: Some(bytes) }), Asker::Import) = (&served, asker) {
             let manifest = StoredManifest { digest: info.digest, media_type: info.media_type.clone(), bytes: bytes.clone() };
-            self.registry.recent.keep(&self.image, &manifest, removals);
+            // Of another image it is kept as that one's: who may read this one may not read that.
+            let is_it = |source: &&Source| source.content.digest() == info.digest;
+            let image = gathered.sources.iter().find(is_it).map_or(&self.image, |source| &source.repository.image);
+            self.registry.recent.keep(image, &manifest, removals);
         }
         Ok(served)
     }
