@@ -4,6 +4,7 @@ mod can;
 mod explain;
 mod fixed;
 mod policy;
+mod reloaded;
 mod reread;
 mod rules;
 mod running;
@@ -32,7 +33,8 @@ pub use crate::registry::{
 pub use can::{Decision, Deed, NoQuestion, Question, can};
 pub use explain::{ExplainError, Explained, explain};
 pub use policy::{NoSuchProfile, Permissions, Rights, permissions};
-pub use running::{Occasion, Reloaded, Running};
+pub use reloaded::Reloaded;
+pub use running::{Occasion, Running};
 pub use sweep::{SweepError, sweep};
 
 /// Files that a process has open besides connections and what they read and write.
@@ -72,6 +74,14 @@ pub enum SetupError {
         profile: String,
         /// What is wrong.
         mistake: Misconfiguration,
+    },
+    /// It cannot be kept who did what.
+    #[error("access.audit.file: {path} cannot be written: {cause}; mend that, or name another file")]
+    Audit {
+        /// Where it was to be kept.
+        path: String,
+        /// What the system said.
+        cause: io::Error,
     },
     /// A profile would end without anybody having said that it should: its images would go to another one.
     #[error("profile {profile} is in none of the files any more; if that is meant, send SIGHUP or restart")]
@@ -122,6 +132,7 @@ impl App {
         if tokio::time::timeout(SETTLE, self.running.settle()).await.is_err() {
             tracing::warn!("stopped before the store answered the last requests; unfinished uploads may be left in it");
         }
+        self.running.settle_audit().await;
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod access;
 pub mod api;
 pub mod app;
+pub mod audit;
 pub mod buildkit;
 pub mod cli;
 pub mod config;

@@ -58,6 +58,7 @@ struct Families {
     index_bytes: Family<Profile, Gauge>,
     refreshes: Family<Refresh, Counter>,
     cache_answers: Family<CacheAnswer, Counter>,
+    audit_lines_lost: Counter,
     memory_bytes: Gauge,
     memory_held: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>,
 }
@@ -169,6 +170,12 @@ impl Metrics {
         ProfileMetrics { families: Arc::clone(&self.families), profile: Arc::new(name.to_owned()) }
     }
 
+    /// The counter of lines of the audit that could not be kept.
+    #[must_use]
+    pub fn audit_lines_lost(&self) -> Counter {
+        self.families.audit_lines_lost.clone()
+    }
+
     /// Asks `held`, whenever all of this is told, how many bytes of memory bodies hold on their way; only the first counts.
     pub fn watch_memory(&self, held: impl Fn() -> u64 + Send + Sync + 'static) {
         // A process has one budget.
@@ -271,6 +278,7 @@ impl Families {
             index_bytes: Family::default(),
             refreshes: Family::default(),
             cache_answers: Family::default(),
+            audit_lines_lost: Counter::default(),
             memory_bytes: Gauge::default(),
             memory_held: OnceLock::new(),
         }
@@ -293,6 +301,7 @@ impl Families {
         registry.register("blob_refreshes", "Blobs that were to be made young again", self.refreshes.clone());
         let help = "Pulls of caches by what was done to them; one may be counted for several";
         registry.register("cache_answers", help, self.cache_answers.clone());
+        registry.register("audit_lines_lost", "Lines of the audit that could not be kept", self.audit_lines_lost.clone());
         registry.register_with_unit("memory_held", "Memory of bodies on their way", Unit::Bytes, self.memory_bytes.clone());
     }
 
@@ -353,6 +362,7 @@ mod tests {
         profile.index_held(48);
         profile.refreshed(false);
         profile.cache_answered(CacheWork::Healed);
+        metrics.audit_lines_lost().inc();
         metrics.watch_memory(|| 8);
 
         let text = metrics.to_text();
@@ -367,6 +377,7 @@ mod tests {
             r#"longshore_index_bytes{profile="default"} 48"#,
             r#"longshore_blob_refreshes_total{profile="default",result="failed"} 1"#,
             r#"longshore_cache_answers_total{profile="default",work="healed"} 1"#,
+            "longshore_audit_lines_lost_total 1",
             "longshore_memory_held_bytes 8",
         ] {
             assert!(text.lines().any(|told| told == line), "{line}\n{text}");

@@ -16,6 +16,9 @@ use sha2::{Digest, Sha256};
 /// Most bytes of a file of certificates or keys.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// What is said of what only looks like a certificate.
+const NO_CERTIFICATE: &str = "has a certificate that makes no sense; it must be X.509";
+
 /// The files for one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -53,26 +56,26 @@ impl Tls {
     /// One of them cannot be used.
     pub fn read(files: &TlsFiles) -> Result<Self, TlsMistake> {
         let mut hasher = Sha256::new();
-        let chain = certificates(&files.cert, &mut hasher)?;
-        let pem = bytes(&files.key)?;
-        hasher.update(&pem);
-        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| mistake(&files.key, "has no private key in PEM"))?;
+        let mut read = |path: &Path| bytes(path).inspect(|pem| hasher.update(pem));
+        let chain = certificates(&files.cert, &read(&files.cert)?)?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|_| mistake(&files.key, "has no private key in PEM"))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| mistake(&files.cert, &error.to_string()))?;
         let builder = match &files.client_ca {
             None => builder.with_no_client_auth(),
             Some(path) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(path, &mut hasher)? {
-                    roots.add(certificate).map_err(|error| mistake(path, &error.to_string()))?;
-                }
+                let roots = Arc::new(roots(path, &read(path)?)?);
                 // Who shows none may still say who they are by a password or a token.
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).allow_unauthenticated();
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).allow_unauthenticated();
                 builder.with_client_cert_verifier(verifier.build().map_err(|error| mistake(path, &error.to_string()))?)
             }
         };
-        let config = builder.with_single_cert(chain, key).map_err(|_| mistake(&files.key, "is not the key of the certificate"));
+        let config = builder.with_single_cert(chain, key).map_err(|error| match error {
+            rustls::Error::InvalidCertificate(_) => mistake(&files.cert, NO_CERTIFICATE),
+            _ => mistake(&files.key, &format!("is not the key of the certificate in {}", files.cert.display())),
+        });
         let mut config = config?;
         // BuildKit and containerd speak HTTP/1.1 to registries.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -86,10 +89,28 @@ impl Tls {
     }
 }
 
-fn certificates(path: &Path, hasher: &mut Sha256) -> Result<Vec<CertificateDer<'static>>, TlsMistake> {
+/// The certificates to trust in the file at `path`, in PEM.
+///
+/// # Errors
+///
+/// It cannot be used.
+pub fn trusted(path: &Path) -> Result<Arc<[u8]>, TlsMistake> {
     let pem = bytes(path)?;
-    hasher.update(&pem);
-    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    roots(path, &pem)?;
+    Ok(pem.into())
+}
+
+/// The certificates in `pem`, which is what the file at `path` holds, as what to trust.
+fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, TlsMistake> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path, pem)? {
+        roots.add(certificate).map_err(|_| mistake(path, NO_CERTIFICATE))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsMistake> {
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let certificates = certificates.map_err(|_| mistake(path, "is not PEM"))?;
     if certificates.is_empty() { Err(mistake(path, "has no certificate in PEM")) } else { Ok(certificates) }
 }

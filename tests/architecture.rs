@@ -11,22 +11,26 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["app", "config", "secrets", "oci"]),
-    ("app", &["server", "api", "access", "registry", "store", "oci", "config", "metrics", "secrets", "credentials", "tls"]),
+    (
+        "app",
+        &["server", "api", "access", "audit", "registry", "store", "oci", "config", "metrics", "secrets", "credentials", "tls"],
+    ),
     ("server", &["api", "tls"]),
     ("tls", &[]),
-    ("api", &["access", "registry", "store", "oci", "metrics", "secrets"]),
-    ("access", &["registry", "oci"]),
+    ("api", &["access", "audit", "registry", "store", "oci", "metrics", "secrets"]),
+    ("access", &["audit", "registry", "oci"]),
     ("registry", &["store", "oci", "buildkit", "metrics"]),
     ("store", &["oci", "metrics", "credentials", "files"]),
     ("oci", &[]),
     ("buildkit", &["oci"]),
+    ("audit", &["metrics", "secrets"]),
     ("metrics", &["oci"]),
     ("files", &[]),
     ("secrets", &["files"]),
     ("credentials", &["secrets", "metrics", "files"]),
     // What a store needs to know, the kinds there are, where keys come from, values that refer to secrets, what caches are called,
-    // who may do what, and TLS.
-    ("config", &["oci", "buildkit", "store", "secrets", "credentials", "access", "files", "tls"]),
+    // who may do what, where that is told, and TLS.
+    ("config", &["oci", "buildkit", "store", "secrets", "credentials", "access", "audit", "files", "tls"]),
 ];
 
 /// Crates that stop at a floor: what is above it speaks them, what is below must not.

@@ -1,16 +1,19 @@
 //! Who somebody is, by what they present.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Identity;
+use super::identity::{Certificate, Identity};
 use super::memory::Memory;
 use super::passes::{Passes, Scope, Taken, is_pass};
 use super::passwords::{Passwords, User};
 use super::tokens::{Accepted, Issuer, Issuers, KeyRing, Refusal, is_token};
+use super::turns::Crowded;
+use crate::audit::{Audit, Event, Line};
 
 /// Finds out who clients are.
 pub struct Authenticator {
@@ -20,6 +23,7 @@ pub struct Authenticator {
     memory: Memory,
     passes: Option<Passes>,
     over_plain_http: bool,
+    audit: Audit,
 }
 
 /// Who somebody is, and for how long and for what that counts.
@@ -34,10 +38,10 @@ pub struct Known {
 }
 
 impl Known {
-    /// One who has shown a certificate with `names` in it.
+    /// One who has shown a certificate.
     #[must_use]
-    pub fn certified(names: Arc<[String]>) -> Self {
-        Self::always(Identity::Certified(names))
+    pub fn certified(shown: Arc<Certificate>) -> Self {
+        Self::always(Identity::Certified(shown))
     }
 
     /// Somebody who did not say who they are.
@@ -82,6 +86,9 @@ pub enum Unidentified {
     /// It was good once.
     #[error("the token has expired; a longer session for its issuer would take it still")]
     Expired,
+    /// It was not looked at; asking again may work.
+    #[error("too many passwords from where you are wait to be checked; try again")]
+    Crowded,
 }
 
 impl Authenticator {
@@ -89,7 +96,7 @@ impl Authenticator {
     #[must_use]
     pub fn new(users: Vec<User>) -> Self {
         let (passwords, issuers) = (Passwords::of(users), Issuers::default());
-        Self { passwords, issuers, memory: Memory::new(), passes: None, over_plain_http: false }
+        Self { passwords, issuers, memory: Memory::new(), passes: None, over_plain_http: false, audit: Audit::default() }
     }
 
     /// The same, which also believes `issuers`; keys that they publish are kept in `ring`.
@@ -102,6 +109,12 @@ impl Authenticator {
     #[must_use]
     pub fn with_passes(self, passes: Option<Passes>) -> Self {
         Self { passes, ..self }
+    }
+
+    /// The same, which tells `audit` of logins.
+    #[must_use]
+    pub fn with_audit(self, audit: Audit) -> Self {
+        Self { audit, ..self }
     }
 
     /// Where passes are fetched, if they are given out.
@@ -140,6 +153,15 @@ impl Authenticator {
     ///
     /// Something was presented, and it is not accepted.
     pub async fn identify(&self, presented: &Presented) -> Result<Known, Unidentified> {
+        self.identify_from(presented, Ipv4Addr::UNSPECIFIED.into()).await
+    }
+
+    /// Who presents this, which comes from `address`.
+    ///
+    /// # Errors
+    ///
+    /// Something was presented, and it is not accepted.
+    pub async fn identify_from(&self, presented: &Presented, address: IpAddr) -> Result<Known, Unidentified> {
         match presented {
             Presented::Nothing => Ok(Known::always(Identity::Anonymous)),
             _ if !self.is_offered() => Ok(Known::always(Identity::Anonymous)),
@@ -147,17 +169,20 @@ impl Authenticator {
             Presented::Password { password, .. } if is_token(password.expose_secret()) && !self.issuers.is_empty() => {
                 self.by_token(password).await
             }
-            Presented::Password { user, password } => self.by_password(user, password).await.map(Known::always),
+            Presented::Password { user, password } => self.by_password(user, password, address).await.map(Known::always),
             Presented::Token(pass) if is_pass(pass.expose_secret()) => self.by_pass(pass),
             Presented::Token(token) => self.by_token(token).await,
         }
     }
 
-    async fn by_password(&self, user: &str, password: &SecretString) -> Result<Identity, Unidentified> {
-        let checked = self.passwords.check(user, password).await;
+    async fn by_password(&self, user: &str, password: &SecretString, from: IpAddr) -> Result<Identity, Unidentified> {
+        let identity = Identity::User { name: user.into(), groups: [].into() };
+        let checked = self.passwords.check(user, password, from).await.map_err(|Crowded| {
+            self.tell_of_login(&identity, Err("not looked at: too many wait for that who come from there"));
+            Unidentified::Crowded
+        })?;
         if checked.is_news {
-            let identity = Identity::User { name: user.into(), groups: [].into() };
-            tell_of_login(&identity, checked.identity.as_ref().map(drop).ok_or("wrong, or nobody is called so"));
+            self.tell_of_login(&identity, checked.identity.as_ref().map(drop).ok_or("wrong, or nobody is called so"));
         }
         checked.identity.ok_or(Unidentified::Refused)
     }
@@ -167,19 +192,29 @@ impl Authenticator {
         if let Some(known) = mark.and_then(|mark| self.memory.recall(&mark)) {
             return known.ok_or(Unidentified::Refused);
         }
-        match self.issuers.check(token.expose_secret()).await {
-            Ok(Accepted { identity, until }) => {
+        match self.vouched(token).await {
+            Ok(known) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let (limit, known) = (Duration::from_secs(until.saturating_sub(now)), Known { identity, until, scope: None });
+                let limit = Duration::from_secs(known.until.saturating_sub(now));
                 mark.into_iter().for_each(|mark| self.memory.remember(mark, Some(known.clone()), limit));
-                tell_of_login(&known.identity, Ok(()));
+                self.tell_of_login(&known.identity, Ok(()));
                 Ok(known)
             }
             Err(refusal) => {
-                tell_of_login(&"a token", Err(&refusal.to_string()));
+                self.tell_of_login(&"a token", Err(&refusal.to_string()));
                 Err(if refusal == Refusal::Expired { Unidentified::Expired } else { Unidentified::Refused })
             }
         }
+    }
+
+    /// Whom a CI system vouches for by `token`.
+    ///
+    /// # Errors
+    ///
+    /// It does not, or is not believed. Why is not for whoever has shown the token.
+    pub async fn vouched(&self, token: &SecretString) -> Result<Known, Refusal> {
+        let Accepted { identity, until } = self.issuers.check(token.expose_secret()).await?;
+        Ok(Known { identity, until, scope: None })
     }
 
     /// Who shows a pass, as they are known now: one who is gone is nobody.
@@ -194,9 +229,16 @@ impl Authenticator {
             Some(Known { identity, until, scope: Some(scope) })
         });
         known.ok_or_else(|| {
-            tell_of_login(&"a pass", Err("it is not ours, or over, or its holder is gone"));
+            self.tell_of_login(&"a pass", Err("it is not ours, or over, or its holder is gone"));
             Unidentified::Refused
         })
+    }
+
+    fn tell_of_login(&self, identity: &dyn fmt::Display, outcome: Result<(), &str>) {
+        let identity = Some(identity.to_string().into());
+        let result = if outcome.is_ok() { "accepted" } else { "refused" };
+        let reason = outcome.err().map(Into::into);
+        self.audit.tell(&Line { event: Event::Login, identity, result, reason, ..Line::default() });
     }
 }
 
@@ -207,11 +249,48 @@ impl Default for Authenticator {
     }
 }
 
-fn tell_of_login(identity: &dyn fmt::Display, outcome: Result<(), &str>) {
-    match outcome {
-        Ok(()) => tracing::info!(target: super::AUDIT, event = "login", %identity, result = "accepted", "logged in"),
-        Err(reason) => {
-            tracing::info!(target: super::AUDIT, event = "login", %identity, result = "refused", reason, "not logged in");
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use async_trait::async_trait;
+
+    use super::super::tokens::{Fetch, Trust};
+    use super::*;
+
+    /// Nobody is asked.
+    struct Nobody;
+
+    #[async_trait]
+    impl Fetch for Nobody {
+        async fn get(&self, url: &str, _: Option<&Trust>) -> Result<Vec<u8>, String> {
+            panic!("{url}")
+        }
+    }
+
+    fn authenticator(issuer: &str) -> Authenticator {
+        let issuer = Issuer {
+            name: issuer.into(),
+            url: "https://ci.example".into(),
+            audiences: Vec::new(),
+            algorithms: Vec::new(),
+            require: BTreeMap::new(),
+            session: Duration::ZERO,
+            keys: None,
+            trust: None,
+        };
+        let passes = Passes::new("https://a".into(), &["a key of thirty-two bytes, or so".into()]);
+        let ring = KeyRing::new(Arc::new(Nobody));
+        Authenticator::new(Vec::new()).with_issuers(vec![issuer], &ring).with_passes(Some(passes))
+    }
+
+    #[tokio::test]
+    async fn a_pass_of_a_job_counts_while_its_issuer_does() {
+        let identity = Identity::Issued { issuer: "ci".into(), claims: Arc::default() };
+        let (pass, _) = authenticator("ci").pass(&Known::always(identity.clone()), Scope::default()).unwrap();
+        for (issuer, expected) in [("ci", Ok(identity)), ("other", Err(Unidentified::Refused))] {
+            let known = authenticator(issuer).identify(&Presented::Token(pass.clone())).await;
+            assert_eq!(known.map(|known| known.identity), expected, "{issuer}");
         }
     }
 }

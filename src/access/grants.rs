@@ -17,6 +17,8 @@ pub struct Grants {
     groups: HashMap<Box<str>, ByImage>,
     /// By the beginning of a name in a certificate.
     certificates: HashMap<Box<str>, ByImage>,
+    /// By the beginning of whom a certificate was issued to.
+    subjects: HashMap<Box<str>, ByImage>,
     issuers: HashMap<Box<str>, OfIssuer>,
 }
 
@@ -67,8 +69,10 @@ impl Grants {
                 beginnings(name).for_each(|beginning| look(self.users.get(beginning)));
                 groups.iter().flat_map(|group| beginnings(group)).for_each(|beginning| look(self.groups.get(beginning)));
             }
-            Identity::Certified(names) => {
-                names.iter().flat_map(|name| beginnings(name)).for_each(|beginning| look(self.certificates.get(beginning)));
+            Identity::Certified(shown) => {
+                let (names, subject) = (shown.names.iter(), shown.subject.iter());
+                names.flat_map(|name| beginnings(name)).for_each(|beginning| look(self.certificates.get(beginning)));
+                subject.flat_map(|subject| beginnings(subject)).for_each(|beginning| look(self.subjects.get(beginning)));
             }
             Identity::Issued { issuer, .. } => {
                 let Some(of_issuer) = self.issuers.get(&**issuer) else { return self.at(places, identity, image) };
@@ -98,6 +102,7 @@ impl Grants {
             Who::User { name: Some(name), .. } => self.users.entry(beginning(name)).or_default(),
             Who::User { group: Some(group), .. } => self.groups.entry(beginning(group)).or_default(),
             Who::Certified(name) => self.certificates.entry(beginning(name)).or_default(),
+            Who::Subject(subject) => self.subjects.entry(beginning(subject)).or_default(),
             Who::User { name: None, group: None } => self.users.entry("".into()).or_default(),
             Who::Issued { issuer, claims } => {
                 let of_issuer = self.issuers.entry(issuer.clone()).or_default();

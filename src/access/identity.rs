@@ -22,6 +22,9 @@ pub(super) const USER: &str = "user";
 /// What a pattern calls the name in a certificate.
 pub(super) const CERTIFICATE: &str = "certificate";
 
+/// What a pattern calls the subject of a certificate.
+const SUBJECT: &str = "subject";
+
 /// The claims that say for which ref a token was issued, as GitHub and GitLab have them.
 const REFS: [&str; 2] = ["ref", "ref_path"];
 
@@ -37,8 +40,8 @@ pub enum Identity {
         /// The groups that they are in.
         groups: Arc<[Box<str>]>,
     },
-    /// One who has shown a certificate, by the names in it.
-    Certified(Arc<[String]>),
+    /// One who has shown a certificate.
+    Certified(Arc<Certificate>),
     /// A job that its CI system vouches for.
     Issued {
         /// What the configuration calls the issuer.
@@ -46,6 +49,16 @@ pub enum Identity {
         /// What its token says.
         claims: Arc<BTreeMap<String, Vec<String>>>,
     },
+}
+
+/// Who a certificate says that its holder is, in two kinds of words: an authority may let its clients choose what they are
+/// called in one of them, so that neither is ever taken for the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its names in DNS, and its URIs, which have a colon.
+    pub names: Box<[String]>,
+    /// The whole of whom it was issued to, such as `O=org/OU=ci/CN=builder-1`; `None` where it does not say.
+    pub subject: Option<Box<str>>,
 }
 
 /// Whom a grant means.
@@ -62,6 +75,8 @@ pub enum Who {
     },
     /// Those who have shown a certificate with such a name in it.
     Certified(TextPattern),
+    /// Those who have shown a certificate that was issued to such a subject.
+    Subject(TextPattern),
     /// Jobs that this issuer vouches for, whose claims are all like these.
     Issued {
         /// What the configuration calls the issuer.
@@ -90,7 +105,8 @@ impl Claims for Identity {
         match self {
             Self::Anonymous => None,
             Self::User { name: own, .. } => (name == USER).then_some(Cow::Borrowed(own)),
-            Self::Certified(names) => single(names).filter(|_| name == CERTIFICATE).map(Cow::Borrowed),
+            Self::Certified(shown) if name == SUBJECT => shown.subject.as_deref().map(Cow::Borrowed),
+            Self::Certified(shown) => single(&shown.names).filter(|_| name == CERTIFICATE).map(Cow::Borrowed),
             Self::Issued { .. } if name == REF_SLUG => self.ref_slug().map(Cow::Owned),
             Self::Issued { .. } => single(self.values(name)).map(Cow::Borrowed),
         }
@@ -133,7 +149,12 @@ impl Who {
                 let is_in = |pattern: &TextPattern| groups.iter().any(|group| pattern.matches(group, identity));
                 is_called && group.as_ref().is_none_or(is_in)
             }
-            (Self::Certified(pattern), Identity::Certified(names)) => names.iter().any(|name| pattern.matches(name, identity)),
+            (Self::Certified(pattern), Identity::Certified(shown)) => {
+                shown.names.iter().any(|name| pattern.matches(name, identity))
+            }
+            (Self::Subject(pattern), Identity::Certified(shown)) => {
+                shown.subject.as_ref().is_some_and(|subject| pattern.matches(subject, identity))
+            }
             (Self::Issued { issuer, claims }, Identity::Issued { issuer: own, .. }) => {
                 let says = |claim: &str, pattern: &TextPattern| {
                     identity.values(claim).iter().any(|value| pattern.matches(value, identity))
@@ -151,7 +172,10 @@ impl fmt::Display for Identity {
         match self {
             Self::Anonymous => f.write_str("anonymous"),
             Self::User { name, .. } => write!(f, "user {}", printable(name)),
-            Self::Certified(names) => write!(f, "certificate {}", printable(&names.join(" "))),
+            Self::Certified(shown) => match (&*shown.names, &shown.subject) {
+                ([], Some(subject)) => write!(f, "certificate of {}", printable(subject)),
+                (names, _) => write!(f, "certificate {}", printable(&names.join(" "))),
+            },
             Self::Issued { issuer, .. } => match single(self.values("sub")) {
                 Some(subject) => write!(f, "{issuer}: {}", printable(subject)),
                 None => f.write_str(issuer),
@@ -175,6 +199,7 @@ impl fmt::Display for Who {
                 name.chain(group.iter().map(|pattern| pair("group", pattern))).collect()
             }
             Self::Certified(pattern) => vec![pair(CERTIFICATE, pattern)],
+            Self::Subject(pattern) => vec![pair(SUBJECT, pattern)],
             Self::Issued { issuer, claims } => {
                 let issuer = std::iter::once(format!("issuer = {issuer:?}"));
                 issuer.chain(claims.iter().map(|(claim, pattern)| pair(claim, pattern))).collect()
@@ -238,6 +263,30 @@ mod tests {
         ] {
             assert_eq!(who(claims).means(&token), expected, "{claims:?}");
         }
+    }
+
+    #[test]
+    fn a_subject_is_no_name_and_a_name_no_subject() {
+        let of = |names: &[&str], subject: Option<&str>| {
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            Identity::Certified(Arc::new(Certificate { names, subject: subject.map(Into::into) }))
+        };
+        let pattern = |text: &str| TextPattern::on_claim(text).unwrap();
+        for (who, shown, expected) in [
+            (Who::Certified(pattern("builder-*")), of(&["builder-1"], None), true),
+            (Who::Certified(pattern("builder-*")), of(&[], Some("builder-1")), false),
+            (Who::Certified(pattern("**")), of(&[], Some("CN=builder-1")), false),
+            (Who::Subject(pattern("O=org/CN=builder-*")), of(&[], Some("O=org/CN=builder-1")), true),
+            (Who::Subject(pattern("O=org/CN=builder-*")), of(&["O=org/CN=builder-1"], None), false),
+            (Who::Subject(pattern("O=org/CN=builder-*")), of(&[], Some("O=org/OU=x/CN=builder-1")), false),
+            (Who::Subject(pattern("O=org/CN=builder-*")), of(&[], Some("O=org/CN=builder-1/CN=x")), false),
+            (Who::Subject(pattern("**")), of(&["builder-1"], None), false),
+        ] {
+            assert_eq!(who.means(&shown), expected, "{who} {shown}");
+        }
+        assert_eq!(of(&[], Some("CN=a")).claim(SUBJECT).as_deref(), Some("CN=a"));
+        assert_eq!(of(&["a"], Some("CN=b")).claim(CERTIFICATE).as_deref(), Some("a"));
+        assert_eq!(of(&[], Some("CN=a")).to_string(), "certificate of CN=a");
     }
 
     #[test]

@@ -19,21 +19,30 @@ const MAX_REMEMBERED: usize = 4096;
 pub(super) struct Memory {
     /// Without randomness nothing is remembered.
     key: Option<hmac::Key>,
+    /// How long it is known of somebody that they were known.
+    familiar_for: Duration,
     found: Mutex<HashMap<Mark, Found>>,
 }
 
 /// Stands for what somebody presented.
 pub(super) type Mark = [u8; 32];
 
-/// Who it was, if anybody, and until when that is remembered.
+/// Who it was, if anybody, and until when that is remembered; and until when, that it was somebody.
 struct Found {
     known: Option<Known>,
     until: Instant,
+    familiar_until: Instant,
 }
 
 impl Memory {
     pub(super) fn new() -> Self {
-        Self { key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok(), found: Mutex::default() }
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok();
+        Self { key, familiar_for: Duration::ZERO, found: Mutex::default() }
+    }
+
+    /// The same, in which those who were known are familiar for so long.
+    pub(super) fn with_familiarity(self, familiar_for: Duration) -> Self {
+        Self { familiar_for, ..self }
     }
 
     /// What stands for both where they are remembered.
@@ -51,19 +60,29 @@ impl Memory {
         found.get(mark).filter(|found| Instant::now() < found.until).map(|found| found.known.clone())
     }
 
+    /// Whether the same was presented before, not too long ago, and somebody was known by it.
+    pub(super) fn is_familiar(&self, mark: &Mark) -> bool {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.get(mark).is_some_and(|found| found.known.is_some() && Instant::now() < found.familiar_until)
+    }
+
     /// Remembers it, for `limit` at most.
     pub(super) fn remember(&self, mark: Mark, known: Option<Known>, limit: Duration) {
         let now = Instant::now();
         let mut remembered = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= MAX_REMEMBERED {
-            remembered.retain(|_, found| now < found.until);
+            remembered.retain(|_, found| now < found.until.max(found.familiar_until));
         }
         if remembered.len() >= MAX_REMEMBERED {
             // Who guesses must not push out who knows.
             remembered.retain(|_, found| found.known.is_some());
         }
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.retain(|_, found| now < found.until);
+        }
         if remembered.len() < MAX_REMEMBERED {
-            remembered.insert(mark, Found { known, until: now + limit.min(REMEMBERED) });
+            let familiar_until = now + if known.is_some() { self.familiar_for } else { Duration::ZERO };
+            remembered.insert(mark, Found { known, until: now + limit.min(REMEMBERED), familiar_until });
         }
     }
 }
@@ -109,5 +128,23 @@ mod tests {
 
         assert!(memory.found.lock().unwrap().len() <= MAX_REMEMBERED);
         assert_eq!(memory.recall(&mark), Some(alice()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_known_is_familiar_for_longer_and_makes_room_for_who_is_known() {
+        let memory = Memory::new().with_familiarity(2 * REMEMBERED);
+        let mark = |name: usize| memory.mark(&name.to_string(), "right").unwrap();
+        (0..MAX_REMEMBERED).for_each(|name| memory.remember(mark(name), alice(), REMEMBERED));
+        memory.remember(mark(MAX_REMEMBERED), alice(), REMEMBERED);
+        assert!(memory.is_familiar(&mark(0)) && !memory.is_familiar(&mark(MAX_REMEMBERED)), "there was no room");
+
+        tokio::time::advance(REMEMBERED).await;
+
+        assert_eq!((memory.recall(&mark(0)), memory.is_familiar(&mark(0))), (None, true));
+        memory.remember(mark(MAX_REMEMBERED), alice(), REMEMBERED);
+        memory.remember(mark(1), None, REMEMBERED);
+        assert!(memory.is_familiar(&mark(MAX_REMEMBERED)) && !memory.is_familiar(&mark(1)));
+        tokio::time::advance(2 * REMEMBERED).await;
+        assert!(!memory.is_familiar(&mark(MAX_REMEMBERED)));
     }
 }

@@ -18,6 +18,7 @@ mod slug;
 mod standing;
 mod text_pattern;
 mod tokens;
+mod turns;
 mod visit;
 
 use std::fmt;
@@ -29,7 +30,7 @@ use crate::registry::{Registry, Repository, WritableRepository};
 pub use authenticator::{Authenticator, Known, Presented, Unidentified};
 pub use grant::{Grant, Part, Verb};
 pub use grants::Grants;
-pub use identity::{Identity, Who, claims};
+pub use identity::{Certificate, Identity, Who, claims};
 pub use passes::{Action, Passes, Scope};
 pub use passwords::{InvalidPasswordHash, PasswordHash, User};
 pub use profiles::Profiles;
@@ -38,11 +39,8 @@ pub use rules::{FallbackRule, ImageRule, Rules};
 pub use slug::slug;
 pub use standing::{PART_SEPARATOR, Rule, Ruling, Standing};
 pub use text_pattern::{InvalidTextPattern, TextPattern};
-pub use tokens::{Algorithm, Fetch, InvalidAlgorithm, InvalidKeySet, Issuer, KeyRing, KeySet, is_safe_url};
+pub use tokens::{Algorithm, Fetch, InvalidKeySet, Issuer, KeyRing, KeySet, Refusal, Trust, is_of_a_key_pair, is_safe_url};
 pub use visit::{Denied, Destination, Refused, Visit};
-
-/// What events go by that tell who did what.
-pub const AUDIT: &str = "longshore.audit";
 
 /// A store with its credentials, and what everybody may do with it.
 #[derive(Debug)]

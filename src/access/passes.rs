@@ -267,6 +267,13 @@ mod tests {
     }
 
     #[test]
+    fn who_shows_a_certificate_is_given_none() {
+        let certified = Identity::Certified(Arc::default());
+
+        assert!(passes("https://a", &[KEY]).give(&certified, Scope::default(), u64::MAX).is_none());
+    }
+
+    #[test]
     fn what_is_asked_for_is_granted_in_part() {
         let allows = |image: &RepoName, action| image.as_str() == "org/app" || action == Action::Pull;
         let wanted =

@@ -87,7 +87,7 @@ impl Who {
                 name.overlaps(its) && !are_apart
             }
             (Self::User { group: Some(group), .. }, Self::User { group: Some(its), .. }) => group.overlaps(its),
-            (Self::Certified(names), Self::Certified(its)) => names.overlaps(its),
+            (Self::Certified(names), Self::Certified(its)) | (Self::Subject(names), Self::Subject(its)) => names.overlaps(its),
             (Self::Issued { issuer, claims }, Self::Issued { issuer: its_issuer, claims: its }) => {
                 let is_apart = |(claim, pattern)| its.get(claim).is_some_and(|its| !its.overlaps(pattern));
                 issuer == its_issuer && !claims.iter().any(is_apart)
@@ -105,7 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::access::TextPattern;
+    use crate::access::{Certificate, TextPattern};
 
     struct Stated(&'static str, Vec<Pattern>, Vec<Who>);
 
@@ -149,6 +149,10 @@ mod tests {
         Identity::Issued { issuer: "gitlab".into(), claims: Arc::new(claims.collect::<BTreeMap<_, _>>()) }
     }
 
+    fn certified(name: &str) -> Identity {
+        Identity::Certified(Arc::new(Certificate { names: [name.to_owned()].into(), subject: None }))
+    }
+
     fn images(patterns: &[&str]) -> Vec<Pattern> {
         patterns.iter().map(|text| text.parse().unwrap()).collect()
     }
@@ -169,7 +173,7 @@ mod tests {
             ("a/app", Identity::Anonymous, Ok("a")),
             ("app", job(&[("namespace", "a")]), Ok("a")),
             ("app", job(&[("namespace", "b")]), Ok("default")),
-            ("app", Identity::Certified(["x.b".to_owned()].into()), Ok("b")),
+            ("app", certified("x.b"), Ok("b")),
             ("app", user("x", &["a", "b"]), Err(Unplaced::Torn(["a", "b"].map(str::to_owned)))),
             // Whose image it is needs no look at who asks.
             ("a/app", user("x", &["a", "b"]), Ok("a")),
@@ -226,7 +230,7 @@ mod tests {
             };
             let (one, other) = (make(&one, more.as_deref()), make(&other, None));
             for identity in [
-                user(&name, &[&name]), Identity::Certified([name.clone()].into()), job(&[("a", &name), ("b", &name)]),
+                user(&name, &[&name]), certified(&name), job(&[("a", &name), ("b", &name)]),
             ] {
                 prop_assert!(!(one.means(&identity) && other.means(&identity)) || one.overlaps(&other), "{one} {other} {identity}");
             }

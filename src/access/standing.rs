@@ -120,6 +120,15 @@ impl<'a> Ruling<'a> {
         matches!(self, Self::Allowed(_))
     }
 
+    /// The rule that decides, in words.
+    #[must_use]
+    pub fn why(self) -> String {
+        match self {
+            Self::Allowed(rule) | Self::Instead(rule) => rule.to_string(),
+            Self::Denied => "no grant allows it".to_owned(),
+        }
+    }
+
     /// The one of the two that lets less be done.
     #[must_use]
     pub fn worse(self, other: Self) -> Self {

@@ -66,6 +66,17 @@ pub enum Denied {
     Absent(String),
 }
 
+impl Denied {
+    /// What was to be done, where the one who asked is told.
+    #[must_use]
+    pub fn verb(&self) -> Option<Verb> {
+        match self {
+            Self::Anonymous { verb, .. } | Self::Known { verb, .. } => Some(*verb),
+            Self::Stranger | Self::Unseen(_) | Self::Absent(_) | Self::Torn(_) => None,
+        }
+    }
+}
+
 /// Why nothing can be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -117,6 +128,18 @@ impl<'a> Visit<'a> {
     #[must_use]
     pub fn may(&self, verb: Verb) -> bool {
         self.standing.rule(verb, Part::Shared) != Ruling::Denied
+    }
+
+    /// The ruling on doing `verb` with what `reference` names and with `tags`; without either, with what all tags share. It
+    /// is for the log alone.
+    #[must_use]
+    pub fn ruling(&self, verb: Verb, reference: Option<&Reference>, tags: &[Tag]) -> Ruling<'a> {
+        match reference {
+            Some(reference) if verb == Verb::Delete => self.standing.rule(verb, part(reference, Part::Whole)),
+            Some(reference) => self.rule_of_all(verb, reference, tags),
+            None if verb == Verb::Delete => self.standing.rule(verb, Part::Whole),
+            None => self.standing.rule(verb, Part::Shared),
+        }
     }
 
     /// Whether the client may read `tag`.

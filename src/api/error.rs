@@ -3,13 +3,13 @@
 
 use std::error::Error;
 
-use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use super::authorization::Unknown;
 use super::body::{ResponseBody, full};
-use crate::access::{Denied, Refused};
+use crate::access::{Denied, Refused, Unidentified};
 use crate::oci::{ErrorCode, InvalidChunkRange, InvalidDigest, InvalidMediaType, InvalidName, InvalidReference, RepoName};
 use crate::registry::{InvalidUploadId, MAX_MANIFEST_BYTES, RegistryError};
 use crate::secrets::Mask;
@@ -20,6 +20,9 @@ use crate::store::StoreError;
 pub(super) enum ApiError {
     #[error("no such endpoint")]
     NotFound,
+    /// A path that would be another one if it were decoded.
+    #[error("no such endpoint")]
+    Encoded,
     #[error("this endpoint answers {0}")]
     MethodNotAllowed(&'static str),
     #[error("the request's headers have more than {limit} bytes")]
@@ -53,6 +56,9 @@ pub(super) enum ApiError {
     /// With what the client is asked for.
     #[error("{unknown}")]
     Unauthorized { unknown: Unknown, challenge: String },
+    /// Asking again, in a while, may work.
+    #[error(transparent)]
+    Crowded(Unidentified),
     #[error(
         "passwords and tokens are not taken over plain HTTP from beyond this machine; use TLS, or set access.allow_plain_http"
     )]
@@ -67,6 +73,10 @@ pub(super) enum ApiError {
     #[error("{refusal}")]
     Misplaced { refusal: RegistryError, position: Box<HeaderMap> },
 }
+
+/// What an error answer says, kept beside it: an answer to HEAD has no body that could say it.
+#[derive(Clone, Debug)]
+pub struct Told(pub String);
 
 /// What a request is about, for whoever reads that it failed.
 pub(super) struct About<'a> {
@@ -87,12 +97,17 @@ impl From<Refused> for ApiError {
 }
 
 impl ApiError {
+    /// Whether what was asked for is called in a way in which nothing can be.
+    pub(super) fn is_about_a_name(&self) -> bool {
+        matches!(self, Self::Encoded | Self::Name(_) | Self::Reference(_) | Self::Digest(_))
+    }
+
     fn status_and_code(&self) -> (StatusCode, ErrorCode) {
         use ErrorCode as Code;
         use RegistryError as R;
         use StatusCode as S;
         match self {
-            Self::NotFound => (S::NOT_FOUND, Code::Unsupported),
+            Self::NotFound | Self::Encoded => (S::NOT_FOUND, Code::Unsupported),
             Self::MethodNotAllowed(_) => (S::METHOD_NOT_ALLOWED, Code::Unsupported), // code-13
             Self::HeadersTooLarge { .. } => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::Unsupported),
             Self::UnknownHost { .. } => (S::MISDIRECTED_REQUEST, Code::Denied),
@@ -100,7 +115,8 @@ impl ApiError {
             Self::Denied(Denied::Absent(_)) => (S::NOT_FOUND, Code::ManifestUnknown), // code-7
             Self::ForeignOrigin | Self::PlainHttp | Self::Denied(_) => (S::FORBIDDEN, Code::Denied), // code-12
             Self::Unauthorized { .. } => (S::UNAUTHORIZED, Code::Unauthorized),   // code-11
-            Self::Name(_) => (S::BAD_REQUEST, Code::NameInvalid),                 // code-8
+            Self::Crowded(_) => (S::SERVICE_UNAVAILABLE, Code::Unavailable),
+            Self::Name(_) => (S::BAD_REQUEST, Code::NameInvalid), // code-8
             Self::Reference(InvalidReference::Digest(_)) | Self::Digest(_) | Self::DigestMissing => {
                 (S::BAD_REQUEST, Code::DigestInvalid) // code-4
             }
@@ -154,14 +170,19 @@ impl ApiError {
             }
             _ => self.to_string(),
         };
-        let body = json!({"errors": [{"code": code.as_str(), "message": mask.apply(&message)}]}).to_string();
+        let message = mask.apply(&message).into_owned();
+        let body = json!({"errors": [{"code": code.as_str(), "message": message}]}).to_string();
         let mut response = Response::new(full(body));
         *response.status_mut() = status;
+        response.extensions_mut().insert(Told(message));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self {
             Self::Unauthorized { challenge, .. } => {
                 headers.extend(HeaderValue::try_from(challenge).map(|value| (WWW_AUTHENTICATE, value)));
+            }
+            Self::Crowded(_) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
             Self::MethodNotAllowed(methods) => {
                 headers.insert(ALLOW, HeaderValue::from_static(methods));

@@ -12,7 +12,6 @@ use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 
 use super::error::ApiError;
-use super::headers::text;
 
 /// Names this server may be called by, besides `localhost`, loopback addresses
 /// and the very address that a request came in on.
@@ -28,8 +27,11 @@ impl Hosts {
 
     /// Refuses a request that calls this server by another name or comes from a page of another site.
     pub(super) fn check(&self, headers: &HeaderMap, authority: Option<&str>, local: IpAddr) -> Result<(), ApiError> {
-        let host = authority.or_else(|| text(headers, HOST)).unwrap_or_default();
-        if !self.is_ours(host, local) {
+        // Of several, a proxy and we could go by different ones.
+        let stated = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
+        let mut hosts = authority.into_iter().chain(stated).peekable();
+        let is_unstated = hosts.peek().is_none();
+        if let Some(host) = hosts.find(|host| !self.is_ours(host, local)).or(is_unstated.then_some("")) {
             return Err(ApiError::UnknownHost { host: host.to_owned() });
         }
         let origins_are_ours = headers.get_all(ORIGIN).iter().all(|origin| {
@@ -94,6 +96,23 @@ mod tests {
 
             assert!(error.to_string().contains("server.hosts"), "{host}: {error}");
         }
+    }
+
+    #[test]
+    fn every_name_that_a_request_has_is_looked_at() {
+        let check = |authority: Option<&str>, hosts: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(HOST, HeaderValue::from_static(host));
+            }
+            Hosts::default().check(&headers, authority, "10.0.0.5".parse().unwrap()).is_ok()
+        };
+
+        assert!(check(None, &["localhost"]) && check(Some("localhost"), &["localhost"]) && check(Some("localhost"), &[]));
+        assert!(
+            !check(None, &[]) && !check(None, &["localhost", "evil.example"]) && !check(None, &["evil.example", "localhost"])
+        );
+        assert!(!check(Some("evil.example"), &["localhost"]) && !check(Some("localhost"), &["evil.example"]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod audit;
 mod authorization;
 mod blobs;
 mod body;
+mod caller;
 mod counted;
 mod discards;
 mod error;
@@ -19,40 +20,35 @@ mod route;
 mod tokens;
 mod uploads;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::uri::Authority;
 use http::{HeaderMap, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
-use secrecy::SecretString;
 use tracing::Instrument;
 
-use crate::access::{
-    AUDIT, Action, Authenticator, Denied, Destination, Identity, Known, Presented, Profile, Profiles, Scope, Unplaced, Verb,
-    Visit,
-};
+use crate::access::{Action, Authenticator, Destination, Identity, Known, Profiles, Scope, Visit};
+use crate::audit::Audit;
 use crate::metrics::{self, Direction, Metrics, ProfileMetrics};
 use crate::oci::RepoName;
 use crate::registry::Repository;
 use crate::secrets::Mask;
-use audit::Change;
-use authorization::Unknown;
+use audit::Deed;
 use body::{ManifestMemory, empty, full};
+use caller::{Caller, InForce, verb};
 use counted::Counted;
 use error::{About, ApiError};
 use route::{Endpoint, Route};
 
+pub use crate::access::Certificate;
 pub use body::{RequestBody, ResponseBody};
+pub use error::Told;
 pub use host::Hosts;
-
-/// What requests that are about no profile are counted under; no profile can be called so.
-const NO_PROFILE: &str = "_none";
 
 /// Most bytes of headers that a request may have.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -65,17 +61,8 @@ pub struct Api {
     manifests: ManifestMemory,
     metrics: Metrics,
     mask: Mask,
+    audit: Audit,
     is_draining: AtomicBool,
-}
-
-/// What new requests go by. Those that run go on with what they began with.
-#[derive(Debug)]
-struct InForce {
-    profiles: Profiles,
-    authenticator: Authenticator,
-    counts: HashMap<String, ProfileMetrics>,
-    /// Of requests that are about none.
-    others: ProfileMetrics,
 }
 
 /// What a listener is there for.
@@ -102,6 +89,8 @@ impl Entrance {
 pub struct Peer {
     /// The address that it came to.
     pub local: IpAddr,
+    /// The address that it comes from.
+    pub remote: IpAddr,
     /// How it speaks.
     pub wire: Wire,
 }
@@ -113,17 +102,8 @@ pub enum Wire {
     Plain,
     /// So that nobody can.
     Encrypted,
-    /// So that nobody can, and the client has shown a certificate with these names.
-    Certified(Arc<[String]>),
-}
-
-/// Who sends a request, and where it came in.
-struct Caller<'a> {
-    in_force: &'a InForce,
-    listener: Option<&'a str>,
-    known: &'a Known,
-    /// What a client is told to fetch a token for, to send this request.
-    scope: Option<&'a str>,
+    /// So that nobody can, and the client has shown a certificate.
+    Certified(Arc<Certificate>),
 }
 
 /// A request and what is known besides it.
@@ -139,13 +119,20 @@ impl Api {
     pub fn new(profiles: Profiles, hosts: Hosts, metrics: Metrics) -> Self {
         let in_force = RwLock::new(Arc::new(InForce::of(profiles, Authenticator::default(), &metrics)));
         let manifests = ManifestMemory::new();
-        Self { in_force, hosts, manifests, metrics, mask: Mask::default(), is_draining: AtomicBool::new(false) }
+        let (mask, audit) = (Mask::default(), Audit::default());
+        Self { in_force, hosts, manifests, metrics, mask, audit, is_draining: AtomicBool::new(false) }
     }
 
     /// With `mask` over what it says itself: errors and metrics, not what clients have stored.
     #[must_use]
     pub fn with_mask(self, mask: Mask) -> Self {
         Self { mask, ..self }
+    }
+
+    /// With who did what told to `audit`.
+    #[must_use]
+    pub fn with_audit(self, audit: Audit) -> Self {
+        Self { audit, ..self }
     }
 
     /// From now on new requests are about these, from whom `authenticator` knows; those that run go on with what they began with.
@@ -165,12 +152,12 @@ impl Api {
 
     /// Answers `request`, which came in by `entrance` in the open, on the local address `local`.
     pub async fn answer(&self, request: Request<RequestBody>, entrance: &Entrance, local: IpAddr) -> Response<ResponseBody> {
-        self.answer_to(request, entrance, &Peer { local, wire: Wire::Plain }).await
+        self.answer_to(request, entrance, &Peer { local, remote: local, wire: Wire::Plain }).await
     }
 
     /// Tells of a client that has shown a certificate which is not taken.
     pub fn tell_of_refused_certificate(&self, reason: &str) {
-        tracing::info!(target: AUDIT, event = "login", identity = "a certificate", result = "refused", reason, "not logged in");
+        self.audit.tell(&audit::not_taken("a certificate", reason));
     }
 
     /// Answers `request`, which came in by `entrance` from `peer`.
@@ -232,7 +219,13 @@ impl Api {
         if let Some(answer) = self.state(&route) {
             return Ok(answer);
         }
-        let known = admitted?;
+        let turned_away = |error: &ApiError| {
+            let is_routine = !in_force.authenticator.is_offered();
+            audit::turned_away(route.as_ref().ok(), error, is_routine).iter().for_each(|line| self.audit.tell(line));
+        };
+        let known = admitted.inspect_err(turned_away)?;
+        // Who writes names otherwise may be after those of others.
+        route.as_ref().err().filter(|error| error.is_about_a_name()).into_iter().for_each(turned_away);
         match (entrance, route?) {
             (Entrance::Admin, Route::Metrics) => Ok(self.metrics()),
             (Entrance::Admin, _) => Err(ApiError::NotFound),
@@ -252,23 +245,32 @@ impl Api {
             Route::Catalog => {
                 caller.check_scope(Scope::has_catalog)?;
                 let identity = &caller.known.identity;
-                listings::catalog(&caller.in_force.profiles, caller.listener, identity, &call.query).await
+                let listed = listings::catalog(&caller.in_force.profiles, caller.listener, identity, &call.query).await;
+                listed.inspect_err(|error| self.tell_of_unplaced(identity, None, error))
             }
             Route::Repository(name, endpoint) => {
                 let action = endpoint.action();
-                let visit = caller.visit(name, action)?;
+                let visit = caller.visit(name.clone(), action);
+                let identity = &caller.known.identity;
+                let visit = visit.inspect_err(|error| self.tell_of_unplaced(identity, Some((&name, action)), error))?;
                 // Who may not at all is told so, and need fetch no token to learn it.
                 if visit.may(verb(action)) {
                     caller.check_scope(|scope| scope.has(visit.image(), action))?;
                 }
                 let from = |name: RepoName| caller.mountable(visit.profile(), name);
-                let change = Change::of(&endpoint, &call.headers).filter(|_| caller.in_force.authenticator.is_offered());
+                let deed = Deed::of(&endpoint, &call.headers, &call.query);
                 let answer = self.dispatch(&visit, endpoint, call, &from).await;
-                change.into_iter().for_each(|change| change.tell(&caller.known.identity, &visit, &answer));
+                if let Some(line) = deed.told(caller, &visit, &answer) {
+                    self.audit.tell(&line);
+                }
                 answer
             }
             Route::Health | Route::Ready | Route::Metrics => Err(ApiError::NotFound),
         }
+    }
+
+    fn tell_of_unplaced(&self, identity: &Identity, object: Option<(&RepoName, Action)>, error: &ApiError) {
+        audit::unplaced(identity, object, error).iter().for_each(|line| self.audit.tell(line));
     }
 
     /// The answer to a probe. Whoever asks for these by whatever name is one.
@@ -323,124 +325,6 @@ impl Api {
             Endpoint::UploadStatus(id) => uploads::status(&visit.keep()?, id).await,
             Endpoint::CancelUpload(id) => uploads::cancel(&visit.keep()?, id).await,
         }
-    }
-}
-
-impl<'a> Caller<'a> {
-    /// end-1: yes, this is a registry. A client that could say who it is is asked to, or it would never learn that it can.
-    fn version(&self) -> Result<Response<ResponseBody>, ApiError> {
-        match self.known.identity {
-            Identity::Anonymous if self.in_force.authenticator.is_offered() => Err(self.unauthorized(Unknown::Nobody)),
-            _ => Ok(version()),
-        }
-    }
-
-    /// What the client may do with an image, who wants to do `action`.
-    fn visit(&self, image: RepoName, action: Action) -> Result<Visit<'a>, ApiError> {
-        let visit = self.in_force.profiles.visit(self.listener, image.clone(), &self.known.identity);
-        visit.map_err(|unplaced| self.unplaced(image, action, &unplaced))
-    }
-
-    /// What the client is told of an image that is of no profile for them: the same as of one that is none of their business.
-    fn unplaced(&self, image: RepoName, action: Action, unplaced: &Unplaced) -> ApiError {
-        let identity = &self.known.identity;
-        tracing::warn!(repository = %image, %identity, "{unplaced}");
-        let is_offered = self.in_force.authenticator.is_offered();
-        match (unplaced, identity, action) {
-            (Unplaced::Torn(_), ..) => Denied::Torn(identity.to_string()).into(),
-            // A profile may serve those who say who they are.
-            (Unplaced::Nobodys, Identity::Anonymous, _) if is_offered => self.unauthorized(Unknown::Nobody),
-            (Unplaced::Nobodys, Identity::Anonymous, _) | (_, _, Action::Pull) => ApiError::NameUnknown(image),
-            (Unplaced::Nobodys, _, Action::Push | Action::Delete) => Denied::Stranger.into(),
-        }
-    }
-
-    /// The repository `name`, if it is in `profile` too and the client may read it.
-    fn mountable(&self, profile: &Arc<Profile>, name: RepoName) -> Option<Repository> {
-        self.check_scope(|scope| scope.has(&name, Action::Pull)).ok()?;
-        let its = self.in_force.profiles.visit(self.listener, name, &self.known.identity).ok()?;
-        its.read().ok().filter(|_| Arc::ptr_eq(its.profile(), profile))
-    }
-
-    /// Whether the client may do `action` with any part of `image`.
-    fn may(&self, image: &RepoName, action: Action) -> bool {
-        let visit = self.in_force.profiles.visit(self.listener, image.clone(), &self.known.identity);
-        visit.is_ok_and(|visit| visit.may(verb(action)))
-    }
-
-    /// A token that the client can show in place of what it showed now.
-    fn pass(&self, scope: Scope) -> Option<(SecretString, Duration)> {
-        self.in_force.authenticator.pass(self.known, scope)
-    }
-
-    /// Refuses a client that shows a token which it fetched for something else than what `has` looks for.
-    fn check_scope(&self, has: impl Fn(&Scope) -> bool) -> Result<(), ApiError> {
-        let is_fine = self.known.scope.as_ref().is_none_or(has);
-        let wanted = || self.scope.unwrap_or_default().to_owned();
-        if is_fine { Ok(()) } else { Err(self.unauthorized(Unknown::OutOfScope(wanted()))) }
-    }
-
-    /// What the client is told of `error`, which is said to the log where it is a refusal.
-    fn refused(&self, error: ApiError) -> ApiError {
-        let ApiError::Denied(denied) = &error else { return error };
-        if let Denied::Absent(_) = denied {
-            return error;
-        }
-        let identity = &self.known.identity;
-        tracing::info!(target: AUDIT, event = "denied", %identity, reason = %denied, "request denied");
-        match identity {
-            Identity::Anonymous if self.in_force.authenticator.is_offered() => self.unauthorized(Unknown::Nobody),
-            _ => error,
-        }
-    }
-
-    fn unauthorized(&self, unknown: Unknown) -> ApiError {
-        self.in_force.unauthorized(unknown, self.scope)
-    }
-}
-
-/// What an action is in the words of grants.
-fn verb(action: Action) -> Verb {
-    match action {
-        Action::Pull => Verb::Read,
-        Action::Push => Verb::Write,
-        Action::Delete => Verb::Delete,
-    }
-}
-
-impl InForce {
-    fn of(profiles: Profiles, authenticator: Authenticator, metrics: &Metrics) -> Self {
-        let counts = profiles.iter().map(|profile| (profile.name().to_owned(), metrics.profile(profile.name()))).collect();
-        Self { profiles, authenticator, counts, others: metrics.profile(NO_PROFILE) }
-    }
-
-    /// Who sends a request with these `headers` from `peer`, to do what takes a token for `scope`.
-    async fn identify(&self, headers: &HeaderMap, peer: &Peer, scope: Option<&str>) -> Result<Known, ApiError> {
-        let presented = match self.authenticator.is_offered() {
-            true => authorization::presented(headers).map_err(|unknown| self.unauthorized(unknown, scope))?,
-            false => Presented::Nothing,
-        };
-        match (&presented, &peer.wire) {
-            (Presented::Nothing, Wire::Certified(names)) => return Ok(Known::certified(Arc::clone(names))),
-            (Presented::Nothing, _) | (_, Wire::Encrypted | Wire::Certified(_)) => {}
-            _ if self.authenticator.allows_plain_http() || peer.local.to_canonical().is_loopback() => {}
-            _ => return Err(ApiError::PlainHttp),
-        }
-        let known = self.authenticator.identify(&presented).await;
-        known.map_err(|unidentified| self.unauthorized(unidentified.into(), scope))
-    }
-
-    fn unauthorized(&self, unknown: Unknown, scope: Option<&str>) -> ApiError {
-        ApiError::Unauthorized { unknown, challenge: authorization::challenge(self.authenticator.realm(), scope) }
-    }
-
-    /// What the profile is called that a request of `identity` is about.
-    fn name(&self, entrance: &Entrance, image: Option<&RepoName>, identity: &Identity) -> Option<&str> {
-        Some(self.profiles.of(entrance.profile(), image?, identity).ok()?.name())
-    }
-
-    fn counts(&self, profile: Option<&str>) -> &ProfileMetrics {
-        profile.and_then(|name| self.counts.get(name)).unwrap_or(&self.others)
     }
 }
 

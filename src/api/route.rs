@@ -184,9 +184,9 @@ fn endpoint<'a>(method: &str, segments: &'a [&'a str]) -> Result<(&'a [&'a str],
 /// The decoded parts of `path` between its slashes.
 fn segments(path: &str) -> Result<Vec<String>, ApiError> {
     let decode = |segment: &str| {
-        let segment = percent_decode_str(segment).decode_utf8().map_err(|_| ApiError::NotFound)?;
+        let segment = percent_decode_str(segment).decode_utf8().map_err(|_| ApiError::Encoded)?;
         // An encoded slash would make one component look like two.
-        if segment.contains('/') { Err(ApiError::NotFound) } else { Ok(segment.into_owned()) }
+        if segment.contains('/') { Err(ApiError::Encoded) } else { Ok(segment.into_owned()) }
     };
     path.strip_prefix('/').ok_or(ApiError::NotFound)?.split('/').map(decode).collect()
 }
@@ -238,8 +238,8 @@ mod tests {
             ("GET /v2/a", "NotFound"),
             ("GET /v2/a/b", "NotFound"),
             ("GET v2/", "NotFound"),
-            ("GET /v2/a%2fb/manifests/v1", "NotFound"),
-            ("GET /v2/a/manifests/%ff", "NotFound"),
+            ("GET /v2/a%2fb/manifests/v1", "Encoded"),
+            ("GET /v2/a/manifests/%ff", "Encoded"),
             ("GET /v2/../manifests/v1", "Name"),
             ("GET /v2/%2e%2e/manifests/v1", "Name"),
             ("GET /v2//manifests/v1", "Name"),

@@ -5,8 +5,8 @@ use http::{HeaderValue, Response};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::Caller;
 use super::body::{ResponseBody, full};
+use super::caller::Caller;
 use super::error::ApiError;
 use super::query::query_values;
 use crate::access::Scope;

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use secrecy::SecretString;
 use serde_json::Value;
 
 use super::rules::rules;
-use super::running::access;
-use crate::access::{Grants, Identity, Part, Rule, Ruling, Standing, Verb, claims, reached};
+use super::running::{access, authenticator, key_ring};
+use crate::access::{Grants, Identity, Known, Part, Rule, Ruling, Standing, Verb, claims, reached};
 use crate::config::Config;
 use crate::oci::{RepoName, Tag};
 
@@ -23,12 +25,14 @@ pub enum Deed {
 }
 
 /// Somebody, something, and what is to be done with it, in the words of whoever asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Question {
     /// `anonymous`, the name of a user, or that of an issuer where there are claims.
     pub identity: String,
     /// What the issuer's token says, in JSON.
     pub claims: Option<String>,
+    /// A token of the issuer.
+    pub token: Option<SecretString>,
     /// What is to be done.
     pub deed: Deed,
     /// `IMAGE:TAG`.
@@ -40,7 +44,7 @@ pub struct Question {
 pub struct Decision {
     /// Whether it may.
     pub is_allowed: bool,
-    /// The answer and the rule that decides, in a line.
+    /// The answer and the rule that decides, in a line; before it one for who a token says that it is.
     pub text: String,
 }
 
@@ -54,15 +58,42 @@ pub struct NoQuestion(String);
 /// # Errors
 ///
 /// The question makes no sense.
-pub fn can(config: &Config, question: &Question) -> Result<Decision, NoQuestion> {
-    let identity = identity(config, question)?;
+pub async fn can(config: &Config, question: &Question) -> Result<Decision, NoQuestion> {
+    let Some(token) = &question.token else { return decided(config, question, &identity(config, question)?) };
+    let known = match authenticator(config, &key_ring()).vouched(token).await {
+        Ok(known) => known,
+        Err(refusal) => {
+            return Ok(Decision { is_allowed: false, text: format!("denied: the token is not accepted: {refusal}") });
+        }
+    };
+    let decision = decided(config, question, &of_issuer(&known.identity, &question.identity)?)?;
+    Ok(Decision { text: format!("{}\n{decision}", presented(&known)), ..decision })
+}
+
+/// The one a token says that it is, who must be one of `name`'s.
+fn of_issuer(identity: &Identity, name: &str) -> Result<Identity, NoQuestion> {
+    match identity {
+        Identity::Issued { issuer, .. } if **issuer != *name => {
+            Err(NoQuestion(format!("the token is one of {issuer}'s, not of {name:?}")))
+        }
+        identity => Ok(identity.clone()),
+    }
+}
+
+/// Who it is, and how long the token counts.
+fn presented(known: &Known) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    format!("{}, for another {} s", known.identity, known.until.saturating_sub(now))
+}
+
+fn decided(config: &Config, question: &Question, identity: &Identity) -> Result<Decision, NoQuestion> {
     let (image, tag) = object(&question.object)?;
-    let profile = match reached(&config.profiles, &image, &identity) {
+    let profile = match reached(&config.profiles, &image, identity) {
         Ok(profile) => profile,
         Err(unplaced) => return Ok(Decision { is_allowed: false, text: format!("denied: {unplaced}") }),
     };
     let (grants, rules) = (Grants::new(config.access.grants.clone()), rules(profile));
-    let standing = Standing::new(&grants, access(config.access.anonymous), &identity, &image);
+    let standing = Standing::new(&grants, access(config.access.anonymous), identity, &image);
     let standing = standing.with_separator(rules.separator(&image));
     let part = Part::Tag(&tag);
     let ruling = standing.rule(question.deed.verb(), part);
@@ -81,7 +112,7 @@ fn told(ruling: Ruling<'_>, deed: Deed) -> String {
         (Ruling::Allowed(rule), _) => by("allowed", rule),
         (Ruling::Instead(rule), Deed::Pull) => by("denied, and told to be absent,", rule),
         (Ruling::Instead(rule), _) => by("taken and not kept", rule),
-        (Ruling::Denied, _) => "denied: no grant allows it".to_owned(),
+        (Ruling::Denied, _) => format!("denied: {}", ruling.why()),
     }
 }
 
@@ -98,7 +129,9 @@ fn identity(config: &Config, question: &Question) -> Result<Identity, NoQuestion
         return Ok(Identity::Anonymous);
     }
     let user = config.access.users.iter().find(|user| *user.name == *name);
-    let user = user.ok_or_else(|| NoQuestion(format!("no user is called {name:?}; an issuer takes --claims FILE beside it")))?;
+    let user = user.ok_or_else(|| {
+        NoQuestion(format!("no user is called {name:?}; an issuer takes --claims FILE beside it, or --token FILE"))
+    })?;
     Ok(Identity::User { name: Arc::clone(&user.name), groups: user.groups.clone().into() })
 }
 

@@ -7,18 +7,26 @@ use futures_util::FutureExt;
 use futures_util::future::ready;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::running::{BETWEEN, Reloaded, Stand};
+use super::reloaded::Reloaded;
+use super::running::{BETWEEN, Stand};
+use crate::audit::Audit;
 use crate::config::Store;
 use crate::credentials::Reread;
 use crate::secrets::{Mask, Secrets};
 
 /// Reads `secrets` again, and puts what there is in force for all of `stands` or for none, unless somebody is `changing` them.
-pub(super) fn reread(secrets: &Secrets, stands: &Arc<Mutex<Vec<Stand>>>, changing: &Arc<AsyncMutex<()>>, mask: &Mask) -> Reread {
+pub(super) fn reread(
+    secrets: &Secrets,
+    stands: &Arc<Mutex<Vec<Stand>>>,
+    changing: &Arc<AsyncMutex<()>>,
+    told: (&Mask, &Audit),
+) -> Reread {
     // The stands hold what holds this.
-    let (secrets, stands, changing, mask) = (secrets.clone(), Arc::downgrade(stands), Arc::clone(changing), mask.clone());
+    let (secrets, stands, changing) = (secrets.clone(), Arc::downgrade(stands), Arc::clone(changing));
+    let told = (told.0.clone(), told.1.clone());
     let turns = Arc::new(AsyncMutex::new(()));
     Reread::by(move || {
-        let (secrets, stands, changing, mask) = (secrets.clone(), stands.clone(), Arc::clone(&changing), mask.clone());
+        let (secrets, stands, changing, told) = (secrets.clone(), stands.clone(), Arc::clone(&changing), told.clone());
         // Where their files hang nobody else waits for them too.
         let Ok(turn) = Arc::clone(&turns).try_lock_owned() else { return ready(()).boxed() };
         let read = move || {
@@ -28,7 +36,7 @@ pub(super) fn reread(secrets: &Secrets, stands: &Arc<Mutex<Vec<Stand>>>, changin
             let (next, stands) = (secrets.reread().ok()?, stands.upgrade()?);
             let _alone = changing.try_lock().ok()?;
             let stands = stands.lock().unwrap_or_else(PoisonError::into_inner);
-            put_in_force(&stands, &before, &next, &mask);
+            put_in_force(&stands, &before, &next, (&told.0, &told.1));
             Some(())
         };
         async move {
@@ -39,7 +47,7 @@ pub(super) fn reread(secrets: &Secrets, stands: &Arc<Mutex<Vec<Stand>>>, changin
 }
 
 /// Puts `next` in force for `stands`, if those have what they had `before` it was read, and all of them can use it.
-fn put_in_force(stands: &[Stand], before: &Secrets, next: &Secrets, mask: &Mask) {
+fn put_in_force(stands: &[Stand], before: &Secrets, next: &Secrets, (mask, audit): (&Mask, &Audit)) {
     let can_use = |stand: &Stand| match &stand.stated.store {
         Store::S3(bucket) => bucket.credentials.resolves_with(next),
         Store::Folder { .. } => true,
@@ -50,7 +58,7 @@ fn put_in_force(stands: &[Stand], before: &Secrets, next: &Secrets, mask: &Mask)
     mask.hold(BETWEEN, next.values());
     let names = stands.iter().map(|stand| stand.secrets.adopt(next).names()).max_by_key(Vec::len).unwrap_or_default();
     if !names.is_empty() {
-        Reloaded { secrets: names, ..Reloaded::default() }.tell();
+        Reloaded { secrets: names, ..Reloaded::default() }.tell(audit);
     }
 }
 
@@ -95,23 +103,24 @@ mod tests {
         put("A", "a-01");
         put("B", "b-01");
         let running = running(folder.path()).await;
-        let (stands, mask) = (running.stands(), Mask::default());
+        let (stands, mask, audit) = (running.stands(), Mask::default(), Audit::default());
+        let told = (&mask, &audit);
         let before = stands[0].secrets.now();
 
         put("A", "a-02");
         for broken in ["", "b 2", "\u{feff}b-2"] {
             put("B", broken);
-            put_in_force(&stands, &before, &before.reread().unwrap(), &mask);
+            put_in_force(&stands, &before, &before.reread().unwrap(), told);
             assert_eq!(values(&stands), ["a-01", "b-01", "a-01", "b-01"], "{broken:?}");
         }
         put("B", "b-02");
         let slow = before.reread().unwrap();
         put("B", "b-03");
-        put_in_force(&stands, &before, &before.reread().unwrap(), &mask);
+        put_in_force(&stands, &before, &before.reread().unwrap(), told);
         assert_eq!(values(&stands), ["a-02", "b-03", "a-02", "b-03"]);
         assert_eq!(mask.apply("a-02 b-03"), "*** ***");
 
-        put_in_force(&stands, &before, &slow, &mask);
+        put_in_force(&stands, &before, &slow, told);
         assert_eq!(values(&stands), ["a-02", "b-03", "a-02", "b-03"]);
     }
 }

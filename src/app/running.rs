@@ -13,10 +13,12 @@ use secrecy::SecretString;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::fixed::Fixed;
+use super::reloaded::{Reloaded, tell_of_refused};
 use super::reread::reread;
 use super::{SetupError, SetupErrors, rules};
-use crate::access::{self, Access, Authenticator, Fetch, Grants, KeyRing, Passes, Profiles};
+use crate::access::{self, Access, Authenticator, Fetch, Grants, KeyRing, Passes, Profiles, Trust};
 use crate::api::{Api, Hosts};
+use crate::audit::{Audit, AuditFile, Kept};
 use crate::config::{Anonymous, Config, Layout, Profile, S3Clients, Server, Store, StoreLimits};
 use crate::credentials::{Environment, Http, Surroundings};
 use crate::metrics::{Metrics, ProfileMetrics};
@@ -27,6 +29,9 @@ use crate::store::{FolderStore, MemoryBudget, Misconfiguration, ObjectStore, S3S
 
 /// How long the start waits for a store to say that it is set up right.
 const PROBE: Duration = Duration::from_secs(2);
+
+/// How long the end waits for a disk to take the last lines of who did what.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Whose values the mask hides: those in force, those that were so before, which
 /// running requests may still tell of, and those that were read between two reloads.
@@ -40,6 +45,7 @@ pub struct Running {
     memory: Arc<MemoryBudget>,
     environment: Environment,
     mask: Mask,
+    audit: Audit,
     /// What cannot change while it serves.
     fixed: Fixed,
     stands: Arc<Mutex<Vec<Stand>>>,
@@ -60,9 +66,14 @@ struct FromIssuers(OnceLock<Http>);
 
 #[async_trait]
 impl Fetch for FromIssuers {
-    async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
-        // Whom the system trusts is read when it is first needed.
-        self.0.get_or_init(Http::plain).get(url).await.map(Vec::from)
+    async fn get(&self, url: &str, trust: Option<&Trust>) -> Result<Vec<u8>, String> {
+        let got = match trust {
+            // Whom the system trusts is read when it is first needed.
+            None => self.0.get_or_init(Http::plain).get(url).await,
+            // Once an hour, which is too seldom to keep connections for.
+            Some(trust) => Http::trusting(trust)?.get(url).await,
+        };
+        got.map(Vec::from)
     }
 }
 
@@ -83,31 +94,6 @@ pub enum Occasion {
     Noticed,
 }
 
-/// What new settings have changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reloaded {
-    /// Profiles that are new, or whose store is.
-    pub opened: Vec<String>,
-    /// Profiles that are gone.
-    pub closed: Vec<String>,
-    /// Secrets that are other than before.
-    pub secrets: Vec<SecretName>,
-    /// Settings that were changed and are only heeded at the next start.
-    pub later: Vec<&'static str>,
-}
-
-impl Reloaded {
-    /// Says it to the log.
-    pub fn tell(&self) {
-        let Self { opened, closed, secrets, later } = self;
-        let secrets: Vec<_> = secrets.iter().map(ToString::to_string).collect();
-        tracing::info!(opened = opened.join(" "), closed = closed.join(" "), secrets = secrets.join(" "), "settings reloaded");
-        if !later.is_empty() {
-            tracing::warn!(settings = later.join(" "), "heeded at the next start only");
-        }
-    }
-}
-
 impl Running {
     /// Opens the stores of all profiles, and asks each whether it is set up right.
     pub(super) async fn start(config: Config, doors: Doors, mask: Mask) -> Result<Self, SetupErrors> {
@@ -117,10 +103,12 @@ impl Running {
         let held = Arc::clone(&memory);
         metrics.watch_memory(move || held.held());
         let api = Api::new(Profiles::new([]), Hosts::new(config.server.hosts.clone()), metrics.clone());
-        let api = Arc::new(api.with_mask(mask.clone()));
+        let audit = Audit::new(mask.clone(), metrics.audit_lines_lost());
+        let api = Arc::new(api.with_mask(mask.clone()).with_audit(audit.clone()));
         let (fixed, environment) = (Fixed::of(&config), environment());
-        let ((stands, changing), ring) = (Default::default(), KeyRing::new(Arc::new(FromIssuers::default())));
-        let running = Self { api, metrics, memory, environment, mask, fixed, stands, changing, doors, ring };
+        let ((stands, changing), ring) = (Default::default(), key_ring());
+        let running = Self { api, metrics, memory, environment, mask, audit, fixed, stands, changing, doors, ring };
+        let audit = running.open_audit(&config)?;
         let (stands, refused) = running.stands_of(&config).await?;
         // Whoever has several is not to go without all because of one.
         if refused.len() == stands.len() {
@@ -129,7 +117,7 @@ impl Running {
         for error in refused {
             tracing::error!(%error, "its images are answered 503 until that is mended");
         }
-        running.put_in_force(&config, stands);
+        running.put_in_force(&config, stands, audit);
         Ok(running)
     }
 
@@ -156,6 +144,7 @@ impl Running {
         if occasion == Occasion::Noticed && !closed.is_empty() {
             return Err(SetupErrors(closed.into_iter().map(|profile| SetupError::Gone { profile }).collect()));
         }
+        let audit = self.open_audit(&config)?;
         let (stands, refused) = self.stands_of(&config).await?;
         if !refused.is_empty() {
             return Err(SetupErrors(refused));
@@ -163,8 +152,28 @@ impl Running {
         let is_kept = |stand: &Stand| before.iter().any(|old| Arc::ptr_eq(&old.registry, &stand.registry));
         let opened = stands.iter().filter(|stand| !is_kept(stand)).map(stated).collect();
         let later = self.fixed.changes(&Fixed::of(&config));
-        let secrets = self.put_in_force(&config, stands);
-        Ok(Reloaded { opened, closed, secrets, later })
+        let secrets = self.put_in_force(&config, stands, audit);
+        Ok(Reloaded { opened, closed, secrets, grants: Some(config.access.grants.len()), later })
+    }
+
+    /// Says what came of a reload: what has changed, or why nothing has.
+    pub fn tell_of_reload(&self, outcome: Result<&Reloaded, &str>) {
+        match outcome {
+            Ok(reloaded) => reloaded.tell(&self.audit),
+            Err(problems) => tell_of_refused(problems, &self.audit),
+        }
+    }
+
+    /// Waits until it is kept who did what; not for long, where the disk does not answer.
+    pub async fn settle_audit(&self) {
+        self.audit.settle(LAST_LINES).await;
+    }
+
+    /// The file in which `config` has it kept who did what; the one in force stays open until another one is in force.
+    fn open_audit(&self, config: &Config) -> Result<Option<Arc<Kept>>, SetupErrors> {
+        let stated = config.access.audit.as_ref();
+        let path = || stated.map(|AuditFile { path, .. }| path.display().to_string()).unwrap_or_default();
+        self.audit.open(stated).map_err(|cause| SetupError::Audit { path: path(), cause }.into())
     }
 
     pub(super) fn api(&self) -> Arc<Api> {
@@ -221,7 +230,7 @@ impl Running {
         let surroundings = Surroundings {
             profile: stated.name.clone(),
             secrets: secrets.clone(),
-            reread: reread(&secrets, &self.stands, &self.changing, &self.mask),
+            reread: reread(&secrets, &self.stands, &self.changing, (&self.mask, &self.audit)),
             environment: self.environment.clone(),
             mask: self.mask.clone(),
         };
@@ -245,16 +254,12 @@ impl Running {
     }
 
     /// Has new requests served by `stands`; which secrets are other than before.
-    fn put_in_force(&self, config: &Config, stands: Vec<Stand>) -> Vec<SecretName> {
+    fn put_in_force(&self, config: &Config, stands: Vec<Stand>, audit: Option<Arc<Kept>>) -> Vec<SecretName> {
         let mut in_force = self.stands();
         let changed: BTreeSet<_> = stands.iter().flat_map(|stand| stand.secrets.adopt(&config.secrets).names()).collect();
         let anonymous = access(config.access.anonymous);
         let profiles = stands.iter().map(|stand| Arc::new(profile(&stand.stated, Arc::clone(&stand.registry), anonymous)));
-        let authenticator = Authenticator::new(config.access.users.clone());
-        let authenticator = authenticator.with_issuers(config.access.issuers.clone(), &self.ring);
-        let passes = config.access.tokens.as_ref().map(|tokens| Passes::new(tokens.realm.clone(), &tokens.keys));
-        let authenticator = authenticator.with_passes(passes);
-        let authenticator = authenticator.over_plain_http(config.access.allow_plain_http);
+        let authenticator = authenticator(config, &self.ring).with_audit(self.audit.clone());
         let grants = Grants::new(config.access.grants.clone());
         for listener in &config.server.listeners {
             let door = self.doors.iter().find(|(address, _)| *address == listener.address).map(|(_, door)| door);
@@ -265,6 +270,7 @@ impl Running {
             }
         }
         self.api.put_in_force(Profiles::new(profiles).with_grants(grants), authenticator);
+        self.audit.put_in_force(audit);
         *in_force = stands;
         changed.into_iter().collect()
     }
@@ -274,6 +280,19 @@ impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.stands().iter().map(|stand| stand.stated.name.clone())).finish()
     }
+}
+
+/// Keys of issuers, none of which is there yet.
+pub(super) fn key_ring() -> KeyRing {
+    KeyRing::new(Arc::new(FromIssuers::default()))
+}
+
+/// Who clients are, as `config` has it; the keys of issuers are in `ring`.
+pub(super) fn authenticator(config: &Config, ring: &KeyRing) -> Authenticator {
+    let authenticator = Authenticator::new(config.access.users.clone());
+    let authenticator = authenticator.with_issuers(config.access.issuers.clone(), ring);
+    let passes = config.access.tokens.as_ref().map(|tokens| Passes::new(tokens.realm.clone(), &tokens.keys));
+    authenticator.with_passes(passes).over_plain_http(config.access.allow_plain_http)
 }
 
 /// Whether what is kept for one of two profiles is just so kept for the other.
@@ -369,30 +388,4 @@ pub(super) fn access(anonymous: Anonymous) -> Access {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{self, File, Sources};
-
-    fn config(profiles: &str) -> Config {
-        let text = format!("[server]\nlisten = [\"127.0.0.1:0\"]\n[access]\nanonymous = \"none\"\n{profiles}");
-        let file = File { path: "config.toml".into(), text, is_exposed: false };
-        config::load(&Sources { file: Some(file), ..Sources::default() }).unwrap()
-    }
-
-    // What failed may tell of the one, and requests that go on of the other.
-    #[tokio::test]
-    async fn a_reload_that_fails_leaves_what_is_in_force_masked() {
-        const STORE: &str =
-            "[profiles.default]\nstore = \"s3://cache\"\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"id\"\n";
-        let mask = Mask::default();
-        let running =
-            Running::start(config(&format!("{STORE}secret_access_key = \"in-force\"")), Vec::new(), mask.clone()).await.unwrap();
-        let broken = "[profiles.a]\nimages = [\"a\"]\nstore = \"/dev/null/a\"\n";
-
-        let refused =
-            running.reload(config(&format!("{STORE}secret_access_key = \"refused\"\n{broken}")), Occasion::Noticed).await;
-
-        assert!(refused.is_err());
-        assert_eq!(mask.apply("in-force refused"), "*** ***");
-    }
-}
+mod tests;

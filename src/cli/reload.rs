@@ -98,17 +98,14 @@ impl Reloading {
         let (flags, server) = (self.flags.clone(), self.running.server().clone());
         let before = now.clone();
         let Some((read, seen)) = beside(move || read(&flags, &server, now)).await else { return before };
-        let refused = match read {
+        let outcome = match read {
             Ok(config) => {
                 tell_warnings(&config);
                 self.running.reload(config, occasion).await.map_err(|mistakes| mistakes.to_string())
             }
             Err(problems) => Err(problems.to_string()),
         };
-        match refused {
-            Ok(reloaded) => reloaded.tell(),
-            Err(problems) => tracing::error!(%problems, "settings not reloaded; the old ones stay in force"),
-        }
+        self.running.tell_of_reload(outcome.as_ref().map_err(String::as_str));
         seen
     }
 }

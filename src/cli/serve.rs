@@ -1,12 +1,13 @@
 //! `longshore serve`: what it does without a command, too.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::App;
+use crate::app::{App, Running};
 use crate::config::{Config, Flags};
 
 use super::reload::{Glance, Reloading, glance, tell_warnings};
@@ -47,9 +48,9 @@ async fn serve(config: Config, flags: Flags, seen: Glance) -> ExitCode {
     };
     let [addresses, admin] = app.addresses();
     welcome.say(format, &addresses, &admin);
-    let reloading = Reloading::new(flags, app.running(), hangup);
+    let (reloading, running) = (Reloading::new(flags, app.running(), hangup), app.running());
     tokio::select! {
-        () = app.serve(stop(interrupt, terminate)) => {}
+        () = app.serve(stop(interrupt, terminate, running)) => {}
         () = reloading.go_on(seen) => {}
     }
     tracing::info!("stopped");
@@ -57,12 +58,13 @@ async fn serve(config: Config, flags: Flags, seen: Glance) -> ExitCode {
 }
 
 /// Ready at the first signal to stop. The second ends the process at once.
-async fn stop(mut interrupt: Signal, mut terminate: Signal) {
+async fn stop(mut interrupt: Signal, mut terminate: Signal, running: Arc<Running>) {
     signalled(&mut interrupt, &mut terminate).await;
     tracing::info!("stopping once running exports have ended; a second signal stops at once");
     tokio::spawn(async move {
         signalled(&mut interrupt, &mut terminate).await;
         tracing::warn!("stopped at once");
+        running.settle_audit().await;
         std::process::exit(1);
     });
 }

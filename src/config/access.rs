@@ -1,6 +1,6 @@
 //! How clients reach us, and what they may do once they have.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -11,12 +11,13 @@ use super::people::People;
 use super::problem::{Place, Problems};
 use super::secrets;
 use super::setting::{
-    ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, DRAIN, HOSTS, IMAGES, LISTEN, MAX_CONNECTIONS, METRICS_IMAGES, Setting, TOKEN_KEY,
-    TOKEN_OLD_KEY, TOKEN_REALM, WHO,
+    ADMIN_LISTEN, ALLOW_PLAIN_HTTP, ANONYMOUS, AUDIT_FILE, AUDIT_FORMAT, DRAIN, HOSTS, IMAGES, LISTEN, LOG_FORMAT,
+    MAX_CONNECTIONS, METRICS_IMAGES, Setting, TOKEN_KEY, TOKEN_OLD_KEY, TOKEN_REALM, WHO,
 };
 use super::store::StoreKind;
 use super::tables::{LISTENER_TLS, Row, Tables, rows};
 use super::{Access, Anonymous, Listener, Server, TokenService};
+use crate::audit::{AuditFile, Format};
 use crate::secrets::{Secrets, Template};
 use crate::tls::{Tls, TlsFiles};
 
@@ -70,7 +71,9 @@ fn tls(row: &Row, files: &mut Vec<PathBuf>, problems: &mut Problems) -> (String,
     match Tls::read(&TlsFiles { cert, key, client_ca }) {
         Ok(tls) => (address, Some(tls)),
         Err(mistake) => {
-            problems.push(row.place.clone(), mistake.to_string());
+            let says = |key: &&str| row.text(key, &mut Problems::default()).is_some_and(|word| *mistake.path == *word.text);
+            let place = KEYS.iter().find(|key| says(key)).map_or(&row.place, |key| row.place_of(key));
+            problems.push(place.clone(), mistake.to_string());
             (address, None)
         }
     }
@@ -113,8 +116,34 @@ pub fn access(layers: &mut Layers, anonymous: Option<Anonymous>, people: People,
         _ => Err("must be true or false"),
     });
     let tokens = tokens(layers, secrets);
+    let audit = audit(layers);
     let People { users, issuers, grants, .. } = people;
-    Some(Access { anonymous: anonymous?, allow_plain_http: allow_plain_http?, users, issuers, tokens, grants })
+    Some(Access { anonymous: anonymous?, allow_plain_http: allow_plain_http?, users, issuers, tokens, grants, audit })
+}
+
+/// The file in which it is kept who did what.
+fn audit(layers: &mut Layers) -> Option<AuditFile> {
+    let path = layers.read(&AUDIT_FILE, audit_path);
+    let format = layers.choose(&AUDIT_FORMAT, |word| match word {
+        "text" => Some(Format::Text),
+        "json" => Some(Format::Json),
+        _ => None,
+    });
+    if layers.word(&AUDIT_FORMAT).is_some() && layers.word(&AUDIT_FILE).is_none() {
+        layers
+            .refuse(&AUDIT_FORMAT, format!("needs {} beside it; the log is written as {} says", AUDIT_FILE.key, LOG_FORMAT.key));
+    }
+    Some(AuditFile { path: path?, format: format.unwrap_or(Format::Text) })
+}
+
+fn audit_path(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match () {
+        () if path.is_dir() => Err("is a folder; name a file in it".into()),
+        () if !folder.is_dir() => Err(format!("there is no folder {}; make it first", folder.display())),
+        () => Ok(path.to_owned()),
+    }
 }
 
 /// Where tokens are fetched and what they are signed with, both of which it takes.

@@ -1,5 +1,10 @@
 //! Settings from files: TOML, every key known, every problem with its line.
 
+mod lines;
+mod listeners;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -9,12 +14,14 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::environment::Variables;
 use super::layers::{Layer, Source, Word};
 use super::problem::{Place, Problems, did_you_mean, nearest};
-use super::setting::{ANY_KEY, CREDENTIALS, KEYS_FROM, Kind, LISTEN, SETTINGS, Setting};
+use super::setting::{ANY_KEY, CREDENTIALS, KEYS_FROM, Kind, SETTINGS, Setting};
 use super::sources::{File, Sources};
 use super::tables::{Cell, LISTENER_TLS, Row, TABLES, Tables};
+use lines::Lines;
+use listeners::LISTENERS;
 
-/// The long form of `server.listen`: a table for each address.
-const LISTENERS: &str = "server.listeners";
+/// The tables of listeners, as somebody may have meant them.
+const LISTENING: [&str; 2] = [LISTENERS, LISTENER_TLS];
 
 /// The table of profiles, and of the one whose keys stand for those of any.
 const PROFILES: &str = "profiles";
@@ -68,24 +75,6 @@ pub fn read(sources: &Sources, problems: &mut Problems) -> Result<Stated, NotTom
     outcome.map(|()| stated)
 }
 
-/// A text whose bytes are known by line and column.
-#[derive(Clone, Copy)]
-struct Lines<'a>(&'a str);
-
-impl Lines<'_> {
-    /// Line and column of a byte, counted from 1.
-    fn position(&self, byte: usize) -> (usize, usize) {
-        let before = self.0.get(..byte).unwrap_or(self.0);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
-    }
-
-    /// The line in which something stands.
-    fn line<T>(&self, spanned: &Spanned<T>) -> usize {
-        self.position(spanned.span().start).0
-    }
-}
-
 /// Walks a file and takes in what it finds.
 struct Reader<'a> {
     name: Arc<str>,
@@ -107,7 +96,7 @@ struct Section<'a> {
 impl<'a> Reader<'a> {
     fn of(file: &'a File, stated: &'a mut Stated, problems: &'a mut Problems) -> Self {
         let name = Arc::from(file.path.display().to_string());
-        Self { name, is_exposed: file.is_exposed, lines: Lines(&file.text), stated, profile: None, problems }
+        Self { name, is_exposed: file.is_exposed, lines: Lines::of(&file.text), stated, profile: None, problems }
     }
 
     /// Takes in the configuration file.
@@ -127,7 +116,7 @@ impl<'a> Reader<'a> {
     }
 
     fn parse(&mut self) -> Result<DeTable<'a>, NotToml> {
-        match DeTable::parse(self.lines.0) {
+        match DeTable::parse(self.lines.text) {
             Ok(table) => Ok(table.into_inner()),
             // Only the first: those after it come of having lost the thread.
             Err(error) => {
@@ -320,67 +309,6 @@ impl<'a> Reader<'a> {
         };
         Some(Row { place, cells: table.iter().map(cell).collect() })
     }
-
-    /// Takes in the long form of `server.listen`.
-    fn listeners(&mut self, value: &Spanned<DeValue<'_>>, place: Place) {
-        let DeValue::Array(items) = value.get_ref() else {
-            let found = kind_of(value.get_ref());
-            return self.problems.push(place, format!("must be tables, each under [[{LISTENERS}]], not {found}"));
-        };
-        if self.stated.layer.words(&LISTEN).is_some() {
-            self.problems.push(place, format!("{} is stated too; one of the two is enough", LISTEN.key));
-        } else if items.is_empty() {
-            self.problems.push(place, "is empty; name at least one");
-        }
-        let words = items.iter().filter_map(|item| self.listener(item)).collect();
-        self.stated.layer.state(&LISTEN, words);
-    }
-
-    /// One listener, as the short form has it: its address, and `=` and its profile if it names one.
-    fn listener(&mut self, item: &Spanned<DeValue<'_>>) -> Option<Word> {
-        const KEYS: [&str; 3] = ["address", "profile", "tls"];
-        let place = self.place(LISTENERS, item);
-        let DeValue::Table(table) = item.get_ref() else {
-            self.problems.push(place, format!("must be a table, not {}", kind_of(item.get_ref())));
-            return None;
-        };
-        for key in table.keys().filter(|key| !KEYS.contains(&&**key.get_ref())) {
-            let place = self.place(&join(LISTENERS, key.get_ref()), key);
-            self.problems.push(place, format!("there is no such key{}", did_you_mean(nearest(key.get_ref(), KEYS))));
-        }
-        if !table.contains_key("address") {
-            self.problems.push(place, "needs an address, such as address = \"127.0.0.1:5000\"");
-        }
-        let profile = self.text_in(table, "profile");
-        let Word { text, place } = self.text_in(table, "address")?;
-        self.tls(table, &text);
-        let text = profile.map_or(text.clone(), |Word { text: profile, .. }| format!("{text}={profile}"));
-        Some(Word { text, place })
-    }
-
-    /// Takes in how the clients of the listener at `address` are greeted, if its table says so.
-    fn tls(&mut self, table: &DeTable<'_>, address: &str) {
-        let Some((key, value)) = table.get_key_value("tls") else { return };
-        let place = self.place(LISTENER_TLS, key);
-        match self.row(LISTENER_TLS, value.get_ref(), place.clone()) {
-            Some(mut row) => {
-                row.cells.push((String::new(), place, Cell::Text(address.to_owned())));
-                self.stated.tables.entry(LISTENER_TLS).or_default().push(row);
-            }
-            None => self.problems.push(place, format!("must be a table, not {}", kind_of(value.get_ref()))),
-        }
-    }
-
-    /// A text in the table of a listener.
-    fn text_in(&mut self, table: &DeTable<'_>, key: &str) -> Option<Word> {
-        let (key, value) = table.get_key_value(key)?;
-        let place = self.place(&join(LISTENERS, key.get_ref()), key);
-        let Some(text) = value.get_ref().as_str() else {
-            self.problems.push(place, format!("must be a text, not {}", kind_of(value.get_ref())));
-            return None;
-        };
-        Some(Word { text: text.into(), place })
-    }
 }
 
 /// What a value in a table of tables says, a list with commas between; `None` if it is of another kind.
@@ -421,14 +349,12 @@ fn is_section(path: &str) -> bool {
 
 /// What to say of a key that does not exist: the nearest in its table, or where it does exist.
 fn unknown(section: &str, key: &str) -> String {
+    let known = || SETTINGS.iter().map(|setting| setting.key).chain(TABLES.iter().map(|(name, _)| *name)).chain(LISTENING);
     let depth = if section.is_empty() { 0 } else { section.len() + 1 };
-    let inside = SETTINGS
-        .iter()
-        .map(|setting| setting.key)
-        .filter(|known| is_section(section) && known.starts_with(section) || depth == 0);
+    let inside = known().filter(|known| is_section(section) && known.starts_with(section) || depth == 0);
     let siblings = inside.filter_map(|known| known.get(depth..)?.split('.').next());
-    let is_elsewhere = |setting: &&Setting| setting.key.rsplit('.').next() == Some(key) && setting.section() != section;
-    let elsewhere = SETTINGS.iter().find(is_elsewhere).map(|setting| setting.key);
+    let is_elsewhere = |known: &&str| known.rsplit_once('.').is_some_and(|(other, last)| last == key && other != section);
+    let elsewhere = known().find(is_elsewhere);
     format!("there is no such key{}", did_you_mean(elsewhere.or_else(|| nearest(key, siblings))))
 }
 
@@ -465,119 +391,5 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::setting::{Fallback, HTPASSWD, PATH, SSE_CUSTOMER_KEY};
-    use crate::config::tests::loaded;
-
-    /// The example with every key in force, except those that stand in place of others.
-    fn example(without: &[Setting]) -> String {
-        let is_key =
-            |line: &str| line.starts_with('[') || (line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" = "));
-        let is_wanted = |line: &str| !without.iter().any(|setting| line.split(' ').next() == setting.key.rsplit('.').next());
-        let lines = include_str!("../../config.example.toml").lines();
-        let keys = lines.map(|line| line.strip_prefix('#').filter(|line| is_key(line)).unwrap_or(line));
-        keys.filter(|line| is_wanted(line)).map(|line| format!("{line}\n")).collect()
-    }
-
-    fn stated(text: &str) -> (Option<Stated>, String) {
-        let file = File { path: "config.toml".into(), text: text.into(), is_exposed: false };
-        let mut problems = Problems::default();
-        let stated = read(&Sources { file: Some(file), ..Sources::default() }, &mut problems).ok();
-        (stated, problems.to_string())
-    }
-
-    fn problems_of(text: &str) -> String {
-        stated(text).1
-    }
-
-    #[test]
-    fn the_example_has_every_key_with_its_default() {
-        let (stated, problems) = stated(&example(&[]));
-        let stated = stated.expect(&problems);
-
-        assert_eq!(problems, "");
-        let layers: Vec<_> = [&stated.layer].into_iter().chain(stated.profiles.iter().map(|profile| &profile.layer)).collect();
-        for setting in SETTINGS {
-            if setting.key.contains(".credentials.") {
-                let last = setting.key.rsplit('.').next().unwrap_or_default();
-                assert!(include_str!("../../config.example.toml").contains(&format!("{last} = ")), "{setting:?}");
-                continue;
-            }
-            let words = layers.iter().find_map(|layer| layer.words(setting)).expect(setting.key);
-            if let Fallback::Value(default) = setting.default {
-                assert_eq!(words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(","), default, "{setting:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_example_loads_as_it_is_and_in_force() {
-        loaded(&[], &[], include_str!("../../config.example.toml")).unwrap();
-        let secrets = ["CACHE_KEY", "CACHE_TOKEN", "EXTERNAL_ID", "TEAM_B_HMAC", "TOKEN_KEY", "TOKEN_OLD_KEY"]
-            .map(|name| format!("LONGSHORE_SECRET_{name}"));
-        let secrets: Vec<_> = secrets.iter().map(|name| (name.as_str(), "thirty-two-bytes-of-a-secret-and-more")).collect();
-        // The keys of one profile come from one source, and those of another stand in its own table.
-        let example = example(&[PATH, SSE_CUSTOMER_KEY, HTPASSWD]).replacen("\ncredentials = \"default\"\n", "\n", 1);
-        loaded(&[], &secrets, &example).unwrap();
-    }
-
-    #[test]
-    fn what_is_not_toml_is_told_with_line_and_column() {
-        for (text, position) in [
-            ("[a\nb = 1", "line 1, column 3"),
-            ("\n\na = ", "line 3, column 5"),
-            ("a = 1\na = 2", "line 2, column 1"),
-            ("a = [1,\nb=2\n[c", "line 2, column 2"),
-        ] {
-            let told = problems_of(text);
-            assert!(told.starts_with(&format!("config.toml: 1 problem\n  {position}  not TOML: ")), "{told}");
-        }
-    }
-
-    #[test]
-    fn every_kind_of_misplaced_value_has_its_message() {
-        for (text, message) in [
-            ("server = 1", "server  line 1  must be a table, not a number"),
-            ("[server]\nlisten = \"127.0.0.1:1\"", ""),
-            ("[server]\nlisten = 1", "server.listen  line 2  must be a list of texts, not a number"),
-            ("[server]\nlisten = [1]", "server.listen  line 2  must be a list of texts, not of other things"),
-            ("[server]\nlisten = []", "server.listen  line 2  is empty; name at least one"),
-            ("[store]\nmax_requests = 1.5", "store.max_requests  line 2  must be a whole number, not a number with a fraction"),
-            ("[store]\nmax_requests = true", "store.max_requests  line 2  must be a whole number, not true or false"),
-            ("[server]\ndrain = 1", "server.drain  line 2  must be a text with a unit, such as \"90s\", not a number"),
-            ("[access]\nanonymous = true", "access.anonymous  line 2  must be a text, not true or false"),
-            ("[profiles]\ndefault = []", "profiles.default  line 2  must be a table, not a list"),
-            (
-                "[profiles.default]\npath_style = \"true\"",
-                "profiles.default.path_style  line 2  must be true or false, not a text",
-            ),
-            ("anonymous = \"read\"", "anonymous  line 1  there is no such key; did you mean access.anonymous?"),
-            ("[sever]", "sever  line 1  there is no such key; did you mean server?"),
-            ("[server]\n\"a b\" = 1", "server.\"a b\"  line 2  there is no such key"),
-            (
-                "[server]\nlisteners = 1",
-                "server.listeners  line 2  must be tables, each under [[server.listeners]], not a number",
-            ),
-            ("[server]\nlisteners = []", "server.listeners  line 2  is empty; name at least one"),
-            ("[server]\nlisteners = [1]", "server.listeners  line 2  must be a table, not a number"),
-            ("[[server.listeners]]\naddress = 1", "server.listeners.address  line 2  must be a text, not a number"),
-            ("[[server.listeners]]", "server.listeners  line 1  needs an address, such as address = \"127.0.0.1:5000\""),
-            (
-                "[[server.listeners]]\naddress = \"[::1]:1\"\nadress = 1",
-                "server.listeners.adress  line 3  there is no such key; did you mean address?",
-            ),
-            (
-                "[server]\nlisten = [\"[::1]:1\"]\n[[server.listeners]]\naddress = \"[::1]:2\"",
-                "server.listeners  line 3  server.listen is stated too; one of the two is enough",
-            ),
-        ] {
-            let expected = if message.is_empty() { String::new() } else { format!("config.toml: 1 problem\n  {message}") };
-            assert_eq!(problems_of(text), expected, "{text}");
-        }
     }
 }

@@ -1,20 +1,21 @@
 //! CI systems that vouch for jobs by tokens, as the file states them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::layers::Word;
 use super::problem::{Place, Problems};
 use super::tables::{ISSUERS, Row, Tables, rows};
 use super::units;
-use crate::access::{Algorithm, Issuer, KeySet, TextPattern, is_safe_url};
+use crate::access::{Algorithm, Issuer, KeySet, TextPattern, Trust, is_of_a_key_pair, is_safe_url};
+use crate::tls::trusted;
 
 /// The keys of an issuer.
-const ISSUER: [&str; 7] = ["name", "issuer", "audience", "jwks", "algorithms", "require", "session"];
+const ISSUER: [&str; 8] = ["name", "issuer", "audience", "jwks", "ca_bundle", "algorithms", "require", "session"];
 
 /// How tokens may be signed where nothing is said: what CI systems use.
-const ALGORITHMS: [Algorithm; 3] = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
 
 /// The longest session.
 const MAX_SESSION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -37,7 +38,8 @@ const PUBLIC: &[(&str, &[&str])] = &[
 pub fn issuers(tables: &Tables, problems: &mut Problems) -> (Vec<Issuer>, Vec<PathBuf>) {
     let (mut issuers, mut files) = (Vec::<Issuer>::new(), Vec::new());
     for row in rows(tables, ISSUERS) {
-        files.extend(row.text("jwks", &mut Problems::default()).map(|word| PathBuf::from(word.text)));
+        let file = |key: &&str| row.text(key, &mut Problems::default()).map(|word| PathBuf::from(word.text));
+        files.extend(["jwks", "ca_bundle"].iter().filter_map(file));
         let Some(issuer) = issuer(row, problems) else { continue };
         for (key, is_same) in
             [("name", issuers.iter().any(|it| it.name == issuer.name)), ("issuer", issuers.iter().any(|it| it.url == issuer.url))]
@@ -54,8 +56,12 @@ pub fn issuers(tables: &Tables, problems: &mut Problems) -> (Vec<Issuer>, Vec<Pa
 /// An issuer, unless something is wrong with it.
 fn issuer(row: &Row, problems: &mut Problems) -> Option<Issuer> {
     row.refuse_others(&ISSUER, problems);
-    for key in ["name", "issuer", "audience"].into_iter().filter(|key| !row.has(key)) {
-        problems.push(row.place.clone(), format!("needs {key}"));
+    for (key, such_as) in
+        [("name", "github"), ("issuer", "https://token.actions.githubusercontent.com"), ("audience", "longshore")]
+    {
+        if !row.has(key) {
+            problems.push(row.place.clone(), format!("needs {key}, such as {key} = {such_as:?}"));
+        }
     }
     let name = row.text("name", problems).and_then(|word| checked(word, is_name, "1 to 64 letters, digits, - and _", problems));
     let url = row.text("issuer", problems).and_then(|word| {
@@ -63,18 +69,13 @@ fn issuer(row: &Row, problems: &mut Problems) -> Option<Issuer> {
     });
     let audiences = row.several("audience", problems);
     let algorithms = match row.has("algorithms") {
-        true => row.list("algorithms", str::parse::<Algorithm>, problems),
+        true => row.list("algorithms", algorithm, problems),
         false => Some(ALGORITHMS.to_vec()),
     };
-    let keys = match row.has("jwks") {
-        true => row.text("jwks", problems).and_then(|word| keys(word, problems)).map(Some),
-        false => Some(None),
-    };
+    let keys = or(row, "jwks", None, problems, |word, problems| keys(word, problems).map(Some));
+    let trust = or(row, "ca_bundle", None, problems, |word, problems| trust(row, word, problems).map(Some));
+    let session = or(row, "session", Duration::ZERO, problems, session);
     let require = require(row, problems);
-    let session = match row.has("session") {
-        true => row.text("session", problems).and_then(|word| session(word, problems)),
-        false => Some(Duration::ZERO),
-    };
     let (url, require) = (url?, require?);
     refuse_everybody(&url, &require, row.place_of("require"), problems);
     let issuer = Issuer {
@@ -85,8 +86,25 @@ fn issuer(row: &Row, problems: &mut Problems) -> Option<Issuer> {
         require,
         session: session?,
         keys: keys?,
+        trust: trust?,
     };
     Some(issuer)
+}
+
+/// What is stated at `key`, as `read` has it; `unstated` where nothing is.
+fn or<T>(
+    row: &Row,
+    key: &str,
+    unstated: T,
+    problems: &mut Problems,
+    read: impl FnOnce(Word, &mut Problems) -> Option<T>,
+) -> Option<T> {
+    if row.has(key) { row.text(key, problems).and_then(|word| read(word, problems)) } else { Some(unstated) }
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, &'static str> {
+    let known = text.parse().ok().filter(|known| is_of_a_key_pair(*known));
+    known.ok_or("must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA")
 }
 
 fn is_name(text: &str) -> bool {
@@ -108,6 +126,23 @@ fn session(Word { text, place }: Word, problems: &mut Problems) -> Option<Durati
         Ok(session) => Some(session),
         Err(error) => {
             problems.push(place, format!("{text:?}: {error}"));
+            None
+        }
+    }
+}
+
+/// The certificates in a file, where anybody is asked who could show one of them.
+fn trust(row: &Row, Word { text: path, place }: Word, problems: &mut Problems) -> Option<Trust> {
+    let is_in_the_open = row.text("issuer", &mut Problems::default()).is_some_and(|word| word.text.starts_with("http://"));
+    let read = match (row.has("jwks"), is_in_the_open) {
+        (true, _) => Err("is of no use beside jwks: nobody is asked".to_owned()),
+        (_, true) => Err("takes an issuer with https://".to_owned()),
+        _ => trusted(Path::new(&path)).map_err(|mistake| mistake.to_string()),
+    };
+    match read {
+        Ok(trust) => Some(trust),
+        Err(message) => {
+            problems.push(place, message);
             None
         }
     }
@@ -210,6 +245,12 @@ mod tests {
             (format!("{REST}session = \"2d\""), "access.issuers.session  line 5  \"2d\": must be at most 1d"),
             (format!("{REST}jwks = \"/no/such/file\""), "\"/no/such/file\" cannot be read: No such file"),
             (format!("{REST}jwks = \"/etc/hostname\""), "is no set of keys in JSON"),
+            (format!("{REST}ca_bundle = \"/no/such/file\""), "access.issuers.ca_bundle  line 5  /no/such/file: cannot be read"),
+            (format!("{REST}ca_bundle = \"/etc/hostname\""), "/etc/hostname: has no certificate in PEM"),
+            (
+                format!("{}ca_bundle = \"/x\"", REST.replace("https://ci.example", "http://localhost")),
+                "takes an issuer with https://",
+            ),
             (format!("{REST}algorithms = [\"HS256\"]"), "\"HS256\": must be one of RS256"),
             (format!("{REST}algorithms = [\"none\"]"), "\"none\": must be one of RS256"),
             (format!("{REST}require = \"x\""), "must be a table, such as"),

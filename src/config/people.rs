@@ -22,7 +22,7 @@ const ANYONE: &str = "anyone";
 const GRANT: [&str; 6] = ["who", "images", "tags", "allow", "push", "pull"];
 
 /// The keys of who is meant that are no claims.
-const WHO: [&str; 4] = ["user", "group", "certificate", "issuer"];
+const WHO: [&str; 5] = ["user", "group", "certificate", "subject", "issuer"];
 
 /// Who is known, and who may do what.
 #[derive(Default)]
@@ -51,7 +51,8 @@ pub fn people(layers: &mut Layers, tables: &Tables, secrets: Option<&Secrets>, w
     let groups = groups(tables, &mut problems);
     let mut users = users(tables, secrets, &mut problems);
     warn_of_exposed(tables, warnings);
-    let file = layers.word(&HTPASSWD).cloned();
+    layers.read(&HTPASSWD, |text| Ok::<_, String>(text.to_owned()));
+    let file = layers.word(&HTPASSWD).filter(|word| !word.text.is_empty()).cloned();
     if let Some(file) = &file {
         users.extend(htpasswd(file, &users, &mut problems, warnings));
     }
@@ -154,16 +155,17 @@ fn of_patterns(
         problems.push(table.place_of(key).clone(), message);
         return None;
     }
-    if let Some(pattern) = patterns.remove("certificate") {
+    for (key, who) in [("certificate", Who::Certified as fn(TextPattern) -> Who), ("subject", Who::Subject)] {
+        let Some(pattern) = patterns.remove(key) else { continue };
         if let Some(other) = patterns.keys().next() {
-            problems.push(table.place_of(other).clone(), "cannot stand beside certificate");
+            problems.push(table.place_of(other).clone(), format!("cannot stand beside {key}"));
             return None;
         }
-        return Some(Who::Certified(pattern));
+        return Some(who(pattern));
     }
     let (name, group) = (patterns.remove("user"), patterns.remove("group"));
     if name.is_none() && group.is_none() {
-        problems.push(table.place.clone(), "names nobody: a user, a group, a certificate, or an issuer with claims");
+        problems.push(table.place.clone(), "names nobody: a user, a group, a certificate, its subject, or an issuer with claims");
         return None;
     }
     if let Some(unknown) = group.as_ref().filter(|group| group.is_exact() && !known.groups.contains_key(group.as_str())) {
@@ -212,7 +214,7 @@ impl People {
         let is_foreign = |claim: &&str| match grant.who {
             Who::Anyone => true,
             Who::User { .. } => *claim != "user",
-            Who::Certified(_) => *claim != "certificate",
+            Who::Certified(_) | Who::Subject(_) => !["certificate", "subject"].contains(claim),
             Who::Issued { .. } => false,
         };
         let claims_of = |patterns: &[TextPattern]| {
@@ -222,7 +224,7 @@ impl People {
         };
         match &grant.who {
             Who::User { .. } if !self.users.iter().any(is_one) => Some("no user is so".into()),
-            Who::Certified(_) if !takes_certificates => {
+            Who::Certified(_) | Who::Subject(_) if !takes_certificates => {
                 Some("no listener has a client_ca whose certificates could be shown".into())
             }
             _ => {
@@ -409,6 +411,7 @@ pub mod tests {
                 Some("no profile has such images"),
             ),
             (grant("{ certificate = \"x\" }", "images = [\"a\"]"), Some("no listener has a client_ca")),
+            (grant("{ subject = \"CN=x\" }", "images = [\"a\"]"), Some("no listener has a client_ca")),
             (grant("\"anyone\"", "images = [\"b/c\"]\n[profiles.team]\nimages = [\"b/**\"]\nstore = \"/x\""), None),
             (users.to_owned(), Some("there are users or issuers, but no access.grants")),
             (format!("{users}[access.groups]\nops = [\"bob\"]"), Some("access.groups.ops names bob, who has no password here")),

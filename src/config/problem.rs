@@ -88,12 +88,20 @@ impl Place {
 
     /// The flag, the variable, or the file and line; with what stands there if that is not the key of `setting`.
     pub fn origin(&self, setting: &Setting) -> String {
-        let Origin::File(file) = &self.origin else { return self.name.clone() };
+        if !self.is_in_file() {
+            return self.line();
+        }
         let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-        let line = self.position.map(|(line, _)| format!(":{line}")).unwrap_or_default();
         let name = last(&self.name);
         let name = if name == last(setting.key) { String::new() } else { format!(" ({name})") };
-        format!("{file}{line}{name}")
+        format!("{}{name}", self.line())
+    }
+
+    /// The flag, the variable, or the file and line.
+    pub fn line(&self) -> String {
+        let Origin::File(file) = &self.origin else { return self.name.clone() };
+        let line = self.position.map(|(line, _)| format!(":{line}")).unwrap_or_default();
+        format!("{file}{line}")
     }
 
     /// Its line and column as they are told, empty where there are none.

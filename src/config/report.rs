@@ -1,5 +1,7 @@
 //! The settings in force, each with where it comes from, for a person to look at. No secret is among them.
 
+mod access;
+
 use percent_encoding::percent_decode_str;
 
 use super::layers::{Gathered, Layer, Layers, Source, Word};
@@ -34,7 +36,18 @@ pub fn report(gathered: &Gathered, config: &Config) -> Vec<InForce> {
         in_force(&gathered.server, &gathered.server.stack, setting, made)
     });
     let of_profiles = gathered.profiles.iter().zip(&config.profiles).flat_map(|(layers, profile)| of_profile(layers, profile));
-    of_server.chain(of_profiles).collect()
+    let mut told: Vec<InForce> = of_server.collect();
+    put_behind("server", &mut told, access::greetings(&gathered.tables));
+    put_behind("access", &mut told, access::people(&gathered.server, &gathered.tables, &config.access));
+    told.extend(of_profiles);
+    told
+}
+
+/// Puts `more` behind what is `told` of the table `section` and those in it.
+fn put_behind(section: &str, told: &mut Vec<InForce>, more: Vec<InForce>) {
+    let is_of_it = |it: &InForce| it.section.split('.').next() == Some(section);
+    let end = told.iter().rposition(is_of_it).map_or(told.len(), |last| last + 1);
+    told.splice(end..end, more);
 }
 
 /// The settings of a profile that are about a store such as it has.

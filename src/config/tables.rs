@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::layers::Word;
+use super::layers::{EMPTY, Word};
 use super::problem::{Place, Problems, did_you_mean, nearest};
 use crate::access::TextPattern;
 
@@ -55,7 +55,8 @@ pub fn rows<'a>(tables: &'a Tables, name: &str) -> &'a [Row] {
 }
 
 impl Row {
-    fn cell(&self, key: &str) -> Option<(&Place, &Cell)> {
+    /// What stands at a key, and where.
+    pub fn cell(&self, key: &str) -> Option<(&Place, &Cell)> {
         self.cells.iter().find(|(known, ..)| known == key).map(|(_, place, cell)| (place, cell))
     }
 
@@ -77,10 +78,11 @@ impl Row {
         }
     }
 
-    /// The text at `key`, if it is there; what is no text is told.
+    /// The text at `key`, if it is there; what is none, and that it is empty, is told.
     pub fn text(&self, key: &str, problems: &mut Problems) -> Option<Word> {
         let (place, cell) = self.cell(key)?;
-        text(place, cell, problems)
+        let word = text(place, cell, problems)?;
+        if word.text.is_empty() { told(problems, place, EMPTY) } else { Some(word) }
     }
 
     /// The texts at `key`, as `parse` reads them; what it refuses is told, and that there are none.
@@ -114,8 +116,8 @@ impl Row {
     /// The texts at `key`, which may be one by itself; what is neither is told, and that there are none.
     pub fn several(&self, key: &str, problems: &mut Problems) -> Option<Vec<String>> {
         match self.cell(key)? {
-            (_, Cell::Text(text)) => Some(vec![text.clone()]),
-            (_, Cell::List(_)) => self.list(key, |text| Ok::<_, String>(text.to_owned()), problems),
+            (_, Cell::Text(_)) => Some(vec![self.text(key, problems)?.text]),
+            (_, Cell::List(_)) => self.list(key, |text| if text.is_empty() { Err(EMPTY) } else { Ok(text.to_owned()) }, problems),
             (place, Cell::Table(_)) => told(problems, place, "must be a text or a list of texts, not a table"),
             (place, Cell::Other(what)) => told(problems, place, &format!("must be a text or a list of texts, not {what}")),
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
@@ -47,11 +47,25 @@ impl Http {
     /// Connections of no profile's: with trust in whom the system trusts, and past every proxy.
     #[must_use]
     pub fn plain() -> Self {
+        Self::of(TlsContext::default())
+    }
+
+    /// The same, with trust in these certificates in PEM besides, which must be usable.
+    ///
+    /// # Errors
+    ///
+    /// They are not.
+    pub fn trusting(pem: &[u8]) -> Result<Self, String> {
+        let trust = TrustStore::default().with_pem_certificate(pem);
+        TlsContext::builder().with_trust_store(trust).build().map(Self::of).map_err(|error| error.to_string())
+    }
+
+    fn of(trust: TlsContext) -> Self {
         let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT).build();
         let provider = || Provider::Rustls(CryptoMode::AwsLc);
         let connector = Connector::builder().proxy_config(ProxyConfig::disabled()).connector_settings(settings);
-        let connector = SharedHttpConnector::new(connector.tls_provider(provider()).build());
-        Self { client: Builder::new().tls_provider(provider()).build_https(), connector }
+        let connector = SharedHttpConnector::new(connector.tls_provider(provider()).tls_context(trust.clone()).build());
+        Self { client: Builder::new().tls_provider(provider()).tls_context(trust).build_https(), connector }
     }
 
     /// What is at `url`, no more than 256 KiB of it. Redirects are not followed.

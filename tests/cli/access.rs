@@ -234,27 +234,35 @@ async fn every_refusal_has_its_line_in_the_log_and_no_password_has() {
     let longshore = launch.keeping("a wrong password", "MARK-wrong").start().await;
 
     assert_eq!(status(&longshore, "bob", "MARK-wrong", "GET /v2/").await, 401);
-    longshore.line_with("event=\"login\" identity=user bob result=\"refused\"", SOON).await;
+    longshore.line_with("event=\"login\" identity=\"user bob\" result=\"refused\"", SOON).await;
     assert_eq!(status(&longshore, "bob", "right", "PUT /v2/org/app/manifests/cache-bob").await, 403, "no first tag");
     assert_eq!(status(&longshore, "bob", "right", "DELETE /v2/org/app/manifests/other").await, 403);
-    longshore.line_with("event=\"login\" identity=user bob result=\"accepted\"", SOON).await;
-    longshore.line_with("event=\"denied\" identity=user bob reason=user bob may not delete other of org/app", SOON).await;
+    longshore.line_with("event=\"login\" identity=\"user bob\" result=\"accepted\"", SOON).await;
+    longshore
+        .line_with(
+            "event=\"denied\" identity=\"user bob\" profile=\"default\" image=\"org/app\" tag=\"other\" verb=\"delete\"",
+            SOON,
+        )
+        .await;
     let digest = longshore::oci::Digest::sha256(b"");
     let push = format!("POST /v2/org/app/blobs/uploads/?digest={digest}");
     assert_eq!(status(&longshore, "alice", "right", &push).await, 201);
     longshore
-        .line_with(&format!("event=\"write\" identity=user alice profile=\"default\" image=org/app digest=\"{digest}\""), SOON)
+        .line_with(
+            &format!("event=\"write\" identity=\"user alice\" profile=\"default\" image=\"org/app\" digest=\"{digest}\""),
+            SOON,
+        )
         .await;
     let delete = format!("DELETE /v2/org/app/blobs/{digest}");
     assert_eq!(status(&longshore, "alice", "right", &delete).await, 202);
     longshore
         .line_with(
             &format!(
-                "event=\"delete\" identity=user alice profile=\"default\" image=org/app digest=\"{digest}\" result=\"done\""
+                "event=\"delete\" identity=\"user alice\" profile=\"default\" image=\"org/app\" digest=\"{digest}\" result=\"done\""
             ),
             SOON,
         )
         .await;
     assert_eq!(status(&longshore, "", "", "DELETE /v2/org/app/manifests/other").await, 401);
-    longshore.line_with("event=\"denied\" identity=anonymous", SOON).await;
+    longshore.line_with("event=\"denied\" identity=\"anonymous\"", SOON).await;
 }

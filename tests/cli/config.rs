@@ -50,6 +50,91 @@ fn every_setting_is_told_with_where_it_comes_from() {
 }
 
 #[test]
+fn who_may_what_is_told_with_where_it_stands_and_no_hash_is() {
+    const HASH: &str = "$2y$10$wEMr3aKSJ2nLWPgd1.SXYe8vVLVHALBc7rCVCLTTMzqNXaGsKqdv2";
+    let folder = tempfile::tempdir().expect("a folder");
+    let htpasswd = folder.path().join("htpasswd").display().to_string();
+    std::fs::write(&htpasswd, format!("carol:{HASH}\n")).expect("it is written");
+    let (_folder, path) = file(&format!(
+        "[access]\nanonymous = \"none\"\nhtpasswd = \"{htpasswd}\"\n[access.users]\nalice = \"{HASH}\"\nbob = \"{{{{secret:BOB}}}}\"\n\
+         [access.groups]\nops = [\"alice\", \"bob\"]\n\
+         [access.token]\nrealm = \"https://cache.example/token\"\nkey = \"{{{{secret:TOKENS}}}}\"\n\
+         [access.audit]\nfile = \"/tmp/audit.log\"\n\
+         [[access.issuers]]\nname = \"ci\"\nissuer = \"https://ci.example\"\naudience = [\"a\", \"b\"]\nrequire = {{ org = \"our*\" }}\n\
+         [[access.issuers]]\nname = \"other\"\nissuer = \"https://other.example\"\naudience = \"a\"\nsession = \"6h\"\n\
+         [[access.grants]]\nwho = {{ group = \"ops\" }}\nimages = [\"**\"]\nallow = [\"read\"]\n\
+         [[access.grants]]\nwho = {{ issuer = \"ci\" }}\nimages = [\"org/*\"]\nallow = [\"write\"]\n"
+    ));
+    let variables = [("LONGSHORE_SECRET_BOB", HASH), ("LONGSHORE_SECRET_TOKENS", "a key of thirty-two bytes, or so")];
+
+    let outcome = longshore(&["config", "--config", &path], &variables);
+
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (Some(0), ""));
+    for (section, expected) in [
+        ("access.users", format!("alice (stored) {path}:5")),
+        ("access.users", format!("bob → secret BOB {path}:6")),
+        ("access.users", format!("carol (stored) {htpasswd}")),
+        ("access.groups", format!("ops alice, bob {path}:8")),
+        ("access.token", format!("realm https://cache.example/token {path}:10")),
+        ("access.token", format!("key → secret TOKENS {path}:11")),
+        ("access.audit", format!("file /tmp/audit.log {path}:13")),
+        ("access.audit", "format (text) default".into()),
+        ("access.issuers.ci", format!("issuer https://ci.example {path}:16")),
+        ("access.issuers.ci", format!("audience a, b {path}:17")),
+        ("access.issuers.ci", format!("require {{ org = \"our*\" }} {path}:18")),
+        ("access.issuers.ci", "session 0s default".into()),
+        ("access.issuers.ci", "algorithms RS256, ES256, EdDSA default".into()),
+        ("access.issuers.other", format!("session 6h {path}:23")),
+        ("access.issuers.other", "require (nothing) default".into()),
+        ("access.grants", format!("1 who {{ group = \"ops\" }}, images **, tags *, allow read {path}:24")),
+        ("access.grants", format!("2 who {{ issuer = \"ci\" }}, images org/*, tags *, allow write {path}:28")),
+    ] {
+        let key = expected.split(' ').next().expect("a key");
+        assert_eq!(line(&outcome.stdout, section, key), expected, "{}", outcome.stdout);
+    }
+    assert!(!outcome.stdout.contains("$2y$") && !outcome.stdout.contains("thirty-two"), "{}", outcome.stdout);
+}
+
+#[test]
+fn what_listeners_greet_with_is_told_after_the_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let words = format!(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=a -keyout {} -out {}",
+        at("key"),
+        at("cert")
+    );
+    let made = std::process::Command::new(crate::support::tools::debian_tool("openssl"))
+        .args(words.split(' '))
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{made:?}");
+    let tls = format!("tls = {{ cert = \"{}\", key = \"{}\" }}", at("cert"), at("key"));
+    let (_folder, path) =
+        file(&format!("[[server.listeners]]\naddress = \"127.0.0.1:1\"\n{tls}\n[profiles.default]\nstore = \"/x\"\n"));
+
+    let told = longshore(&["config", "--config", &path], &[]).stdout;
+
+    let expected = format!("127.0.0.1:1 cert {}, key {} {path}:3", at("cert"), at("key"));
+    assert_eq!(line(&told, "server.listeners.tls", "127.0.0.1:1"), expected, "{told}");
+    let sections: Vec<_> = told.lines().filter(|line| line.starts_with('[')).collect();
+    assert_eq!(
+        sections,
+        [
+            "[server]",
+            "[server.listeners.tls]",
+            "[access]",
+            "[access.token]",
+            "[access.audit]",
+            "[store]",
+            "[secrets]",
+            "[log]",
+            "[profiles.default]"
+        ]
+    );
+}
+
+#[test]
 fn keys_that_do_not_count_are_not_told() {
     let variables = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("LONGSHORE_CREDENTIALS", "instance")];
 

@@ -6,8 +6,12 @@
 mod support;
 
 mod access;
+mod attacks;
+mod audit;
 mod config;
 mod explain;
+mod floods;
+mod mistakes;
 mod policy;
 mod profiles;
 mod reload;

@@ -26,9 +26,15 @@ impl Stage {
     pub fn new() -> Self {
         let folder = scratch("profiles");
         let config = folder.path().join("config.toml");
-        let launch = Launch::bare(&["--config", config.to_str().expect("a plain path"), "--anonymous", "write"]);
-        let listen = launch.address.to_string();
-        Self { folder, launch: launch.arg("--listen").arg(&listen) }
+        Self { launch: Launch::configured(&config), folder }
+    }
+
+    /// One where the file says what everybody may.
+    pub fn guarded() -> Self {
+        let folder = scratch("profiles");
+        let config = folder.path().join("config.toml");
+        let launch = Launch::bare(&["--config", config.to_str().expect("a plain path")]).listening();
+        Self { folder, launch }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

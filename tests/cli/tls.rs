@@ -26,13 +26,14 @@ use crate::support::{scratch, tools};
 const SOON: Duration = Duration::from_secs(20);
 
 /// What signs certificates.
-struct Authority(TempDir);
+pub struct Authority(TempDir);
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let own = Self(scratch("authority"));
         let settings = "[ca]\ndefault_ca = d\n[d]\ndatabase = db\nserial = serial\nnew_certs_dir = .\npolicy = p\n\
-            default_md = sha256\nunique_subject = no\n[p]\ncommonName = supplied\n";
+            default_md = sha256\nunique_subject = no\n[p]\ncommonName = supplied\norganizationName = optional\n\
+            organizationalUnitName = optional\n";
         own.write("settings", settings);
         own.write("db", "");
         own.write("serial", "01\n");
@@ -41,20 +42,29 @@ impl Authority {
     }
 
     /// A certificate with `name` in it, and its key, as files called `called`; expired, if it is to be.
-    fn certify(&self, called: &str, name: &str, is_expired: bool) -> (PathBuf, PathBuf) {
-        self.write("extensions", &format!("subjectAltName = {name}\n"));
-        self.openssl(&format!(
-            "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=some -keyout {called}.key -out {called}.csr"
-        ));
+    pub fn certify(&self, called: &str, name: &str, is_expired: bool) -> (PathBuf, PathBuf) {
         let end = if is_expired { "20200201000000Z" } else { "20400101000000Z" };
+        self.issue(called, "/CN=some", &format!("subjectAltName = {name}\n"), end)
+    }
+
+    /// A certificate for `subject`, with no other name.
+    fn certify_subject(&self, called: &str, subject: &str) -> (PathBuf, PathBuf) {
+        self.issue(called, subject, "basicConstraints = CA:FALSE\n", "20400101000000Z")
+    }
+
+    fn issue(&self, called: &str, subject: &str, extensions: &str, end: &str) -> (PathBuf, PathBuf) {
+        self.write("extensions", extensions);
         self.openssl(&format!(
-            "ca -config settings -batch -notext -in {called}.csr -cert ca.pem -keyfile ca.key -startdate 20200101000000Z \
+            "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj {subject} -keyout {called}.key -out {called}.csr"
+        ));
+        self.openssl(&format!(
+            "ca -config settings -preserveDN -batch -notext -in {called}.csr -cert ca.pem -keyfile ca.key -startdate 20200101000000Z \
              -enddate {end} -extfile extensions -out {called}.pem"
         ));
         (self.path(&format!("{called}.pem")), self.path(&format!("{called}.key")))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -131,6 +141,7 @@ impl Stage {
             "[[server.listeners]]\naddress = \"{}\"\ntls = {{ cert = \"{}\", key = \"{}\", client_ca = \"{}\" }}\n\
              [access]\nanonymous = \"none\"\n[access.users]\nalice = \"{hash}\"\n\
              [[access.grants]]\nwho = {{ certificate = \"builder-*\" }}\nimages = [\"app\"]\nallow = [\"read\"]\n\
+             [[access.grants]]\nwho = {{ subject = \"O=org/CN=builder-*\" }}\nimages = [\"app\"]\nallow = [\"read\"]\n\
              [[access.grants]]\nwho = {{ user = \"alice\" }}\nimages = [\"app\"]\nallow = [\"read\"]\n\
              [profiles.default]\nstore = \"{}\"\n",
             launch.address,
@@ -159,7 +170,7 @@ async fn who_shows_a_certificate_is_known_by_it_and_an_expired_one_is_refused() 
     let other = authority.certify("other", "URI:spiffe://ci/other", false);
     let expired = authority.certify("expired", "DNS:builder-1.ci", true);
     let foreign = stranger.certify("foreign", "DNS:builder-1.ci", false);
-    let password = format!("Basic {}", BASE64.encode(b"alice:right"));
+    let [password, wrong] = ["alice:right", "alice:wrong"].map(|text| format!("Basic {}", BASE64.encode(text.as_bytes())));
 
     for (what, certificate, authorization, expected) in [
         ("nothing", None, None, 401),
@@ -167,6 +178,7 @@ async fn who_shows_a_certificate_is_known_by_it_and_an_expired_one_is_refused() 
         ("a certificate", Some(&builder), None, 404),
         ("a certificate of another name", Some(&other), None, 404),
         ("a certificate and a password", Some(&other), Some(password.as_str()), 404),
+        ("a certificate and a wrong password", Some(&builder), Some(wrong.as_str()), 401),
     ] {
         for version in BOTH {
             let status = stage.ask(&authority.client(certificate, &[version]), authorization).await;
@@ -176,7 +188,7 @@ async fn who_shows_a_certificate_is_known_by_it_and_an_expired_one_is_refused() 
     // What has no part in the image is told nothing of it, and the log says who it was.
     let tags = ask(&authority.client(Some(&other), BOTH), stage.longshore.address, "/v2/app/tags/list", None).await;
     assert_eq!(tags.map(|(status, _)| status), Ok(404));
-    stage.longshore.line_with("identity=certificate spiffe://ci/other", SOON).await;
+    stage.longshore.line_with("identity=\"certificate spiffe://ci/other\"", SOON).await;
     for (what, certificate, reason) in [("expired", &expired, "certificate expired"), ("foreign", &foreign, "BadSignature")] {
         let refused = stage.ask(&authority.client(Some(certificate), BOTH), None).await;
         assert!(refused.is_err(), "{what}: {refused:?}");
@@ -186,6 +198,46 @@ async fn who_shows_a_certificate_is_known_by_it_and_an_expired_one_is_refused() 
     // In the open, nothing is said on this port.
     let plain = Request::get("/v2/").body(Bytes::new()).expect("a request");
     assert!(crate::support::client::try_send(stage.longshore.address, plain).await.is_none());
+}
+
+#[tokio::test]
+async fn who_shows_a_certificate_without_names_is_known_by_all_of_its_subject() {
+    let authority = Authority::new();
+    let server = authority.certify("server", "IP:127.0.0.1", false);
+    let stage = Stage::start(&server, &authority.path("ca.pem")).await;
+    for (number, (subject, is_builder)) in [
+        ("/O=org/CN=builder-1", true),
+        ("/O=org/OU=visitors/CN=builder-1", false),
+        ("/O=other/CN=builder-1", false),
+        // The authority may let its clients choose this one.
+        ("/CN=builder-1", false),
+        (r"/CN=O=org\/CN=builder-1", false),
+        (r"/O=other/CN=x\/O=org\/CN=builder-1", false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let certificate = authority.certify_subject(&format!("client-{number}"), subject);
+
+        let tags = ask(&authority.client(Some(&certificate), BOTH), stage.longshore.address, "/v2/app/tags/list", None).await;
+
+        assert_eq!(tags.map(|(status, _)| status), Ok(404), "{subject}");
+        // Both are told that there is no such image; the log says who may not know whether there is.
+        if !is_builder {
+            stage.longshore.line_with(&of_subject(subject), SOON).await;
+        }
+    }
+    assert!(!stage.longshore.log().contains(&of_subject("/O=org/CN=builder-1")));
+    // A name that a URI claims to be, and a subject that a name does.
+    let posing = authority.certify("posing", "URI:builder-1", false);
+    let tags = ask(&authority.client(Some(&posing), BOTH), stage.longshore.address, "/v2/app/tags/list", None).await;
+    assert_eq!(tags.map(|(status, _)| status), Ok(404));
+    stage.longshore.line_with(&of_subject("/CN=some"), SOON).await;
+}
+
+/// What the log calls who has a certificate of a subject in the words of openssl.
+fn of_subject(subject: &str) -> String {
+    format!("identity={:?}", format!("certificate of {}", subject.trim_start_matches('/').replace("\\/", "\\2f")))
 }
 
 #[tokio::test]

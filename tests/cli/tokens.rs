@@ -1,22 +1,31 @@
 //! Tokens that a CI system vouches for jobs by, and those of others.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
 use http::Request;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use crate::support::client::{Answer, send};
 use crate::support::issuer::Issuer;
 use crate::support::jwt::{Signer, encoded, now, shared, unsigned, with};
 use crate::support::longshore::{Launch, Longshore};
 use crate::support::{eventually, scratch};
+use crate::tls::Authority;
+use crate::{longshore, longshore_told};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -46,15 +55,15 @@ allow = ["read"]
 "#;
 
 /// A Longshore that believes an issuer.
-struct Stage {
-    longshore: Longshore,
+pub struct Stage {
+    pub longshore: Longshore,
     url: String,
     folder: TempDir,
 }
 
 impl Stage {
     /// One that believes the issuer at `url`, of which it has the keys; or where there are none, asks for them.
-    async fn start(url: &str, keys: Option<Value>, more: &str) -> Self {
+    pub async fn start(url: &str, keys: Option<Value>, more: &str) -> Self {
         let folder = scratch("tokens");
         let (config, jwks) = (folder.path().join("config.toml"), folder.path().join("jwks.json"));
         let keys = keys.map(|keys| {
@@ -69,12 +78,13 @@ impl Stage {
             store.display()
         );
         fs::write(&config, text).expect("it is written");
+        fs::set_permissions(&config, Permissions::from_mode(0o600)).expect("it is ours");
         let launch = Launch::bare(&["--config", config.to_str().expect("plain"), "--log-level", "trace"]).listening();
         Self { longshore: launch.start().await, url: url.to_owned(), folder }
     }
 
     /// What a job of `git_ref` says.
-    fn claims(&self, git_ref: &str) -> Value {
+    pub fn claims(&self, git_ref: &str) -> Value {
         json!({
             "iss": self.url, "aud": "longshore", "sub": format!("repo:org/app:ref:{git_ref}"), "repository": "org/app",
             "repository_owner": "org", "ref": git_ref, "iat": now(), "nbf": now(), "exp": now() + 300,
@@ -93,7 +103,7 @@ impl Stage {
     }
 
     /// Pushes a cache of BuildKit's as `tag`.
-    async fn push(&self, authorization: &str, tag: &str) -> Answer {
+    pub async fn push(&self, authorization: &str, tag: &str) -> Answer {
         let config = "{}";
         let digest = longshore::oci::Digest::sha256(config.as_bytes());
         let blob = self.ask(authorization, &format!("POST /v2/org/app/blobs/uploads/?digest={digest}"), config).await;
@@ -279,13 +289,47 @@ async fn a_session_outlasts_its_token_and_no_longer() {
     }
 }
 
-/// An issuer that publishes the keys of `signers`.
+#[tokio::test]
+async fn each_algorithm_is_verified_where_the_issuer_is_to_sign_by_it_and_no_other_is() {
+    let signers = ["RS256", "PS256", "ES256", "ES384", "EdDSA"].map(Signer::by);
+    let keys: Value = signers.iter().map(Signer::jwk).collect();
+    for allowed in &signers {
+        let algorithms = format!("algorithms = [\"{}\"]\n", allowed.algorithm());
+        let stage = Stage::start("https://ci.example", Some(keys.clone()), &algorithms).await;
+        for signer in &signers {
+            let expected = if signer.algorithm() == allowed.algorithm() { 200 } else { 401 };
+            let status = stage.status(&signer.token(&stage.claims("refs/heads/main"))).await;
+            assert_eq!(status, expected, "{} where {} is taken", signer.algorithm(), allowed.algorithm());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_accepted_is_not_when_its_time_is_over() {
+    let signer = Signer::new("k");
+    let stage = Stage::start("https://ci.example", Some(json!([signer.jwk()])), "").await;
+    // Clocks may be a minute apart.
+    let claims = with(&stage.claims("refs/heads/main"), json!({"iat": now() - 300, "nbf": null, "exp": now() - 57}));
+    let token = signer.token(&claims);
+
+    assert_eq!(stage.status(&token).await, 200);
+
+    eventually("it is over", SOON, || async { (stage.status(&token).await == 401).then_some(()) }).await;
+}
+
+/// An issuer that publishes `keys`.
 async fn publisher(keys: Value) -> Issuer {
+    publisher_over("http", "http", keys).await
+}
+
+/// An issuer that says that it is asked over `scheme`, and its keys over `of_keys`.
+async fn publisher_over(scheme: &'static str, of_keys: &'static str, keys: Value) -> Issuer {
     // Its address is known only once it listens, so it looks at whom it is asked as.
     Issuer::start(move |asked| match asked.path.as_str() {
         "/.well-known/openid-configuration" => {
-            let url = format!("http://{}", asked.header("host"));
-            (200, json!({"issuer": url, "jwks_uri": format!("{url}/keys"), "more": true}).to_string())
+            let host = asked.header("host");
+            let (url, keys) = (format!("{scheme}://{host}"), format!("{of_keys}://{host}/keys"));
+            (200, json!({"issuer": url, "jwks_uri": keys, "more": true}).to_string())
         }
         "/keys" => (200, json!({"keys": keys}).to_string()),
         _ => (404, "{}".to_owned()),
@@ -390,4 +434,134 @@ async fn keys_that_lead_elsewhere_never_end_or_are_gone_are_none() {
         stage.longshore.line_with("reason=\"its key is not known\"", SOON).await;
     }
     assert_eq!(good.asked().len(), 0, "nobody was led there");
+}
+
+/// Speaks TLS with the certificate and key in these files for whoever listens at `behind`.
+async fn over_tls(behind: SocketAddr, (cert, key): &(PathBuf, PathBuf)) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    let chain = vec![CertificateDer::from_pem_file(cert).expect("PEM")];
+    let config = config.with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(key).expect("PEM"));
+    let (acceptor, listener) =
+        (TlsAcceptor::from(Arc::new(config.expect("a pair"))), TcpListener::bind("127.0.0.1:0").await.expect("a free port"));
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut front = acceptor.accept(stream).await?;
+                copy_bidirectional(&mut front, &mut TcpStream::connect(behind).await?).await
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_issuer_whose_authority_only_its_ca_bundle_has_is_asked_where_nobody_listens() {
+    let (signer, authority) = (Signer::new("k"), Authority::new());
+    let certificate = authority.certify("issuer", "IP:127.0.0.1", false);
+    let bundle = format!("ca_bundle = \"{}\"\n", authority.path("ca.pem").display());
+    for (of_keys, bundle, expected, reason) in [
+        ("https", bundle.as_str(), 200, ""),
+        ("https", "", 401, "the keys of an issuer could not be fetched"),
+        ("http", bundle.as_str(), 401, "its keys are not behind https://"),
+    ] {
+        let issuer = publisher_over("https", of_keys, json!([signer.jwk()])).await;
+        let url = format!("https://{}", over_tls(issuer.address, &certificate).await);
+        let stage = Stage::start(&url, None, bundle).await;
+
+        assert_eq!(stage.status(&signer.token(&stage.claims("refs/heads/main"))).await, expected, "{of_keys} {bundle}");
+
+        stage.longshore.line_with(reason, SOON).await;
+    }
+}
+
+#[tokio::test]
+async fn can_verifies_a_token_as_a_server_would_and_says_who_it_is_or_why_it_is_refused() {
+    let (signer, other) = (Signer::new("k"), Signer::new("k"));
+    let stage = Stage::start("https://ci.example", Some(json!([signer.jwk()])), "session = \"1h\"\n").await;
+    let config = stage.folder.path().join("config.toml");
+    let can = |token: &str, who: &str, tag: &str| {
+        let object = format!("org/app:{tag}");
+        let words = ["can", who, "push", &object, "--token", "-", "--config", config.to_str().expect("plain")];
+        longshore_told(format!("{token}\n").as_bytes(), &words, &[])
+    };
+    let main = stage.claims("refs/heads/main");
+    let refused = |why: &str| format!("denied: the token is not accepted: {why}\n");
+    for (what, claims, tag, status, said) in [
+        (
+            "main",
+            main.clone(),
+            "cache-main",
+            0,
+            "allowed by grant 1: who { issuer = \"ci\", ref = \"refs/heads/main\"".to_owned(),
+        ),
+        ("a request", stage.claims("refs/pull/7/merge"), "cache-pr-8", 1, "denied: no grant allows it\n".to_owned()),
+        ("a request", stage.claims("refs/pull/7/merge"), "cache-main", 1, "taken and not kept by grant 3".to_owned()),
+        (
+            "expired",
+            with(&main, json!({"iat": now() - 7200, "nbf": null, "exp": now() - 3700})),
+            "t",
+            1,
+            refused("it has expired"),
+        ),
+        (
+            "in session",
+            with(&main, json!({"iat": now() - 600, "nbf": null, "exp": now() - 300})),
+            "t",
+            0,
+            "allowed by grant 1".to_owned(),
+        ),
+        ("early", with(&main, json!({"nbf": now() + 300})), "t", 1, refused("it is not good yet")),
+        ("another's", with(&main, json!({"aud": "other"})), "t", 1, refused("it is for somebody else")),
+        ("unknown", with(&main, json!({"iss": "https://other"})), "t", 1, refused("its issuer is not known here")),
+        ("required", with(&main, json!({"repository_owner": "x"})), "t", 1, refused("its claims are not as require has them")),
+    ] {
+        let outcome = can(&signer.token(&claims), "ci", tag);
+        assert_eq!(outcome.status, Some(status), "{what}: {}{}", outcome.stdout, outcome.stderr);
+        let (who, answer) = outcome.stdout.split_once('\n').expect("a line");
+        if said.starts_with("denied: the token") {
+            assert_eq!(outcome.stdout, said, "{what}");
+        } else {
+            assert!(
+                who.starts_with("ci: repo:org/app:ref:refs/") && who.ends_with(" s") && answer.starts_with(&said),
+                "{what}: {who}\n{answer}"
+            );
+        }
+    }
+    let forged = can(&other.token(&main), "ci", "t");
+    assert_eq!((forged.status, forged.stdout), (Some(1), refused("its signature is wrong")));
+    let strange = can(&signer.token(&main), "github", "t");
+    assert!(
+        strange.status == Some(2) && strange.stderr.contains("the token is one of ci's, not of \"github\""),
+        "{}",
+        strange.stderr
+    );
+
+    // One that stands on the command line is no file, and is not repeated.
+    let token = signer.token(&main);
+    let words = ["can", "ci", "push", "org/app:t", "--token", &token, "--config", config.to_str().expect("plain")];
+    let outcome = longshore(&words, &[]);
+    assert_eq!(outcome.status, Some(2));
+    assert!(outcome.stderr.contains("--token takes a file, or - for standard input"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains(&token[..20]), "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn can_asks_the_issuer_for_its_keys_and_says_where_it_cannot() {
+    let signer = Signer::new("k");
+    let issuer = publisher(json!([signer.jwk()])).await;
+    let stage = Stage::start(&issuer.url(), None, "").await;
+    let (config, file) = (stage.folder.path().join("config.toml"), stage.folder.path().join("token"));
+    fs::write(&file, signer.token(&stage.claims("refs/heads/main"))).expect("it is written");
+    for (is_down, status, said) in [(false, 0, "allowed by grant 1"), (true, 1, "not accepted: its key is not known")] {
+        issuer.is_down(is_down);
+        let (config, file) = (config.to_str().expect("plain").to_owned(), file.to_str().expect("plain").to_owned());
+        let words = move || longshore(&["can", "ci", "pull", "org/app:t", "--token", &file, "--config", &config], &[]);
+        let outcome = tokio::task::spawn_blocking(words).await.expect("no panic");
+        assert_eq!(outcome.status, Some(status), "{}{}", outcome.stdout, outcome.stderr);
+        assert!(outcome.stdout.contains(said), "{}", outcome.stdout);
+        assert_eq!(outcome.stderr.contains("the keys of an issuer could not be fetched"), is_down, "{}", outcome.stderr);
+    }
 }

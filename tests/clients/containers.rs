@@ -39,13 +39,13 @@ impl Client for Buildah {
     }
 
     async fn push(&self, image: &Image, to: &str) {
-        let buildah = anew("buildah");
+        let buildah = buildah();
         let id = loaded(&buildah, image).await;
         push(&buildah, &id, to).await;
     }
 
     async fn pull(&self, from: &str) -> (Contents, String) {
-        let buildah = anew("buildah");
+        let buildah = buildah();
         let id = pulled(&buildah, from).await;
         let inspected = buildah.json(&["inspect", "--type=image", &id]).await;
         let config = format!("sha256:{}", inspected["FromImageID"].as_str().expect("an id"));
@@ -54,10 +54,14 @@ impl Client for Buildah {
     }
 
     async fn copy(&self, from: &str, to: &str) {
-        let buildah = anew("buildah");
+        let buildah = buildah();
         let id = pulled(&buildah, from).await;
         push(&buildah, &id, to).await;
     }
+}
+
+pub fn buildah() -> Program {
+    anew("buildah")
 }
 
 pub struct Podman;

@@ -53,7 +53,8 @@ impl Docker {
         self.docker.run(&["login", "-u", user, "-p", password, registry]).await;
     }
 
-    async fn push_as(&self, name: &str, to: &str) {
+    /// Pushes what it calls `name`.
+    pub async fn push_as(&self, name: &str, to: &str) {
         if name != to {
             self.docker.run(&["tag", name, to]).await;
         }

@@ -6,17 +6,23 @@ use http::StatusCode;
 use tempfile::TempDir;
 
 use crate::client::{Client, Program};
-use crate::containers::{loaded, podman};
+use crate::containers::{buildah, loaded, podman};
 use crate::docker::Docker;
 use crate::stand::run;
 use crate::support::client::ask;
+use crate::support::door::Door;
 use crate::support::image::{Image, TAG, pulled};
 use crate::support::longshore::{Launch, Longshore};
 use crate::support::{scratch, tools};
 
-/// Longshore with a user who may do everything with `org/**`, and everybody else `anonymous`.
+/// Of everybody.
+const PASSWORD: &str = "sesame-of-alice";
+
+/// Longshore behind a door, with alice who may do everything with `org/**`, bob who may with `bob/**`, and everybody else
+/// `anonymous`.
 struct Guarded {
     longshore: Longshore,
+    door: Door,
     _folder: TempDir,
 }
 
@@ -26,22 +32,37 @@ impl Guarded {
         let folder = scratch("guarded");
         let (config, store) = (folder.path().join("config.toml"), folder.path().join("store"));
         let launch = Launch::bare(&["--config", config.to_str().unwrap(), "--log-level", "debug"]).listening();
-        let launch = launch.keeping("a password", "sesame-of-alice").env("LONGSHORE_SECRET_TOKENS", &"k".repeat(32));
-        let realm = format!("[access.token]\nrealm = \"http://{}/token\"\nkey = \"{{{{secret:TOKENS}}}}\"\n", launch.address);
+        let launch = launch.keeping("a password", PASSWORD).env("LONGSHORE_SECRET_TOKENS", &"k".repeat(32));
+        let door = Door::open(launch.address);
+        let realm = format!("[access.token]\nrealm = \"http://{}/token\"\nkey = \"{{{{secret:TOKENS}}}}\"\n", door.address);
         let realm = if tokens { realm } else { String::new() };
-        let hash = bcrypt::hash_with_salt("sesame-of-alice", 6, [7; 16]).unwrap();
+        let hash = bcrypt::hash_with_salt(PASSWORD, 6, [7; 16]).unwrap();
         let text = format!(
-            "[access]\nanonymous = \"{anonymous}\"\n{realm}[access.users]\nalice = \"{hash}\"\n[[access.grants]]\n\
+            "[access]\nanonymous = \"{anonymous}\"\n{realm}[access.users]\nalice = \"{hash}\"\nbob = \"{hash}\"\n[[access.grants]]\n\
              who = {{ user = \"alice\" }}\nimages = [\"org/**\"]\nallow = [\"read\", \"write\", \"delete\", \"create\"]\n\
+             [[access.grants]]\nwho = {{ user = \"bob\" }}\nimages = [\"bob/**\"]\nallow = [\"read\", \"write\", \"create\"]\n\
              [profiles.default]\nstore = \"{}\"\n",
             store.display()
         );
         fs::write(&config, text).unwrap();
-        Self { longshore: launch.start().await, _folder: folder }
+        Self { longshore: launch.start().await, door, _folder: folder }
+    }
+
+    /// What clients call the registry.
+    fn registry(&self) -> String {
+        self.door.address.to_string()
     }
 
     fn name(&self, image: &str) -> String {
-        format!("{}/{image}:{TAG}", self.longshore.address)
+        format!("{}/{image}:{TAG}", self.door.address)
+    }
+
+    /// Panics unless somebody has asked for layers of `from` to be mounted, and was told each time to push them.
+    fn assert_mounts_are_pushes(&self, from: &str) {
+        let is_mount = |query: &str| query.contains("mount=") && query.replace("%2F", "/").contains(&format!("from={from}"));
+        let seen = self.door.seen();
+        let answers: Vec<_> = seen.iter().filter(|seen| is_mount(&seen.query)).filter_map(|seen| seen.status()).collect();
+        assert!(!answers.is_empty() && answers.iter().all(|status| *status == StatusCode::ACCEPTED), "{from}: {answers:?}");
     }
 
     async fn has(&self, image: &str) -> bool {
@@ -69,7 +90,7 @@ fn rows() -> Vec<(&'static str, Row)> {
             "crane",
             Row {
                 program: Program::new(tools::go_tool("crane", "crane")),
-                login: |registry| words(&["auth", "login", registry, "-u", "alice", "-p", "sesame-of-alice"]),
+                login: |registry| words(&["auth", "login", registry, "-u", "alice", "-p", PASSWORD]),
                 push: |image, to| words(&["push", image.layout().to_str().unwrap(), to]),
                 pull: |from, layout| words(&["pull", "--format=oci", from, layout]),
             },
@@ -78,7 +99,7 @@ fn rows() -> Vec<(&'static str, Row)> {
             "skopeo",
             Row {
                 program: Program::new(tools::debian_tool("skopeo")).with(["--insecure-policy"]),
-                login: |registry| words(&["login", "--tls-verify=false", "-u", "alice", "-p", "sesame-of-alice", registry]),
+                login: |registry| words(&["login", "--tls-verify=false", "-u", "alice", "-p", PASSWORD, registry]),
                 push: |image, to| {
                     let from = format!("oci:{}:{TAG}", image.layout().display());
                     words(&["copy", "--quiet", "--dest-tls-verify=false", &from, &format!("docker://{to}")])
@@ -106,7 +127,7 @@ fn rows() -> Vec<(&'static str, Row)> {
                         "-u",
                         "alice",
                         "-p",
-                        "sesame-of-alice",
+                        PASSWORD,
                         "--host",
                         &format!("reg={registry},tls=disabled"),
                     ])
@@ -139,7 +160,7 @@ fn who_has_logged_in_pushes_and_pulls() {
             let guarded = Guarded::start(anonymous, tokens).await;
             for (name, row) in rows() {
                 let image = Image::random(2, 1024 * 1024);
-                row.program.run(&(row.login)(&guarded.longshore.address.to_string())).await;
+                row.program.run(&(row.login)(&guarded.registry())).await;
                 let (it, folder) = (guarded.name(&format!("org/{name}")), scratch("pulled"));
                 let layout = folder.path().join("layout");
                 row.program.run(&(row.push)(&image, &it)).await;
@@ -165,7 +186,7 @@ async fn pulls_and_does_not_push(guarded: &Guarded) {
         let image = Image::random(2, 1024 * 1024);
         let it = guarded.name("org/app");
         let (_, known) = rows().remove(0);
-        known.program.run(&(known.login)(&guarded.longshore.address.to_string())).await;
+        known.program.run(&(known.login)(&guarded.registry())).await;
         known.program.run(&(known.push)(&image, &it)).await;
         for (name, row) in rows() {
             let folder = scratch("pulled");
@@ -184,25 +205,39 @@ async fn pulls_and_does_not_push(guarded: &Guarded) {
 }
 
 #[test]
-fn podman_and_docker_log_in_push_and_pull() {
+fn those_with_a_storage_of_their_own_log_in_push_and_pull_and_mounts_that_they_may_not_have_are_pushes() {
     run(async {
         let docker = Docker::start().await;
         for tokens in [false, true] {
             let (guarded, image) = (Guarded::start("none", tokens).await, Image::random(2, 1024 * 1024));
-            let registry = guarded.longshore.address.to_string();
-
-            let (podman, it) = (podman(), guarded.name("org/podman"));
-            podman.run(&["login", "--tls-verify=false", "-u", "alice", "-p", "sesame-of-alice", &registry]).await;
-            let id = loaded(&podman, &image).await;
-            podman.run(&["push", "--quiet", "--tls-verify=false", &id, &format!("docker://{it}")]).await;
-            podman.run(&["rmi", "--force", &id]).await;
-            let pulled = podman.run(&["pull", "--quiet", "--tls-verify=false", &it]).await;
-            assert_eq!(format!("sha256:{}", pulled.trim()), image.contents.config, "tokens {tokens}");
-
-            docker.log_in(&registry, "alice", "sesame-of-alice").await;
+            for (name, program) in [("podman", podman()), ("buildah", buildah())] {
+                pushes_and_pulls(&guarded, name, &program, &image).await;
+            }
+            let registry = guarded.registry();
+            docker.log_in(&registry, "alice", PASSWORD).await;
             let it = guarded.name("org/docker");
             docker.push(&image, &it).await;
             assert_eq!(docker.pull(&it).await.0, image.contents, "tokens {tokens}");
+
+            // It knows that the layers are in the one, which bob may not read.
+            docker.log_in(&registry, "bob", PASSWORD).await;
+            let other = guarded.name("bob/docker");
+            docker.push_as(&it, &other).await;
+            assert_eq!(docker.pull(&other).await.0, image.contents, "tokens {tokens}");
+            guarded.assert_mounts_are_pushes("org/docker");
         }
     });
+}
+
+/// Logs `program` in as alice and pushes `image`; and as bob, who may not read that, pushes it elsewhere and pulls it.
+async fn pushes_and_pulls(guarded: &Guarded, name: &str, program: &Program, image: &Image) {
+    let (from, to) = (format!("org/{name}"), format!("bob/{name}"));
+    let id = loaded(program, image).await;
+    for (user, to) in [("alice", &from), ("bob", &to)] {
+        program.run(&["login", "--tls-verify=false", "-u", user, "-p", PASSWORD, &guarded.registry()]).await;
+        program.run(&["push", "--quiet", "--tls-verify=false", &id, &format!("docker://{}", guarded.name(to))]).await;
+    }
+    program.run(&["rmi", "--force", &id]).await;
+    let pulled = program.run(&["pull", "--quiet", "--tls-verify=false", &guarded.name(&to)]).await;
+    assert_eq!(format!("sha256:{}", pulled.trim()), image.contents.config, "{name}");
 }

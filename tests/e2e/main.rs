@@ -18,6 +18,7 @@ mod permissions;
 mod profiles;
 mod rotation;
 mod round_trip;
+mod run_steps;
 mod stage;
 mod stands;
 mod type_s3;

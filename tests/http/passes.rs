@@ -111,7 +111,17 @@ async fn what_may_not_be_had_is_left_out_and_the_refusal_says_so() {
     // Another token would help no more, so it is not asked for.
     let denied = show(&stand, &token, "POST /v2/org/app/blobs/uploads/").await;
     assert_eq!((denied.status.as_u16(), message(&denied)), (403, "user bob may not write org/app".to_owned()));
-    // A mount from an image out of scope still pushes.
+    // A mount from an image out of scope still pushes, also where alice could have had it in.
+    let config =
+        "POST /v2/org/other/blobs/uploads/?digest=sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    assert_eq!(stand.send(as_user("alice", config).body("{}").unwrap()).await.status.as_u16(), 201);
+    for (scopes, expected) in
+        [("scope=repository:org/app:pull,push", 202), ("scope=repository:org/app:push&scope=repository:org/other:pull", 201)]
+    {
+        let token = fetch(&stand, "alice", scopes).await;
+        let mount = config.replace("org/other", "org/app").replace("digest=", "from=org/other&mount=");
+        assert_eq!(show(&stand, &token, &mount).await.status.as_u16(), expected, "{scopes}");
+    }
     let token = fetch(&stand, "alice", "scope=repository:org/app:pull,push&scope=repository:secret/x:pull").await;
     let mount = "POST /v2/org/app/blobs/uploads/?mount=sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855&from=secret/x";
     assert_eq!(show(&stand, &token, mount).await.status.as_u16(), 202);

@@ -1,5 +1,6 @@
 //! A buildkitd of the test's own, and builds on it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub struct Build {
     outputs: Vec<String>,
     options: Vec<String>,
     logins: Option<PathBuf>,
+    tokens_by_daemon: bool,
 }
 
 /// What came of a build.
@@ -48,6 +50,7 @@ impl Build {
             outputs: Vec::new(),
             options: Vec::new(),
             logins: None,
+            tokens_by_daemon: false,
         }
     }
 
@@ -79,6 +82,13 @@ impl Build {
         self
     }
 
+    /// With tokens for registries fetched by the daemon, if `by_daemon`, rather than by buildctl.
+    #[must_use]
+    pub fn fetching_tokens(mut self, by_daemon: bool) -> Self {
+        self.tokens_by_daemon = by_daemon;
+        self
+    }
+
     /// Stops at the stage called `name`.
     #[must_use]
     pub fn target(mut self, name: &str) -> Self {
@@ -91,6 +101,12 @@ impl Build {
     pub fn attested(mut self, is: bool) -> Self {
         self.options.extend(is.then(|| "attest:provenance=mode=min".to_owned()));
         self
+    }
+
+    /// What buildctl finds around it.
+    fn variables(&self) -> Vec<(&str, &OsStr)> {
+        let logins = self.logins.iter().map(|folder| ("DOCKER_CONFIG", folder.as_os_str()));
+        logins.chain(self.tokens_by_daemon.then_some(("BUILDKIT_NO_CLIENT_TOKEN", OsStr::new("1")))).collect()
     }
 
     /// Puts the files of the result into `folder`.
@@ -168,7 +184,7 @@ impl Buildkit {
         arguments.extend(build.imports.iter().flat_map(|attributes| ["--import-cache", attributes]));
         arguments.extend(build.outputs.iter().flat_map(|attributes| ["--output", attributes]));
         arguments.extend(build.options.iter().flat_map(|option| ["--opt", option]));
-        let mut outcome = self.buildctl_with(&arguments, build.logins.as_deref()).await;
+        let mut outcome = self.buildctl_with(&arguments, &build.variables()).await;
         if !outcome.succeeded {
             outcome.log = format!("{arguments:?} on {}:\n{}", self.name, outcome.log);
         }
@@ -196,16 +212,16 @@ impl Buildkit {
     }
 
     async fn buildctl(&self, arguments: &[&str]) -> Outcome {
-        self.buildctl_with(arguments, None).await
+        self.buildctl_with(arguments, &[]).await
     }
 
-    async fn buildctl_with(&self, arguments: &[&str], logins: Option<&Path>) -> Outcome {
+    async fn buildctl_with(&self, arguments: &[&str], variables: &[(&str, &OsStr)]) -> Outcome {
         let output = Command::new(tools::go_tool(self.tool, "buildctl"))
             .arg(format!("--addr=unix://{}", self.root.path().join("socket").display()))
             .args(arguments)
             .env_clear()
             .env("HOME", self.root.path())
-            .envs(logins.map(|folder| ("DOCKER_CONFIG", folder)))
+            .envs(variables.iter().copied())
             .kill_on_drop(true)
             .output()
             .await

@@ -5,11 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
+    RSA_PSS_SHA256, RsaKeyPair,
+};
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
-/// Signs with a key on P-256, or with RSA.
+/// Signs with a key of its own.
 pub struct Signer {
     pub key_id: String,
     pair: Pair,
@@ -17,7 +20,10 @@ pub struct Signer {
 
 enum Pair {
     P256(EcdsaKeyPair),
+    P384(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
     Rsa(RsaKeyPair),
+    Pss(RsaKeyPair),
 }
 
 impl Signer {
@@ -32,10 +38,27 @@ impl Signer {
         Self { key_id: key_id.to_owned(), pair: Pair::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).expect("a key")) }
     }
 
+    /// One that signs by `algorithm`, and whose key is called so too.
+    pub fn by(algorithm: &str) -> Self {
+        let rsa = || RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
+        let pair = match algorithm {
+            "ES256" => Pair::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key")),
+            "ES384" => Pair::P384(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).expect("a key")),
+            "EdDSA" => Pair::Ed25519(Ed25519KeyPair::generate().expect("a key")),
+            "RS256" => Pair::Rsa(rsa()),
+            "PS256" => Pair::Pss(rsa()),
+            other => panic!("{other}"),
+        };
+        Self { key_id: algorithm.to_owned(), pair }
+    }
+
     pub fn algorithm(&self) -> &'static str {
         match self.pair {
             Pair::P256(_) => "ES256",
+            Pair::P384(_) => "ES384",
+            Pair::Ed25519(_) => "EdDSA",
             Pair::Rsa(_) => "RS256",
+            Pair::Pss(_) => "PS256",
         }
     }
 
@@ -43,23 +66,28 @@ impl Signer {
     pub fn jwk(&self) -> Value {
         let public = self.public();
         let encoded = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
-        match self.pair {
-            Pair::P256(_) => {
-                let (x, y) = (encoded(&public[1..33]), encoded(&public[33..]));
-                json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.key_id, "x": x, "y": y})
-            }
-            Pair::Rsa(_) => {
+        let of_curve = |curve: &str| {
+            let (x, y) = public[1..].split_at(public.len() / 2);
+            json!({"kty": "EC", "crv": curve, "x": encoded(x), "y": encoded(y)})
+        };
+        let key = match self.pair {
+            Pair::P256(_) => of_curve("P-256"),
+            Pair::P384(_) => of_curve("P-384"),
+            Pair::Ed25519(_) => json!({"kty": "OKP", "crv": "Ed25519", "x": encoded(&public)}),
+            Pair::Rsa(_) | Pair::Pss(_) => {
                 let (n, e) = rsa_parts(&public);
-                json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.key_id, "n": encoded(&n), "e": encoded(&e)})
+                json!({"kty": "RSA", "n": encoded(&n), "e": encoded(&e)})
             }
-        }
+        };
+        with(&key, json!({"use": "sig", "alg": self.algorithm(), "kid": self.key_id}))
     }
 
     /// Its public key, as bytes that anybody has.
     pub fn public(&self) -> Vec<u8> {
         match &self.pair {
-            Pair::P256(pair) => pair.public_key().as_ref().to_vec(),
-            Pair::Rsa(pair) => pair.public_key().as_ref().to_vec(),
+            Pair::P256(pair) | Pair::P384(pair) => pair.public_key().as_ref().to_vec(),
+            Pair::Ed25519(pair) => pair.public_key().as_ref().to_vec(),
+            Pair::Rsa(pair) | Pair::Pss(pair) => pair.public_key().as_ref().to_vec(),
         }
     }
 
@@ -71,13 +99,18 @@ impl Signer {
     /// A token with this header, whatever that says.
     pub fn signed(&self, header: &Value, claims: &Value) -> String {
         let signed = format!("{}.{}", encoded(header), encoded(claims));
+        let of_rsa = |pair: &RsaKeyPair, encoding| {
+            let mut signature = vec![0; pair.public_modulus_len()];
+            pair.sign(encoding, &SystemRandom::new(), signed.as_bytes(), &mut signature).expect("a signature");
+            signature
+        };
         let signature = match &self.pair {
-            Pair::P256(pair) => pair.sign(&SystemRandom::new(), signed.as_bytes()).expect("a signature").as_ref().to_vec(),
-            Pair::Rsa(pair) => {
-                let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).expect("a signature");
-                signature
+            Pair::P256(pair) | Pair::P384(pair) => {
+                pair.sign(&SystemRandom::new(), signed.as_bytes()).expect("a signature").as_ref().to_vec()
             }
+            Pair::Ed25519(pair) => pair.sign(signed.as_bytes()).as_ref().to_vec(),
+            Pair::Rsa(pair) => of_rsa(pair, &RSA_PKCS1_SHA256),
+            Pair::Pss(pair) => of_rsa(pair, &RSA_PSS_SHA256),
         };
         format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature))
     }

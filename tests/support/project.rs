@@ -78,7 +78,8 @@ impl Project {
         Self::with_busybox(&(dockerfile + &last))
     }
 
-    fn with_busybox(dockerfile: &str) -> Self {
+    /// What `dockerfile` says, with a `busybox` in its context, and a `seed` that no other has.
+    pub fn with_busybox(dockerfile: &str) -> Self {
         let project = Self::of(dockerfile);
         fs::copy(tools::debian_tool("busybox"), project.path().join("busybox")).expect("busybox is there");
         project.write_anew("seed");

@@ -4,7 +4,6 @@
 //! whose key is known. They are asked for one at a time, and for the sake of a
 //! key that is not known once a minute at most: anybody can make up names.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,19 +32,24 @@ const PAUSE_OF_NONE: Duration = Duration::from_secs(5);
 /// Whoever fetches from issuers.
 #[async_trait]
 pub trait Fetch: Send + Sync {
-    /// What is at `url`, of a size that does no harm. Redirects are not followed: an error, as is any other answer than a good one.
-    async fn get(&self, url: &str) -> Result<Vec<u8>, String>;
+    /// What is at `url`, of a size that does no harm, from whom the system trusts, or `trust`. Redirects are not followed: an
+    /// error, as is any other answer than a good one.
+    async fn get(&self, url: &str, trust: Option<&Trust>) -> Result<Vec<u8>, String>;
 }
+
+/// Certificates to trust, in PEM, which were found to be usable.
+pub type Trust = Arc<[u8]>;
 
 /// The keys of all issuers that publish them, which outlive a change of the settings.
 pub struct KeyRing {
     fetch: Arc<dyn Fetch>,
-    published: Mutex<HashMap<String, Arc<Published>>>,
+    published: Mutex<Vec<Arc<Published>>>,
 }
 
 /// The keys that one issuer publishes.
 pub(super) struct Published {
     issuer: String,
+    trust: Option<Trust>,
     fetch: Arc<dyn Fetch>,
     held: Mutex<Held>,
     turn: Arc<AsyncMutex<()>>,
@@ -72,14 +76,17 @@ impl KeyRing {
         Self { fetch, published: Mutex::default() }
     }
 
-    /// The keys that the issuer at `url` publishes. Nothing is asked yet.
-    pub(super) fn of(&self, url: &str) -> Arc<Published> {
+    /// The keys that the issuer at `url` publishes, who may be known by `trust`. Nothing is asked yet.
+    pub(super) fn of(&self, url: &str, trust: Option<&Trust>) -> Arc<Published> {
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || {
-            let (fetch, turn) = (Arc::clone(&self.fetch), Arc::default());
-            Arc::new(Published { issuer: url.to_owned(), fetch, held: Mutex::default(), turn })
-        };
-        Arc::clone(published.entry(url.to_owned()).or_insert_with(new))
+        let known = published.iter().find(|known| known.issuer == url && known.trust.as_ref() == trust);
+        if let Some(known) = known {
+            return Arc::clone(known);
+        }
+        let (fetch, turn) = (Arc::clone(&self.fetch), Arc::default());
+        let new = Arc::new(Published { issuer: url.to_owned(), trust: trust.cloned(), fetch, held: Mutex::default(), turn });
+        published.push(Arc::clone(&new));
+        new
     }
 }
 
@@ -158,17 +165,23 @@ impl Published {
         }
     }
 
+    async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
+        self.fetch.get(url, self.trust.as_ref()).await
+    }
+
     async fn fetched(&self) -> Result<KeySet, String> {
         let url = format!("{}/{CONFIGURATION}", self.issuer.trim_end_matches('/'));
-        let found: Configuration = serde_json::from_slice(&self.fetch.get(&url).await?)
+        let found: Configuration = serde_json::from_slice(&self.get(&url).await?)
             .map_err(|_| "its configuration is no JSON with issuer and jwks_uri".to_owned())?;
         if found.issuer != self.issuer {
             return Err("its configuration is another issuer's".into());
         }
-        if !is_safe_url(&found.jwks_uri) {
+        // Who is asked where nobody can listen does not send us where somebody can.
+        let is_as_safe = found.jwks_uri.starts_with("https://") || !self.issuer.starts_with("https://");
+        if !is_safe_url(&found.jwks_uri) || !is_as_safe {
             return Err("its keys are not behind https://".into());
         }
-        KeySet::parse(&self.fetch.get(&found.jwks_uri).await?).map_err(|error| format!("what should be its keys {error}"))
+        KeySet::parse(&self.get(&found.jwks_uri).await?).map_err(|error| format!("what should be its keys {error}"))
     }
 }
 

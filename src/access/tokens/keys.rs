@@ -1,14 +1,12 @@
 //! Public keys that tokens are signed with (RFC 7517, "JWK Set Format").
 
-use aws_lc_rs::rsa::PublicKeyComponents;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
-    RSA_PKCS1_2048_8192_SHA512, RsaParameters, UnparsedPublicKey, VerificationAlgorithm,
-};
-use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, Validation, decode};
 use serde_json::{Map, Value};
 
-use super::jwt::{Algorithm, Token};
+use super::Refusal;
+use super::jwt::Token;
 
 /// Most keys that a set may have.
 const MAX_KEYS: usize = 100;
@@ -28,20 +26,11 @@ pub enum InvalidKeySet {
     Unusable,
 }
 
+/// One of them, and the algorithms that it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    id: Option<String>,
-    /// The only algorithm that it is for, where it says so.
-    algorithm: Option<Algorithm>,
-    public: Public,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Public {
-    Rsa { n: Vec<u8>, e: Vec<u8> },
-    P256(Vec<u8>),
-    P384(Vec<u8>),
-    Ed25519(Vec<u8>),
+    algorithms: Vec<Algorithm>,
+    jwk: Jwk,
 }
 
 impl KeySet {
@@ -59,9 +48,9 @@ impl KeySet {
 
     /// The key that `token` says it is signed with; where it does not say, the only one that it could be.
     pub(super) fn find(&self, token: &Token<'_>) -> Option<&Key> {
-        let mut fit = self.0.iter().filter(|key| key.is_for(token.algorithm));
+        let mut fit = self.0.iter().filter(|key| key.algorithms.contains(&token.algorithm));
         match &token.key_id {
-            Some(id) => fit.find(|key| key.id.as_ref() == Some(id)),
+            Some(id) => fit.find(|key| key.jwk.common.key_id.as_ref() == Some(id)),
             None => fit.next().filter(|_| fit.next().is_none()),
         }
     }
@@ -69,65 +58,119 @@ impl KeySet {
 
 impl Key {
     fn read(value: &Value) -> Option<Self> {
-        let text = |name: &str| value.get(name).and_then(Value::as_str);
-        let bytes = |name: &str| BASE64URL_NOPAD.decode(text(name)?.trim_end_matches('=').as_bytes()).ok();
-        if text("use").is_some_and(|usage| usage != "sig") {
+        let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
+        if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
             return None;
         }
-        // An uncompressed point (SEC 1, 2.3.3).
-        let point = |length: usize| {
-            let (x, y) = (bytes("x")?, bytes("y")?);
-            (x.len() == length && y.len() == length).then(|| [&[4][..], &x, &y].concat())
-        };
-        let public = match (text("kty")?, text("crv")) {
-            ("RSA", _) => Public::Rsa { n: bytes("n")?, e: bytes("e")? },
-            ("EC", Some("P-256")) => Public::P256(point(32)?),
-            ("EC", Some("P-384")) => Public::P384(point(48)?),
-            ("OKP", Some("Ed25519")) => Public::Ed25519(bytes("x").filter(|x| x.len() == 32)?),
+        let of_its_kind: &[Algorithm] = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) => AlgorithmFamily::Rsa.algorithms(),
+            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => &[Algorithm::ES256],
+            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => &[Algorithm::ES384],
+            AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => &[Algorithm::EdDSA],
             _ => return None,
         };
-        let algorithm = match text("alg") {
-            Some(name) => Some(name.parse().ok()?),
-            None => None,
-        };
-        Some(Self { id: text("kid").map(str::to_owned), algorithm, public })
+        let is_its_own = |algorithm: &&Algorithm| jwk.common.key_algorithm.is_none_or(|own| own == (**algorithm).into());
+        let algorithms: Vec<_> = of_its_kind.iter().filter(is_its_own).copied().collect();
+        let is_usable = !algorithms.is_empty() && DecodingKey::from_jwk(&jwk).is_ok();
+        is_usable.then_some(Self { algorithms, jwk })
     }
 
-    fn is_for(&self, algorithm: Algorithm) -> bool {
-        use Algorithm::{EdDsa, Es256, Es384, Rs256, Rs384, Rs512};
-        let is_kind = matches!(
-            (&self.public, algorithm),
-            (Public::Rsa { .. }, Rs256 | Rs384 | Rs512)
-                | (Public::P256(_), Es256)
-                | (Public::P384(_), Es384)
-                | (Public::Ed25519(_), EdDsa)
-        );
-        is_kind && self.algorithm.is_none_or(|own| own == algorithm)
-    }
-
-    /// Whether it has signed `token`.
-    pub(super) fn has_signed(&self, token: &Token<'_>) -> bool {
-        let by = |algorithm: &'static dyn VerificationAlgorithm, key: &[u8]| {
-            UnparsedPublicKey::new(algorithm, key).verify(token.signed.as_bytes(), &token.signature).is_ok()
-        };
-        match &self.public {
-            Public::Rsa { n, e } => rsa(token.algorithm).is_some_and(|parameters| {
-                let key = PublicKeyComponents { n, e };
-                key.verify(parameters, token.signed.as_bytes(), &token.signature).is_ok()
-            }),
-            Public::P256(point) => by(&ECDSA_P256_SHA256_FIXED, point),
-            Public::P384(point) => by(&ECDSA_P384_SHA384_FIXED, point),
-            Public::Ed25519(key) => by(&ED25519, key),
-        }
+    /// Whether it has signed `token`, and for one of `audiences`.
+    pub(super) fn verify(&self, token: &Token<'_>, audiences: &[String]) -> Result<(), Refusal> {
+        let key = DecodingKey::from_jwk(&self.jwk).map_err(|_| Refusal::Key)?;
+        let mut rules = Validation::new(token.algorithm);
+        rules.set_audience(audiences);
+        rules.set_required_spec_claims(&["aud"]);
+        // How long a token is good for is not only its own word.
+        rules.validate_exp = false;
+        decode::<Map<String, Value>>(token.text, &key, &rules).map(drop).map_err(|error| match error.kind() {
+            ErrorKind::InvalidAudience | ErrorKind::MissingRequiredClaim(_) => Refusal::Audience,
+            _ => Refusal::Signature,
+        })
     }
 }
 
-/// What RSA is used with; keys of less than 2048 bits are not taken.
-fn rsa(algorithm: Algorithm) -> Option<&'static RsaParameters> {
-    match algorithm {
-        Algorithm::Rs256 => Some(&RSA_PKCS1_2048_8192_SHA256),
-        Algorithm::Rs384 => Some(&RSA_PKCS1_2048_8192_SHA384),
-        Algorithm::Rs512 => Some(&RSA_PKCS1_2048_8192_SHA512),
-        Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa => None,
+#[cfg(test)]
+mod tests {
+    use data_encoding::BASE64URL_NOPAD;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A public key on Ed25519 (RFC 8037, "A.2. Ed25519 Public Key"), with `more` beside it.
+    fn key(more: Value) -> Value {
+        let mut key = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        key
+    }
+
+    fn set(keys: &[Value]) -> Result<KeySet, InvalidKeySet> {
+        KeySet::parse(json!({"keys": keys}).to_string().as_bytes())
+    }
+
+    /// The place of the key that a token with this header says it is signed with.
+    fn found(set: &KeySet, header: &Value) -> Option<usize> {
+        let text = format!("{}.e30.AA", BASE64URL_NOPAD.encode(header.to_string().as_bytes()));
+        let key = set.find(&Token::parse(&text).unwrap())?;
+        set.0.iter().position(|own| std::ptr::eq(own, key))
+    }
+
+    #[test]
+    fn a_key_is_for_what_it_says_and_its_kind_can_do() {
+        let rsa = |more: Value| {
+            let mut rsa = json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"});
+            rsa.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            rsa
+        };
+        for (key, expected) in [
+            (key(json!({})), "EdDSA"),
+            (key(json!({"alg": "EdDSA", "use": "sig"})), "EdDSA"),
+            (key(json!({"alg": "ES256"})), ""),
+            (key(json!({"alg": "HS256"})), ""),
+            (key(json!({"use": "enc"})), ""),
+            (key(json!({"kid": 1})), ""),
+            (key(json!({"crv": "P-256"})), ""),
+            (json!({"kty": "oct", "k": "AAAA"}), ""),
+            (json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}), "ES256"),
+            (json!({"kty": "EC", "crv": "P-384", "x": "AA", "y": "AA"}), "ES384"),
+            (json!({"kty": "EC", "crv": "P-521", "x": "AA", "y": "AA"}), ""),
+            (json!({"kty": "EC", "crv": "P-256", "x": "AA"}), ""),
+            (rsa(json!({})), "RS256 RS384 RS512 PS256 PS384 PS512"),
+            (rsa(json!({"alg": "PS256"})), "PS256"),
+            (rsa(json!({"alg": "RSA-OAEP"})), ""),
+            (rsa(json!({"n": "?"})), ""),
+        ] {
+            let read = Key::read(&key).map_or(Vec::new(), |key| key.algorithms);
+            let algorithms: Vec<_> = read.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+            assert_eq!(algorithms.join(" "), expected, "{key}");
+        }
+        assert_eq!(set(&[json!({"kty": "oct", "k": "AAAA"})]), Err(InvalidKeySet::Unusable));
+        assert_eq!(set(&vec![key(json!({})); MAX_KEYS + 1]), Err(InvalidKeySet::Form));
+    }
+
+    #[test]
+    fn a_token_is_signed_with_the_key_that_it_names_or_the_only_one_that_fits() {
+        let ec = |kid: &str| json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": kid});
+        let of_one = set(&[key(json!({"kid": "a"})), ec("b")]).unwrap();
+        let of_two = set(&[key(json!({"kid": "a"})), ec("b"), ec("c")]).unwrap();
+        for (keys, header, expected) in [
+            (&of_one, json!({"alg": "ES256", "kid": "b"}), Some(1)),
+            (&of_one, json!({"alg": "ES256", "kid": "a"}), None),
+            (&of_one, json!({"alg": "ES384", "kid": "b"}), None),
+            (&of_one, json!({"alg": "ES256", "kid": "x"}), None),
+            (&of_one, json!({"alg": "ES256"}), Some(1)),
+            (&of_two, json!({"alg": "ES256", "kid": "c"}), Some(2)),
+            (&of_two, json!({"alg": "ES256"}), None),
+        ] {
+            assert_eq!(found(keys, &header), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn what_is_signed_with_a_shared_secret_is_not_even_looked_up() {
+        for algorithm in ["HS256", "HS384", "HS512"] {
+            let text = format!("{}.e30.AA", BASE64URL_NOPAD.encode(json!({"alg": algorithm}).to_string().as_bytes()));
+            assert_eq!(Token::parse(&text).err(), Some(Refusal::Algorithm), "{algorithm}");
+        }
     }
 }

@@ -1,4 +1,7 @@
 //! Tokens by which a CI system vouches for a job.
+//!
+//! jsonwebtoken reads them and verifies who signed them for whom. What is ours
+//! is whose key that must be, and for how long they count.
 
 mod jwt;
 mod key_ring;
@@ -8,17 +11,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
-
 use super::identity::{Identity, claims};
 use super::text_pattern::TextPattern;
 use jwt::Token;
 use key_ring::Published;
 use keys::Key;
 
+pub use jsonwebtoken::Algorithm;
+pub use jwt::is_of_a_key_pair;
 pub(super) use jwt::is_token;
-pub use jwt::{Algorithm, InvalidAlgorithm};
-pub use key_ring::{Fetch, KeyRing, is_safe_url};
+pub use key_ring::{Fetch, KeyRing, Trust, is_safe_url};
 pub use keys::{InvalidKeySet, KeySet};
 
 /// How far clocks may be apart, in seconds.
@@ -41,6 +43,8 @@ pub struct Issuer {
     pub session: Duration,
     /// Its keys; `None` where it is asked for them.
     pub keys: Option<KeySet>,
+    /// What is trusted besides what the system trusts, where it is asked.
+    pub trust: Option<Trust>,
 }
 
 /// All issuers that are believed.
@@ -57,23 +61,32 @@ pub(super) struct Accepted {
 
 /// Why a token is not accepted. For the log; the client is told no more than that, and where it has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub enum Refusal {
+    /// It is not written as tokens are, and what is wrong with it.
     #[error("{0}")]
     Form(&'static str),
+    /// Nobody could say who has signed it.
     #[error("it is signed in no way that is taken")]
     Algorithm,
+    /// By none of those who are believed.
     #[error("its issuer is not known here")]
     Issuer,
+    /// Its issuer does not say that it has such a key, or cannot be asked.
     #[error("its key is not known")]
     Key,
+    /// By somebody else than it says.
     #[error("its signature is wrong")]
     Signature,
+    /// For another service.
     #[error("it is for somebody else")]
     Audience,
+    /// Its time is over.
     #[error("it has expired")]
     Expired,
+    /// Its time is to come.
     #[error("it is not good yet")]
     Early,
+    /// It is about jobs that are not ours.
     #[error("its claims are not as require has them")]
     Claims,
 }
@@ -82,7 +95,7 @@ impl Issuers {
     /// These; keys that are published are kept in `ring`.
     pub(super) fn of(issuers: Vec<Issuer>, ring: &KeyRing) -> Self {
         let keyed = issuers.into_iter().map(|issuer| {
-            let published = issuer.keys.is_none().then(|| ring.of(&issuer.url));
+            let published = issuer.keys.is_none().then(|| ring.of(&issuer.url, issuer.trust.as_ref()));
             (issuer, published)
         });
         Self(keyed.collect())
@@ -118,12 +131,7 @@ impl Issuers {
 impl Issuer {
     /// Whether `token`, which names this issuer and `key`, is to be believed at `now`.
     fn judge(&self, token: &Token<'_>, key: Option<&Key>, now: u64) -> Result<Accepted, Refusal> {
-        if !key.ok_or(Refusal::Key)?.has_signed(token) {
-            return Err(Refusal::Signature);
-        }
-        if !self.is_audience(token.claims.get("aud")) {
-            return Err(Refusal::Audience);
-        }
+        key.ok_or(Refusal::Key)?.verify(token, &self.audiences)?;
         let until = self.until(token, now)?;
         let identity = Identity::Issued { issuer: Arc::clone(&self.name), claims: Arc::new(claims(&token.claims)) };
         let is_like =
@@ -132,15 +140,6 @@ impl Issuer {
             Ok(Accepted { identity, until })
         } else {
             Err(Refusal::Claims)
-        }
-    }
-
-    fn is_audience(&self, audience: Option<&Value>) -> bool {
-        let is_ours = |value: &Value| value.as_str().is_some_and(|text| self.audiences.iter().any(|own| own == text));
-        match audience {
-            Some(Value::Array(several)) => several.iter().any(is_ours),
-            Some(one) => is_ours(one),
-            None => false,
         }
     }
 
