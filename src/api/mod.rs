@@ -203,7 +203,10 @@ impl Api {
         self.hosts.check(&parts.headers, parts.uri.authority().map(Authority::as_str), peer.local)?;
         match (entrance, route) {
             (_, Ok(Route::Health | Route::Ready)) => Ok(Known::anonymous()),
-            (Entrance::Registry(_), Ok(route)) => in_force.identify(&parts.headers, peer, route.scope().as_deref()).await,
+            (Entrance::Registry(_), Ok(route)) => {
+                let scope = route.scope(parts.uri.query().unwrap_or_default());
+                in_force.identify(&parts.headers, peer, scope.as_deref()).await
+            }
             (Entrance::Admin, _) | (_, Err(_)) => Ok(Known::anonymous()),
         }
     }
@@ -230,7 +233,7 @@ impl Api {
             (Entrance::Admin, Route::Metrics) => Ok(self.metrics()),
             (Entrance::Admin, _) => Err(ApiError::NotFound),
             (Entrance::Registry(listener), route) => {
-                let scope = route.scope();
+                let scope = route.scope(&call.query);
                 let caller = Caller { in_force, listener: listener.as_deref(), known: &known, scope: scope.as_deref() };
                 let answer = self.registry(&caller, route, call).await;
                 answer.map_err(|error| caller.refused(error))

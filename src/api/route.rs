@@ -4,6 +4,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
+use super::query::query_value;
 use crate::access::Action;
 use crate::oci::{Digest, Reference, RepoName};
 use crate::registry::UploadId;
@@ -86,10 +87,16 @@ impl Route {
 }
 
 impl Route {
-    /// What a token is to be fetched for, to ask for this.
-    pub(super) fn scope(&self) -> Option<String> {
+    /// What a token is to be fetched for, to ask for this with this `query`.
+    pub(super) fn scope(&self, query: &str) -> Option<String> {
         match self {
-            Self::Repository(name, endpoint) => Some(endpoint.action().scope(name)),
+            Self::Repository(name, endpoint) => {
+                // Who mounts a blob reads another image as well; who may not sends it.
+                let is_start = *endpoint == Endpoint::StartUpload;
+                let from = query_value(query, "from").filter(|_| is_start).and_then(|from| from.parse::<RepoName>().ok());
+                let own = std::iter::once(endpoint.action().scope(name));
+                Some(own.chain(from.map(|from| Action::Pull.scope(&from))).collect::<Vec<_>>().join(" "))
+            }
             Self::Catalog => Some(Action::catalog_scope()),
             Self::Health | Self::Ready | Self::Metrics | Self::Token | Self::Version => None,
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::Request;
 use longshore::access::{Access, Authenticator, Grants, Passes};
+use longshore::oci::Digest;
 use longshore::registry::Patience;
 use longshore::store::{MemoryStore, ObjectStore};
 use serde_json::Value;
@@ -63,6 +64,11 @@ async fn who_has_no_token_is_told_where_to_fetch_one_whatever_they_call_the_serv
             ",scope=\"repository:org/app:pull\"",
         ),
         ("POST /v2/org/app/blobs/uploads/", ",scope=\"repository:org/app:pull,push\""),
+        (
+            &format!("POST /v2/org/app/blobs/uploads/?mount={}&from=org%2Fbase", Digest::sha256(b"it")),
+            ",scope=\"repository:org/app:pull,push repository:org/base:pull\"",
+        ),
+        ("POST /v2/org/app/blobs/uploads/?from=Org", ",scope=\"repository:org/app:pull,push\""),
         ("DELETE /v2/org/app/manifests/t", ",scope=\"repository:org/app:delete\""),
     ] {
         let request = anonymously(line).header("host", "longshore.test:1").header("x-forwarded-host", "evil.example");
